@@ -1,0 +1,43 @@
+# Everything a checkout needs. Each target sets up what it uses and is quiet when nothing is to be done.
+# ARGS reaches the program behind a target: make demo ARGS="--speed 120", make test ARGS="tests/unit -k ledger".
+
+# Debian puts servers into sbin, which a plain user's PATH leaves out.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+ARGS ?=
+BIN := .venv/bin
+
+.PHONY: help demo test check constraints clean
+
+help:
+	@echo "make demo         run a storm from ruler to lamp to person    (ARGS for shuichi demo)"
+	@echo "make test         every test, against real servers            (ARGS for pytest)"
+	@echo "make check        format, lint, types, and who imports whom"
+	@echo "make constraints  compile constraints.txt again               (ARGS=--upgrade for newer releases)"
+	@echo "make clean        remove .venv, caches and build output"
+
+demo:
+	@scripts/system.sh mosquitto
+	@scripts/venv.sh cloud
+	@$(BIN)/shuichi demo $(ARGS)
+
+test:
+	@scripts/system.sh mosquitto mosquitto_sub influxd victoria-metrics socat mbpoll
+	@scripts/venv.sh dev
+	@$(BIN)/pytest $(ARGS)
+
+check:
+	@scripts/venv.sh dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@rules=$$($(BIN)/lint-imports) || { echo "$$rules"; exit 1; }; echo "$$rules" | tail -n 1
+
+constraints:
+	@test -x $(BIN)/uv || scripts/venv.sh dev # uv alone is enough: the old pins may not fit any more
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --strip-extras --fork-strategy fewest \
+		--no-header --no-emit-index-url --no-emit-find-links --quiet --output-file constraints.txt $(ARGS)
+	@scripts/venv.sh dev
+
+clean:
+	@rm -rf .venv build dist shuichi.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The aggregator: takes in, stores, counts, warns."""

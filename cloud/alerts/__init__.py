@@ -1,0 +1,1 @@
+"""Alerts and their escalation: a pure state machine."""

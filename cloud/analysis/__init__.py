@@ -1,0 +1,1 @@
+"""Pure numerics over stored series: rain, level, ponding, cracks, risk."""

@@ -1,0 +1,202 @@
+"""The ledger: which batches of each stream the store has, told exactly."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Self
+
+from sqlalchemy import Connection, CursorResult, Table, delete, select, tuple_
+
+from cloud import state
+
+Range = tuple[int, int]
+"""A closed interval of batch numbers."""
+
+
+class Intervals:
+    """A set of integers, kept as the fewest closed intervals; ascending, disjoint, not adjacent."""
+
+    __slots__ = ("_firsts", "_lasts")
+
+    def __init__(self, numbers: Iterable[int] = ()) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        for number in sorted(numbers):
+            self.add(number)
+
+    @classmethod
+    def of(cls, ranges: Iterable[Range]) -> Self:
+        """From ranges that are ascending, disjoint and not adjacent already."""
+        made = cls()
+        for first, last in ranges:
+            made._firsts.append(first)
+            made._lasts.append(last)
+        return made
+
+    def copy(self) -> Self:
+        return self.of(self)
+
+    def add(self, number: int) -> None:
+        """Put `number` in; nothing happens if it is there."""
+        firsts, lasts = self._firsts, self._lasts
+        at = bisect_right(firsts, number)  # the interval before `at` begins at or below `number`
+        if at and number <= lasts[at - 1]:
+            return
+        joins_before = at > 0 and lasts[at - 1] == number - 1
+        joins_after = at < len(firsts) and firsts[at] == number + 1
+        if joins_before and joins_after:
+            lasts[at - 1] = lasts[at]
+            del firsts[at], lasts[at]
+        elif joins_before:
+            lasts[at - 1] = number
+        elif joins_after:
+            firsts[at] = number
+        else:
+            firsts.insert(at, number)
+            lasts.insert(at, number)
+
+    def missing(self, up_to: int) -> list[Range]:
+        """The ranges of 1 .. `up_to` that are not in the set."""
+        holes, expected = [], 1
+        for first, last in self:
+            if expected > up_to:
+                break
+            if first > expected:
+                holes.append((expected, min(first - 1, up_to)))
+            expected = last + 1
+        if expected <= up_to:
+            holes.append((expected, up_to))
+        return holes
+
+    @property
+    def highest(self) -> int:
+        """The greatest number in the set, 0 if it is empty."""
+        return self._lasts[-1] if self._lasts else 0
+
+    def __contains__(self, number: int) -> bool:
+        at = bisect_left(self._lasts, number)
+        return at < len(self._firsts) and self._firsts[at] <= number
+
+    def __len__(self) -> int:
+        return sum(last - first + 1 for first, last in self)
+
+    def __iter__(self) -> Iterator[Range]:
+        return zip(self._firsts, self._lasts, strict=True)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Intervals) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # it changes; this is how Python spells it
+
+    def __repr__(self) -> str:
+        return f"Intervals.of({list(self)})"
+
+
+class Key(NamedTuple):
+    """One life of an outbox, as the topic and the batch name it."""
+
+    gateway: str
+    stream: str
+
+
+@dataclass(slots=True)
+class Stream:
+    """What is known of one stream.
+
+    `received` are the batches that were stored or put into quarantine, `readings` those of the
+    stored ones, `redelivered` counts batches that came again and were dropped. `sealed` and
+    `readings_sealed` are the gateway's own word. Times are the cloud's, of the first and the last
+    batch that was not dropped.
+    """
+
+    received: Intervals = field(default_factory=Intervals)
+    readings: int = 0
+    redelivered: int = 0
+    sealed: int = 0
+    readings_sealed: int = 0
+    first_at_ms: int | None = None
+    last_at_ms: int | None = None
+
+    @property
+    def missing(self) -> list[Range]:
+        """The batches that must exist and that we do not have."""
+        return self.received.missing(max(self.received.highest, self.sealed))
+
+    def copy(self) -> "Stream":
+        return replace(self, received=self.received.copy())
+
+    def accept(self, number: int, readings: int, now_ms: int) -> None:
+        """Batch `number` with so many stored `readings` is in the store, or in quarantine (0)."""
+        self.received.add(number)
+        self.readings += readings
+        if self.first_at_ms is None:
+            self.first_at_ms = now_ms
+        self.last_at_ms = now_ms
+
+    def expect(self, sealed: int, readings_sealed: int) -> None:
+        """The gateway says that it has sealed so much. It may say so late, and again."""
+        self.sealed = max(self.sealed, sealed)
+        self.readings_sealed = max(self.readings_sealed, readings_sealed)
+
+
+def load(connection: Connection, keys: Collection[Key] | None = None) -> dict[Key, Stream]:
+    """The streams with these keys, those that are not known as new ones; or all that there are."""
+    streams = {key: Stream() for key in keys or ()}
+    for row in _rows(connection, state.stream, keys):
+        streams[Key(row.gateway, row.stream)] = Stream(
+            readings=row.readings,
+            redelivered=row.redelivered,
+            sealed=row.sealed,
+            readings_sealed=row.readings_sealed,
+            first_at_ms=row.first_at_ms,
+            last_at_ms=row.last_at_ms,
+        )
+    ranges: dict[Key, list[Range]] = {}
+    for row in _rows(connection, state.ledger, keys):
+        ranges.setdefault(Key(row.gateway, row.stream), []).append((row.first, row.last))
+    for key, received in ranges.items():
+        streams[key].received = Intervals.of(received)
+    return streams
+
+
+def save(connection: Connection, new: Mapping[Key, Stream], old: Mapping[Key, Stream]) -> None:
+    """Write the streams of `new`, which were as `old` has them."""
+    rows: list[dict[str, object]] = []
+    for key, now in new.items():
+        names = key._asdict()
+        rows.append(
+            names
+            | {
+                "readings": now.readings,
+                "redelivered": now.redelivered,
+                "sealed": now.sealed,
+                "readings_sealed": now.readings_sealed,
+                "first_at_ms": now.first_at_ms,
+                "last_at_ms": now.last_at_ms,
+            }
+        )
+        before, after = dict(old[key].received), dict(now.received)
+        if joined := before.keys() - after.keys():
+            connection.execute(
+                delete(state.ledger).where(
+                    state.ledger.c.gateway == key.gateway,
+                    state.ledger.c.stream == key.stream,
+                    state.ledger.c.first.in_(joined),
+                )
+            )
+        state.upsert(
+            connection,
+            state.ledger,
+            [
+                names | {"first": first, "last": last}
+                for first, last in after.items() - before.items()
+            ],
+        )
+    state.upsert(connection, state.stream, rows)
+
+
+def _rows(connection: Connection, table: Table, keys: Collection[Key] | None) -> CursorResult[Any]:
+    wanted = select(table).order_by(*table.primary_key)
+    if keys is not None:
+        wanted = wanted.where(tuple_(table.c.gateway, table.c.stream).in_(keys))
+    return connection.execute(wanted)

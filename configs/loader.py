@@ -1,0 +1,239 @@
+"""TOML to model, in one style for every config: all faults at once, each one line.
+
+Knows pydantic and TOML, and nothing of gateways or clouds.
+"""
+
+import copy
+import difflib
+import importlib
+import pkgutil
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar, get_args
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, create_model
+from pydantic_core import ErrorDetails, core_schema
+
+HERE: Final = Path(__file__).parent
+
+
+class Model(BaseModel):
+    """What people write: frozen, strict, and without unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong, where, and what would be right."""
+
+    key: str
+    problem: str
+
+
+class UserError(Exception):
+    """Something that the user can mend: shown as one line a fault, exit code 2, no traceback."""
+
+
+class ConfigError(UserError):
+    """A config that cannot be used. `str()` has one line a fault, with the file in front."""
+
+    def __init__(self, file: Path | str, faults: Sequence[Fault]) -> None:
+        self.file = str(file)
+        self.faults = tuple(faults)
+        super().__init__(
+            "\n".join(
+                f"{file}: {f.key}: {f.problem}" if f.key else f"{file}: {f.problem}" for f in faults
+            )
+        )
+
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def load(
+    file: Path, model: type[ModelT], check: Callable[[ModelT], Iterable[Fault]] = lambda _: ()
+) -> ModelT:
+    """The model that `file` describes. Raises ConfigError with all of its faults.
+
+    `check` finds what is wrong between the parts of a model that are right one by one.
+    """
+    return parse(read(file), model, file, check)
+
+
+def read(file: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises ConfigError."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(file, [Fault("", "there is no such file")]) from None
+    except OSError as error:
+        raise ConfigError(file, [Fault("", f"cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise ConfigError(file, [Fault("", "is not text in UTF-8")]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(file, [Fault("", f"is not TOML: {error}")]) from None
+
+
+def parse(
+    tables: dict[str, Any],
+    model: type[ModelT],
+    file: Path | str,
+    check: Callable[[ModelT], Iterable[Fault]] = lambda _: (),
+) -> ModelT:
+    """The model in `tables`. Raises ConfigError with all of their faults.
+
+    What is faulty is cut away and the rest looked at again, until it is a model that `check` can
+    look at too: one mistake must not hide the next. The tables go through JSON, because pydantic's
+    strict mode takes a list for a tuple and a string for an enum from there, and these are all
+    that TOML has.
+    """
+    rest = copy.deepcopy(tables)
+    faults: dict[Fault, None] = {}
+    cut: set[tuple[str | int, ...]] = set()
+    found: ModelT | None = None
+    shape = model
+    while found is None:
+        try:
+            found = shape.model_validate_json(msgspec.json.encode(rest))
+        except ValidationError as error:
+            shape = _lenient(model)
+            for detail in error.errors():
+                path = _path(tables, detail["loc"])
+                if not (detail["type"] == "missing" and path in cut):
+                    faults[_fault(detail, path, model)] = None
+                if not path:  # the whole is wrong, not a part that could be cut away
+                    raise ConfigError(file, tuple(faults)) from None
+                _cut(rest, path, cut)
+    faults |= dict.fromkeys(check(found))
+    if faults:
+        raise ConfigError(file, tuple(faults))
+    return found
+
+
+def library(folder: str) -> Iterable[Path]:
+    """The TOML files that come with us in `configs/<folder>`, sorted by name."""
+    return sorted((HERE / folder).glob("*.toml"))
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """' (did you mean 'x'?)' if one of the `known` words is close, else ''."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+@cache
+def plugins(package: str) -> dict[str, type[Model]]:
+    """The `Config` of every module in a package, by the module's name, which is its `kind`."""
+    found = {}
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        config = getattr(importlib.import_module(f"{package}.{module.name}"), "Config", None)
+        if config is not None:
+            found[module.name] = config
+    return found
+
+
+def plugin(package: str, kind: str) -> Any:
+    """The module that a `kind` names, with its `Config` and `open`."""
+    return importlib.import_module(f"{package}.{kind}")
+
+
+class Kind:
+    """Marks a field as one of the plugins of a package: `kind = "x"` finds it by its file name.
+
+    port: Annotated[PortConfig, Kind("drivers.ports")]
+    """
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        choices = {
+            kind: handler.generate_schema(config) for kind, config in plugins(self.package).items()
+        }
+        return core_schema.tagged_union_schema(choices, discriminator="kind")
+
+
+def _path(tables: Any, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """`loc` without the tags that pydantic adds for a `kind`: their writer has no such key."""
+    path: list[str | int] = []
+    for part in loc:
+        if isinstance(tables, dict) and part == tables.get("kind") and part not in tables:
+            continue
+        path.append(part)
+        try:
+            tables = tables[part]
+        except (KeyError, IndexError, TypeError):
+            tables = None
+    return tuple(path)
+
+
+def _lenient(model: type[ModelT]) -> type[ModelT]:
+    """`model` with None for the parts of its first floor that had to be cut away."""
+    demanded: Any = {
+        name: (field.annotation | None, None)  # type: ignore[operator]
+        for name, field in model.model_fields.items()
+        if field.is_required()
+    }
+    return create_model(model.__name__, __base__=model, **demanded)
+
+
+def _cut(tables: Any, path: tuple[str | int, ...], cut: set[tuple[str | int, ...]]) -> None:
+    """Take the faulty item out; or, where it is missing, what should contain it."""
+    for length in range(len(path), 0, -1):
+        holder = tables
+        try:
+            for part in path[: length - 1]:
+                holder = holder[part]
+            del holder[path[length - 1]]
+        except (KeyError, IndexError, TypeError):
+            continue
+        cut.add(path[:length])
+        return
+
+
+def _fault(detail: ErrorDetails, path: tuple[str | int, ...], model: type[BaseModel]) -> Fault:
+    key = ".".join(map(str, path))
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "extra_forbidden":
+            return Fault(key, f"is not a key here{suggest(str(path[-1]), _keys(model))}")
+        case "missing":
+            return Fault(key, "is missing")
+        case "union_tag_not_found":
+            return Fault(f"{key}.kind", "is missing")
+        case "union_tag_invalid":
+            return Fault(
+                f"{key}.kind", f"{context['tag']!r} is not one of {context['expected_tags']}"
+            )
+        case "value_error":
+            return Fault(key, str(context["error"]))
+        case _:
+            given = detail["input"]
+            shown = "" if isinstance(given, dict | list) else f"{given!r}: "
+            return Fault(key, shown + detail["msg"][:1].lower() + detail["msg"][1:])
+
+
+@cache
+def _keys(model: type[BaseModel]) -> frozenset[str]:
+    """The keys of a model and of all models in it, plugins included."""
+    keys: set[str] = set()
+
+    def walk(annotation: Any) -> None:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            for name, field in annotation.model_fields.items():
+                keys.add(name)
+                for part in (field.annotation, *field.metadata):
+                    walk(part)
+        elif isinstance(annotation, Kind):
+            for config in plugins(annotation.package).values():
+                walk(config)
+        for part in (*get_args(annotation), *getattr(annotation, "__metadata__", ())):
+            walk(part)
+
+    walk(model)
+    return frozenset(keys)

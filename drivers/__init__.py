@@ -1,0 +1,1 @@
+"""Hardware: reads and writes devices, and knows nothing of gateways or clouds."""

@@ -1,0 +1,46 @@
+"""A device: a profile at an address on a port."""
+
+from typing import NamedTuple
+
+from drivers.errors import BadReply
+from drivers.profiles import Block, Measure, Profile
+from drivers.protocols.modbus import Master
+from wire.reading import Quantity
+
+
+class Value(NamedTuple):
+    """What one measure said: SI, or None with the reason."""
+
+    quantity: Quantity
+    value: float | None
+    reason: str = ""
+
+
+class Device:
+    """Reads a device as its profile says: once, without a retry, schedule or opinion."""
+
+    def __init__(self, master: Master, profile: Profile, unit: int) -> None:
+        self.profile = profile
+        self.unit = unit
+        self._master = master
+
+    async def read(self, block: Block) -> tuple[Value, ...]:
+        """The measures of one block. Raises Unavailable, BadReply or Misconfigured."""
+        words = await self._master.read_registers(
+            self.unit,
+            block.function,
+            block.address,
+            block.words,
+            within_s=self.profile.line.reply_within_ms / 1000,
+        )
+        registers = {block.address + i: word for i, word in enumerate(words)}
+        return tuple(_value(measure, registers) for measure in block.measures)
+
+
+def _value(measure: Measure, registers: dict[int, int]) -> Value:
+    """A measure that makes no sense must not take its neighbours in the block with it."""
+    try:
+        value = measure.decode(registers)
+    except BadReply as error:
+        return Value(measure.quantity, None, str(error))
+    return Value(measure.quantity, value, "" if value is not None else "the device has no value")

@@ -1,0 +1,69 @@
+"""Lines that lead to devices. One file a kind; a port is owned by one program and one task."""
+
+from typing import Protocol
+
+from configs.loader import Model
+
+
+class PortConfig(Model):
+    """What every port has: its kind, which is the name of the file that drives it, the time of a
+    character and of the silence before a request in s, and the place where a person would look."""
+
+    kind: str
+
+    @property
+    def byte_s(self) -> float:
+        """Time of one character on the wire; 0 where there is no wire to wait for."""
+        return 0.0
+
+    @property
+    def gap_s(self) -> float:
+        """Silence that must precede a request."""
+        return 0.0
+
+    @property
+    def place(self) -> str:
+        """A device path, or host and port."""
+        return ""
+
+
+class Scan(Protocol):
+    """Looks for an answer in what has arrived so far.
+
+    Returns the answer once it is whole, None while more must come, and may drop from `received`
+    what cannot belong to the answer. Raises BadReply for what no further byte can mend.
+    """
+
+    def __call__(self, received: bytearray) -> bytes | None: ...
+
+
+class Port(Protocol):
+    """A half-duplex line: one request, one answer.
+
+    `byte_s` is the time of one character on the wire, `gap_s` the silence that must precede a
+    request; both are 0 where there is no wire to wait for. `framing` is how Modbus travels here.
+    """
+
+    name: str
+    framing: str
+    byte_s: float
+    gap_s: float
+
+    async def exchange(
+        self, request: bytes, scan: Scan, *, answer_bytes: int, answer_within_s: float
+    ) -> bytes:
+        """Send `request` and wait for its answer.
+
+        Waits for `answer_within_s` plus the wire time of request and answer. Raises Unavailable
+        (no line, no answer in time) or BadReply (from `scan`); after either the line rests until
+        a late answer can no longer pass for the answer to the next request.
+        """
+        ...
+
+    async def open(self) -> None:
+        """Open the line, if an exchange has not done so already. Raises Unavailable."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the line. The next exchange would open it again."""
+        ...

@@ -1,0 +1,135 @@
+"""A serial line: RS-485 or RS-232, through a USB adapter or the board's own UART."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Final, Literal
+
+import serial
+from pydantic import Field
+
+from drivers.errors import Unavailable
+from drivers.ports import Port, PortConfig
+from drivers.ports.line import Line
+
+FASTEST_WITH_CHARACTER_GAP: Final = 19200
+"""Above this rate the silence between RTU frames is fixed (Modbus over Serial Line, 2.5.1.1)."""
+
+_FIXED_GAP_S: Final = 0.00175
+_PARITY: Final = {
+    "none": serial.PARITY_NONE,
+    "even": serial.PARITY_EVEN,
+    "odd": serial.PARITY_ODD,
+}
+
+
+class Config(PortConfig):
+    """`device` is a path such as /dev/ttyUSB0, better one under /dev/serial/by-id."""
+
+    kind: Literal["serial"]
+    device: Annotated[str, Field(min_length=1)]
+    baud: Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200] = 9600
+    parity: Literal["none", "even", "odd"] = "none"
+    stop_bits: Literal[1, 2] = 1
+
+    @property
+    def byte_s(self) -> float:
+        """Time of one character: start bit, 8 data bits, parity, stop bits."""
+        return (9 + (self.parity != "none") + self.stop_bits) / self.baud
+
+    @property
+    def gap_s(self) -> float:
+        """Silence between two RTU frames: 3.5 characters, or 1.75 ms above 19200 baud."""
+        return 3.5 * self.byte_s if self.baud <= FASTEST_WITH_CHARACTER_GAP else _FIXED_GAP_S
+
+    @property
+    def framing(self) -> str:
+        """How Modbus travels on this line."""
+        return "rtu"
+
+    @property
+    def place(self) -> str:
+        """What a person would look for: the device's path."""
+        return self.device
+
+
+class SerialLine(Line):
+    """A serial port of the kernel, read without a thread."""
+
+    def __init__(self, name: str, config: Config) -> None:
+        super().__init__(name)
+        self._config = config
+        self._serial: serial.Serial | None = None
+        self.framing, self.byte_s, self.gap_s = config.framing, config.byte_s, config.gap_s
+
+    @property
+    def is_open(self) -> bool:
+        return self._serial is not None
+
+    async def open(self) -> None:
+        config = self._config
+        try:
+            self._serial = serial.Serial(
+                config.device,
+                config.baud,
+                parity=_PARITY[config.parity],
+                stopbits=config.stop_bits,
+                timeout=0,
+                exclusive=True,
+            )
+        except (OSError, ValueError) as error:
+            raise Unavailable(f"{config.device}: {_reason(error, config.device)}") from None
+        asyncio.get_running_loop().add_reader(self._serial.fileno(), self._readable)
+
+    def write(self, data: bytes) -> None:
+        assert self._serial is not None
+        try:
+            os.write(self._serial.fileno(), data)
+        except OSError as error:
+            self._drop(f"write failed: {error.strerror}")
+            raise Unavailable(f"{self.name}: {self._why_closed}") from None
+
+    async def close(self) -> None:
+        self._drop("closed")
+
+    def _readable(self) -> None:
+        assert self._serial is not None
+        try:
+            data = os.read(self._serial.fileno(), 4096)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._drop(f"read failed: {error.strerror}")
+            return
+        if data:
+            self.received(data)
+        else:
+            self._drop("the adapter is gone")
+
+    def _drop(self, why: str) -> None:
+        if self._serial is not None:
+            asyncio.get_running_loop().remove_reader(self._serial.fileno())
+            self._serial.close()
+            self._serial = None
+            self.lost(why)
+
+
+@asynccontextmanager
+async def open(name: str, config: Config) -> AsyncIterator[Port]:
+    """The port `name`. The line itself is opened by the first exchange, and again after a loss."""
+    line = SerialLine(name, config)
+    try:
+        yield line
+    finally:
+        await line.close()
+
+
+def _reason(error: Exception, device: str) -> str:
+    if not os.path.exists(device):
+        return "no such port; is the adapter plugged in? (ls /dev/serial/by-id)"
+    if isinstance(error, PermissionError) or "Permission denied" in str(error):
+        return "permission denied; add the user to the group dialout"
+    if "exclusively lock" in str(error):
+        return "in use by another program"
+    return str(error)

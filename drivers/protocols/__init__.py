@@ -1,0 +1,1 @@
+"""What is spoken on a line, one module a protocol."""

@@ -1,0 +1,1 @@
+"""Sensors that a profile cannot express, one module each."""

@@ -1,0 +1,1 @@
+"""The gateway agent: polls, guards, keeps on disk, sends."""

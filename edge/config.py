@@ -1,0 +1,240 @@
+"""`gateway.toml`: what a person writes about one gateway, and everything that can be wrong with it.
+
+Nothing here touches a port or a network: a config is right or wrong on a desk.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import Field, StringConstraints, model_validator
+
+from configs import loader
+from configs.loader import Fault, Kind, Model
+from drivers.ports import PortConfig
+from drivers.profiles import Profile, Unit, find
+from drivers.signals import SignalConfig
+from edge import load
+from edge.interlock import Rule
+from wire.aspect import Aspect
+from wire.mqtt import Broker
+from wire.reading import Quantity
+from wire.topics import NAME_PATTERN
+
+FULLEST_BUS: Final = 0.9
+"""Highest share of a bus that polling may take: the rest is for the lamp and for repeats."""
+
+Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
+Seconds = Annotated[float, Field(gt=0, le=86400)]
+Centimetres = Annotated[float, Field(gt=0, le=1000)]
+
+
+class Gateway(Model):
+    """Who this gateway is. `site` is the site of every sensor that names no other."""
+
+    id: Name
+    shard: Name = "0"
+    site: Name
+
+
+class Uplink(Model):
+    """The broker, and how long to wait before what the cloud has not acked is sent again."""
+
+    broker: Broker = Broker()
+    resend_after_s: Seconds = 15
+    backlog_batches_per_s: Annotated[float, Field(gt=0, le=1000)] = 20
+    status_every_s: Seconds = 5
+    drain_at_stop_s: Annotated[float, Field(ge=0, le=600)] = 5
+
+
+class OutboxConfig(Model):
+    """Where sealed batches wait. What is not sealed yet is at most `seal_every_s` old."""
+
+    path: str = "outbox.db"
+    seal_every_s: Annotated[float, Field(ge=0.1, le=60)] = 2
+    seal_at_readings: Annotated[int, Field(ge=1, le=10000)] = 1000
+
+
+class Sensor(Model):
+    """A device on a port, read by a profile every `interval_s`."""
+
+    port: str
+    profile: str
+    unit_id: Unit | None = None
+    interval_s: Annotated[float, Field(ge=0.05, le=86400)] = 60
+    site: Name | None = None
+
+
+class Interlock(Model):
+    """The rule and the signal of one site; `edge.interlock` says how the rule works.
+
+    `clear_lower_cm` is how far under a threshold the water must fall before its hold begins.
+    """
+
+    rulers: Annotated[tuple[str, ...], Field(min_length=1)]
+    amber_depth_cm: Centimetres = 15
+    red_depth_cm: Centimetres = 30
+    clear_lower_cm: Centimetres = 3
+    rise_samples: Annotated[int, Field(ge=1, le=20)] = 2
+    hold_s: Annotated[float, Field(ge=0, le=86400)] = 300
+    stale_after_s: Seconds = 10
+    safe_aspect: Aspect = Aspect.AMBER
+    refresh_every_s: Seconds = 10
+    signal: Annotated[SignalConfig, Kind("drivers.signals")]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Interlock":
+        if self.amber_depth_cm >= self.red_depth_cm:
+            raise ValueError(
+                f"amber_depth_cm {self.amber_depth_cm:g} is not below "
+                f"red_depth_cm {self.red_depth_cm:g}"
+            )
+        if self.clear_lower_cm >= self.amber_depth_cm:
+            raise ValueError(
+                f"clear_lower_cm {self.clear_lower_cm:g} is not below amber_depth_cm "
+                f"{self.amber_depth_cm:g}: amber could never clear"
+            )
+        if self.safe_aspect.severity < Aspect.FLASHING_AMBER.severity:
+            raise ValueError(
+                f"safe_aspect {self.safe_aspect.value!r} warns nobody: "
+                "use 'flashing_amber', 'amber' or 'red'"
+            )
+        return self
+
+    @property
+    def rule(self) -> Rule:
+        """The same in SI, as `edge.interlock` takes it."""
+        return Rule(
+            amber_m=self.amber_depth_cm / 100,
+            red_m=self.red_depth_cm / 100,
+            fall_m=self.clear_lower_cm / 100,
+            rise_samples=self.rise_samples,
+            hold_s=self.hold_s,
+            stale_after_s=self.stale_after_s,
+            safe=self.safe_aspect,
+        )
+
+
+class GatewayConfig(Model):
+    """The whole of `gateway.toml`. Tables: [gateway], [uplink], [outbox], [port.NAME],
+    [sensor.NAME], [interlock.SITE]."""
+
+    gateway: Gateway
+    uplink: Uplink = Uplink()
+    outbox: OutboxConfig = OutboxConfig()
+    port: dict[Name, Annotated[PortConfig, Kind("drivers.ports")]] = {}
+    sensor: dict[Name, Sensor] = {}
+    interlock: dict[Name, Interlock] = {}
+
+
+class Setup:
+    """A config that is right, with its folder and the profiles that it names."""
+
+    def __init__(self, config: GatewayConfig, folder: Path) -> None:
+        self.config = config
+        self.folder = folder
+
+    @cached_property
+    def profiles(self) -> dict[str, Profile]:
+        """The profile of each sensor, by the sensor's name."""
+        return {name: self.profile(s.profile) for name, s in self.config.sensor.items()}
+
+    def profile(self, name: str) -> Profile:
+        """The profile `name`: from `profiles/` beside the config, or one of ours."""
+        return find(name, (self.folder / "profiles",))
+
+    def unit(self, sensor: str) -> int:
+        """The unit id of a sensor: its own, or that of its profile."""
+        own = self.config.sensor[sensor].unit_id
+        return self.profiles[sensor].line.unit_id if own is None else own
+
+    def site(self, sensor: str) -> str:
+        """The site of a sensor: its own, or that of the gateway."""
+        return self.config.sensor[sensor].site or self.config.gateway.site
+
+
+def read(file: Path) -> Setup:
+    """The setup that `file` describes. Raises ConfigError with all of its faults at once."""
+    config = loader.load(file, GatewayConfig, lambda config: _faults(Setup(config, file.parent)))
+    return Setup(config, file.parent)
+
+
+def _faults(setup: Setup) -> Iterator[Fault]:
+    """What is wrong between the tables, each of which may be right for itself."""
+    config = setup.config
+    speakers: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for name, sensor in config.sensor.items():
+        yield from _port_faults(f"sensor.{name}", sensor.port, config)
+        try:
+            profile = setup.profile(sensor.profile)
+        except loader.ConfigError as error:
+            for fault in error.faults:
+                yield Fault(f"sensor.{name}.profile", f"{sensor.profile!r}: {fault.problem}")
+            continue
+        if not profile.measure:
+            yield Fault(f"sensor.{name}.profile", f"{sensor.profile!r} measures nothing")
+        unit = profile.line.unit_id if sensor.unit_id is None else sensor.unit_id
+        speakers[sensor.port, unit].append(f"sensor.{name}")
+    for site, interlock in config.interlock.items():
+        yield from _interlock_faults(site, interlock, setup)
+        if (rides := interlock.signal.port) is not None:
+            yield from _port_faults(f"interlock.{site}.signal", rides, config)
+            try:
+                unit_id = interlock.signal.unit(setup.profile)
+            except loader.ConfigError as error:
+                yield Fault(f"interlock.{site}.signal.profile", error.faults[0].problem)
+                continue
+            if unit_id is not None:
+                speakers[rides, unit_id].append(f"interlock.{site}.signal")
+    for (port, unit), names in speakers.items():
+        for name in names[1:]:
+            yield Fault(
+                f"{name}.unit_id",
+                f"{unit} on port {port!r} belongs to {names[0]} already: "
+                "two devices would answer at once",
+            )
+    yield from _load_faults(setup)
+
+
+def _port_faults(key: str, port: str, config: GatewayConfig) -> Iterator[Fault]:
+    if port not in config.port:
+        yield Fault(f"{key}.port", f"there is no [port.{port}]{loader.suggest(port, config.port)}")
+
+
+def _interlock_faults(site: str, interlock: Interlock, setup: Setup) -> Iterator[Fault]:
+    sensors = setup.config.sensor
+    for ruler in interlock.rulers:
+        key = f"interlock.{site}.rulers"
+        if ruler not in sensors:
+            yield Fault(key, f"there is no [sensor.{ruler}]{loader.suggest(ruler, sensors)}")
+            continue
+        try:
+            profile = setup.profile(sensors[ruler].profile)
+        except loader.ConfigError:
+            continue  # told with the sensor
+        if Quantity.DEPTH not in {m.quantity for m in profile.measure}:
+            yield Fault(key, f"{ruler!r} does not measure depth")
+        if interlock.stale_after_s < 2 * sensors[ruler].interval_s:
+            yield Fault(
+                f"interlock.{site}.stale_after_s",
+                f"{interlock.stale_after_s:g} is less than two intervals of {ruler!r} "
+                f"({sensors[ruler].interval_s:g} s): one lost reading would show the safe aspect",
+            )
+
+
+def _load_faults(setup: Setup) -> Iterator[Fault]:
+    try:
+        buses = load.of(setup)
+    except (loader.ConfigError, KeyError):
+        return  # told above
+    for bus in buses:
+        if bus.share > FULLEST_BUS:
+            yield Fault(
+                f"port.{bus.port}",
+                f"the bus cannot keep these intervals: polling would take {bus.share:.0%} of its "
+                f"time ({bus.cycle_s * 1000:.0f} ms for one read of everything), at most "
+                f"{FULLEST_BUS:.0%} is allowed; lengthen interval_s of "
+                f"{', '.join(bus.busiest)} or raise baud",
+            )

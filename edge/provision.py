@@ -1,0 +1,316 @@
+"""`shuichi gateway`, `shuichi port`, `shuichi sensor`: what an engineer types first."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import click
+import tomlkit
+from rich.console import Console
+from rich.table import Table
+
+from configs import loader
+from configs.loader import ConfigError, Fault, UserError
+from drivers import profiles
+from drivers.device import Device
+from drivers.errors import DriverError
+from drivers.ports import Port, PortConfig
+from drivers.protocols.modbus import Master
+from edge import config, quality, scan, tomlfile
+from edge.cli import config_option
+from wire.reading import UNITS
+
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only show what would change.")
+
+_TEMPLATE = """\
+# A gateway of Shuichi. `shuichi edge check` finds what is wrong here, `shuichi edge run` starts it.
+
+[gateway]
+id = "{id}"
+shard = "{shard}"
+site = "{site}"
+
+[uplink.broker]
+host = "{host}"
+port = {port}
+# username = "..."
+# password_file = "/etc/shuichi/broker.password"
+# tls = true
+
+# Lines:   shuichi port add bus /dev/ttyUSB0 --baud 9600
+# Sensors: shuichi sensor scan bus
+#          shuichi sensor add ruler-1 --port bus --profile ruler-cm-9600 --interval 1
+"""
+
+
+@click.group()
+def gateway() -> None:
+    """Set up a gateway."""
+
+
+@gateway.command()
+@config_option
+@click.option("--id", "gateway_id", required=True, help="Name of the gateway: a-z, 0-9, -.")
+@click.option("--site", required=True, help="Site of its sensors.")
+@click.option("--shard", default="0", show_default=True, help="Shard, as given by the cloud.")
+@click.option("--broker", default="127.0.0.1:1883", show_default=True, help="HOST[:PORT].")
+def init(file: Path, gateway_id: str, site: str, shard: str, broker: str) -> None:
+    """Write a first gateway.toml. An existing one is left alone."""
+    if file.exists():
+        raise ConfigError(file, [Fault("", "exists already; edit it, or remove it first")])
+    host, _, port = broker.partition(":")
+    if port and not port.isdigit():
+        raise click.BadParameter(f"{port!r} is not a port number", param_hint="--broker")
+    text = _TEMPLATE.format(id=gateway_id, site=site, shard=shard, host=host, port=port or 1883)
+    tomlfile.save(file, tomlkit.parse(text), dry_run=False)
+
+
+@click.group()
+def port() -> None:
+    """Name the lines of a gateway."""
+
+
+@port.command("add")
+@config_option
+@dry_run_option
+@click.argument("name")
+@click.argument("place", metavar="DEVICE|HOST:PORT")
+@click.option("--baud", type=int, help="Baud rate of a serial line.")
+@click.option("--parity", type=click.Choice(["none", "even", "odd"]))
+@click.option("--stop-bits", type=int)
+@click.option(
+    "--framing", type=click.Choice(["tcp", "rtu"]), help="tcp: Modbus TCP; rtu: RTU frames."
+)
+def add_port(file: Path, dry_run: bool, name: str, place: str, **settings: Any) -> None:
+    """Add the line NAME: a serial device such as /dev/ttyUSB0, or a host and port."""
+    document = tomlfile.load(file)
+    table = _new(document, file, "port", name)
+    for key, value in _line(place, settings).items():
+        table[key] = value
+    tomlfile.save(file, document, dry_run=dry_run)
+
+
+@click.group()
+def sensor() -> None:
+    """Find, add, list, read and remove sensors."""
+
+
+@sensor.command("scan")
+@config_option
+@click.argument("place", metavar="PORT|DEVICE|HOST:PORT")
+@click.option("--baud", type=int, help="Baud rate of a serial line.  [default: 9600]")
+@click.option("--parity", type=click.Choice(["none", "even", "odd"]))
+@click.option("--stop-bits", type=int)
+@click.option("--framing", type=click.Choice(["tcp", "rtu"]))
+@click.option("--units", default="1-247", show_default=True, help="Unit ids: 1-20,51.")
+@click.option("--wait-ms", default=150, show_default=True, help="How long to wait for an answer.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def scan_port(
+    file: Path, place: str, units: str, wait_ms: int, as_json: bool, **settings: Any
+) -> None:
+    """Ask every unit id on a line who is there, and which profiles fit its answers.
+
+    Reads only; nothing is written to any device. Ctrl-C shows what was found so far.
+    """
+    line = _named_or_given(file, place, settings)
+    known = {n: profiles.find(n, (file.parent / "profiles",)) for n in _profile_names(file)}
+    found = asyncio.run(_scan(line, known, scan.unit_ids(units, known), wait_ms / 1000))
+    if as_json:
+        click.echo(json.dumps([f.as_dict() for f in found]))
+        return
+    if not found:
+        raise UserError(
+            f"{line.place}: nobody answers; check power, A/B polarity, baud rate and termination"
+        )
+    table = Table("unit", "fits", "reads now", title=line.place, title_justify="left")
+    for device in found:
+        table.add_row(
+            str(device.unit), "\n".join(device.fits) or "no profile", "\n".join(device.reads)
+        )
+    Console().print(table)
+
+
+@sensor.command("add")
+@config_option
+@dry_run_option
+@click.argument("name")
+@click.option("--port", "on_port", required=True, help="Name of the line: a [port.NAME].")
+@click.option(
+    "--profile", required=True, help="Device profile; `shuichi sensor profiles` lists them."
+)
+@click.option("--unit", "unit_id", type=int, help="Unit id, if it is not the profile's.")
+@click.option("--interval", "interval_s", type=float, help="Seconds between reads.  [default: 60]")
+@click.option("--site", help="Site, if it is not the gateway's.")
+def add_sensor(
+    file: Path, dry_run: bool, name: str, on_port: str, profile: str, **settings: Any
+) -> None:
+    """Add the sensor NAME to the config."""
+    document = tomlfile.load(file)
+    table = _new(document, file, "sensor", name)
+    for key, value in {"port": on_port, "profile": profile, **settings}.items():
+        if value is not None:
+            table[key] = int(value) if isinstance(value, float) and value == int(value) else value
+    tomlfile.save(file, document, dry_run=dry_run)
+
+
+@sensor.command("remove")
+@config_option
+@dry_run_option
+@click.argument("name")
+def remove_sensor(file: Path, dry_run: bool, name: str) -> None:
+    """Take the sensor NAME out of the config."""
+    document = tomlfile.load(file)
+    sensors = document.get("sensor", {})
+    if name not in sensors:
+        raise ConfigError(
+            file, [Fault("", f"there is no [sensor.{name}]{loader.suggest(name, sensors)}")]
+        )
+    del sensors[name]
+    tomlfile.save(file, document, dry_run=dry_run)
+
+
+@sensor.command("list")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def list_sensors(file: Path, as_json: bool) -> None:
+    """Show the sensors of the config."""
+    setup = config.read(file)
+    rows = [
+        {
+            "sensor": name,
+            "site": setup.site(name),
+            "port": s.port,
+            "unit_id": setup.unit(name),
+            "profile": s.profile,
+            "interval_s": s.interval_s,
+            "measures": [m.quantity.value for m in setup.profiles[name].measure],
+        }
+        for name, s in setup.config.sensor.items()
+    ]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    table = Table("sensor", "site", "port", "unit", "profile", "every s", "measures")
+    for row in rows:
+        *cells, measures = row.values()
+        table.add_row(*map(str, cells), ", ".join(measures))  # type: ignore[arg-type]
+    Console().print(table)
+
+
+@sensor.command("profiles")
+@config_option
+def list_profiles(file: Path) -> None:
+    """Show the device profiles that can be used."""
+    table = Table("profile", "title", "unit", "line", "measures")
+    for name in _profile_names(file):
+        found = profiles.find(name, (file.parent / "profiles",))
+        line = found.line
+        measures = [m.quantity.value for m in found.measure] or ["outputs"]
+        setting = f"{line.baud} 8{line.parity[0].upper()}{line.stop_bits}"
+        table.add_row(name, found.title, str(line.unit_id), setting, ", ".join(measures))
+    Console().print(table)
+
+
+@sensor.command("read")
+@config_option
+@click.argument("name")
+@click.option("--count", default=1, show_default=True, help="How many times.")
+@click.option("--every", "every_s", default=1.0, show_default=True, help="Seconds between reads.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line a value.")
+def read_sensor(file: Path, name: str, count: int, every_s: float, as_json: bool) -> None:
+    """Read the sensor NAME now, straight from its line.
+
+    The line has one owner: stop a running gateway first.
+    """
+    setup = config.read(file)
+    if name not in setup.config.sensor:
+        sensors = setup.config.sensor
+        raise ConfigError(
+            file, [Fault("", f"there is no [sensor.{name}]{loader.suggest(name, sensors)}")]
+        )
+    try:
+        asyncio.run(_read(setup, name, count, every_s, as_json))
+    except DriverError as error:
+        raise UserError(f"{name}: {error}") from None
+
+
+async def _read(setup: config.Setup, name: str, count: int, every_s: float, as_json: bool) -> None:
+    settings, profile = setup.config.sensor[name], setup.profiles[name]
+    ranges = {m.quantity: m.valid_range_si for m in profile.measure}
+    async with _opened(settings.port, setup.config.port[settings.port]) as line:
+        device = Device(Master(line), profile, setup.unit(name))
+        for turn in range(count):
+            if turn:
+                await asyncio.sleep(every_s)
+            for block in profile.blocks():
+                for value in await device.read(block):
+                    flag, reason = quality.judge(value, ranges[value.quantity])
+                    unit = UNITS[value.quantity]
+                    row = {"sensor": name, "quantity": value.quantity, "value": value.value}
+                    if as_json:
+                        row |= {"unit": unit, "quality": int(flag), "reason": reason}
+                        click.echo(json.dumps(row))
+                    else:
+                        shown = "no value" if value.value is None else f"{value.value:g} {unit}"
+                        why = f" ({reason})" if reason else ""
+                        click.echo(f"{name} {value.quantity}: {shown}, {flag.name.lower()}{why}")
+
+
+async def _scan(
+    line: PortConfig, known: dict[str, profiles.Profile], units: list[int], wait_s: float
+) -> list[scan.Found]:
+    async with _opened(line.place, line) as port:
+        try:
+            await port.open()
+        except DriverError as error:
+            raise UserError(str(error)) from None
+        return await scan.scan(port, known, units, wait_s)
+
+
+@contextlib.asynccontextmanager
+async def _opened(name: str, settings: PortConfig) -> AsyncIterator[Port]:
+    async with loader.plugin("drivers.ports", settings.kind).open(name, settings) as line:
+        yield line
+
+
+def _profile_names(file: Path) -> list[str]:
+    return sorted(profiles.available((file.parent / "profiles",)))
+
+
+def _line(place: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The table of a port, from what the command line says of it."""
+    given = {key: value for key, value in settings.items() if value is not None}
+    host, colon, number = place.rpartition(":")
+    if colon and number.isdigit() and not place.startswith("/"):
+        return {"kind": "tcp", "host": host, "port": int(number), **given}
+    return {"kind": "serial", "device": place, **given}
+
+
+def _named_or_given(file: Path, place: str, settings: dict[str, Any]) -> PortConfig:
+    """A port of the config by its name, or one described on the command line."""
+    if file.exists() and "/" not in place and ":" not in place:
+        ports = config.read(file).config.port
+        if place in ports:
+            return ports[place]
+        raise ConfigError(
+            file, [Fault("", f"there is no [port.{place}]{loader.suggest(place, ports)}")]
+        )
+    table = _line(place, settings)
+    kind = loader.plugins("drivers.ports")[table["kind"]]
+    found = loader.parse(table, kind, place)
+    assert isinstance(found, PortConfig)
+    return found
+
+
+def _new(document: tomlkit.TOMLDocument, file: Path, kind: str, name: str) -> Any:
+    """An empty table [kind.name] at the end of its kin."""
+    if kind not in document:
+        document[kind] = tomlkit.table(is_super_table=True)
+    kin: Any = document[kind]
+    if name in kin:
+        raise ConfigError(file, [Fault("", f"there is a [{kind}.{name}] already")])
+    kin[name] = tomlkit.table()
+    return kin[name]

@@ -1,0 +1,120 @@
+"""Keeps a signal at the aspect that its interlock wants, and believes it only by read-back."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from drivers.errors import DriverError
+from drivers.signals import Signal
+from edge import clock
+from edge.poller import Bus
+from wire.aspect import Aspect
+
+log: Final = logging.getLogger("shuichi.signal")
+
+RETRY_AFTER_S: Final = 0.25
+SLOWEST_RETRY_S: Final = 5.0
+
+Tell = Callable[[str, str, dict[str, str | int | float | bool | None]], None]
+"""`tell(kind, text, detail)` records an event."""
+
+
+class SignalKeeper:
+    """Writes, reads back, refreshes. `bus` is the bus on which the signal rides, if any."""
+
+    def __init__(
+        self, site: str, signal: Signal, bus: Bus | None, refresh_every_s: float, tell: Tell
+    ) -> None:
+        self.site = site
+        self.confirmed: Aspect | None = None
+        self.on_seen: Callable[[], None] = lambda: None
+        self._signal = signal
+        self._bus = bus
+        self._refresh_every_s = refresh_every_s
+        self._tell = tell
+        self._wanted: Aspect | None = None
+        self._since = 0.0
+        self._cause = ""
+        self._changed = asyncio.Event()
+        self._obeys = asyncio.Event()
+
+    def want(self, aspect: Aspect, since: float, cause: str) -> None:
+        """Show `aspect`; `since` is the monotonic time of the reading that asked for it first."""
+        if aspect is not self._wanted:
+            self._wanted, self._since, self._cause = aspect, since, cause
+            self._obeys.clear()
+            self._changed.set()
+
+    async def obeyed(self) -> None:
+        """Wait until the signal was seen to show what was last wanted."""
+        await self._obeys.wait()
+
+    async def run(self) -> None:
+        """Keep the signal as wanted, for ever."""
+        told_of: Aspect | None = None
+        failing = False
+        delay = RETRY_AFTER_S
+        while True:
+            if self._wanted is None:
+                await self._changed.wait()
+                continue
+            self._changed.clear()
+            wanted, since, cause = self._wanted, self._since, self._cause
+            trouble = await self._try(wanted)
+            if trouble is None:
+                if failing:
+                    log.info("%s: signal obeys again", self.site)
+                if told_of is not wanted or failing:
+                    self._confirm(wanted, since, cause)
+                told_of, failing, delay = wanted, False, RETRY_AFTER_S
+                await self._wait(self._refresh_every_s)
+            else:
+                if not failing:
+                    log.error("%s: signal does not show %s: %s", self.site, wanted.value, trouble)
+                    self._tell(
+                        "signal_unconfirmed",
+                        f"{wanted.value} is not confirmed: {trouble}",
+                        {"wanted": wanted.value},
+                    )
+                failing = True
+                await self._wait(delay)
+                delay = min(2 * delay, SLOWEST_RETRY_S)
+
+    async def _try(self, wanted: Aspect) -> str | None:
+        """None if the signal was seen to show `wanted`, else what is wrong."""
+        seen: Aspect | None = None
+
+        async def show_and_look() -> None:
+            nonlocal seen
+            await self._signal.show(wanted)
+            seen = await self._signal.read_back()
+
+        try:
+            await (show_and_look() if self._bus is None else self._bus.first(show_and_look))
+        except DriverError as error:
+            self.confirmed = None
+            return str(error)
+        if seen is not self.confirmed:
+            self.confirmed = seen
+            self.on_seen()
+        if seen is wanted:
+            if wanted is self._wanted:
+                self._obeys.set()
+            return None
+        return f"it shows {seen.value if seen else 'no known aspect'}"
+
+    def _confirm(self, aspect: Aspect, since: float, cause: str) -> None:
+        latency_ms = round((clock.monotonic() - since) * 1000, 1)
+        self._tell(
+            "aspect_confirmed",
+            f"{aspect.value} confirmed by read-back after {latency_ms:g} ms",
+            {"aspect": aspect.value, "cause": cause, "latency_ms": latency_ms},
+        )
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            pass

@@ -1,0 +1,95 @@
+"""One site's interlock at work: readings in, aspect to the signal, events out."""
+
+from collections.abc import Callable
+from typing import Final
+
+from edge import clock, interlock
+from edge.interlock import Rule, Sample, Tick
+from edge.signal import SignalKeeper, Tell
+from wire.messages import InterlockState
+from wire.reading import Quality, Quantity, Reading
+
+BELIEVABLE: Final = frozenset({Quality.GOOD, Quality.SUSPECT})
+
+
+class SiteInterlock:
+    """Holds the state of `edge.interlock` and carries out what it says."""
+
+    def __init__(
+        self,
+        site: str,
+        rule: Rule,
+        rulers: tuple[str, ...],
+        keeper: SignalKeeper,
+        tell: Tell,
+        publish: Callable[[InterlockState], None],
+    ) -> None:
+        self.site = site
+        self.rulers = frozenset(rulers)
+        self._rule = rule
+        self._state = interlock.begin(rule, rulers)
+        self._keeper = keeper
+        self._tell = tell
+        self._publish = publish
+        self._cause = "start"
+        self._over_since: dict[str, float] = {}
+        self._left = False
+
+    def start(self) -> None:
+        """Show the safe aspect until the water is known."""
+        self._keeper.want(self._state.wanted, clock.monotonic(), self._cause)
+        self.announce()
+
+    def leave(self) -> None:
+        """The agent stops: show the safe aspect unless a more restrictive one is wanted."""
+        self._left = True
+        aspect = max(self._state.wanted, self._rule.safe, key=lambda a: a.severity)
+        self._keeper.want(aspect, clock.monotonic(), "the agent stops")
+
+    def hear(self, reading: Reading, at: float) -> None:
+        """A reading of one of our rulers; `at` is its monotonic time."""
+        if reading.sensor in self.rulers and reading.quantity is Quantity.DEPTH:
+            believable = reading.quality in BELIEVABLE
+            depth = reading.value if believable else None
+            self._step(Sample(reading.sensor, depth, reading.reason), at)
+
+    def tick(self) -> None:
+        """Time has passed without a reading."""
+        self._step(Tick(), clock.monotonic())
+
+    def announce(self) -> None:
+        """Publish what is wanted and what is confirmed."""
+        self._publish(
+            InterlockState(
+                site=self.site,
+                wanted=self._state.wanted,
+                confirmed=self._keeper.confirmed,
+                depth=self._state.depth,
+                cause=self._cause,
+                at_ms=clock.utc_ms(),
+            )
+        )
+
+    def _step(self, event: Sample | Tick, now: float) -> None:
+        if self._left:
+            return
+        before = self._state.wanted
+        self._state, wanted, notices = interlock.step(self._rule, self._state, event, now)
+        for notice in notices:
+            if notice.kind == "over_threshold":
+                # The first ruler over a threshold starts the stopwatch of the lamp.
+                self._over_since.setdefault(str(notice.detail["threshold"]), now)
+            elif notice.kind == "aspect_wanted":
+                self._cause = str(notice.detail["cause"])
+            self._tell(notice.kind, notice.text, notice.detail)
+        if wanted is not before:
+            rises = wanted.severity > before.severity
+            since = self._over_since.get(wanted.value, now) if rises else now
+            self._keeper.want(wanted, since, self._cause)
+            self.announce()
+        self._forget_crossings()
+
+    def _forget_crossings(self) -> None:
+        for i, threshold in enumerate(("amber", "red")):
+            if all(ruler.over[i] == 0 for ruler in self._state.rulers.values()):
+                self._over_since.pop(threshold, None)

@@ -1,0 +1,235 @@
+"""`shuichi sim`: devices that do not exist, on lines that do."""
+
+import asyncio
+import selectors
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from configs.loader import UserError
+from firmware_sim import config as configuration
+from firmware_sim import truth
+from firmware_sim.config import PtyLine, SimConfig
+from firmware_sim.errors import ScenarioError
+from firmware_sim.replay import load_replay
+from firmware_sim.scenario import SIGNALS, Scenario, underpass_storm
+from firmware_sim.simulation import Bench, simulate
+
+_SCREEN_EVERY_S: Final = 0.5
+_PLAIN_EVERY_S: Final = 30.0
+_SHOWN: Final = {
+    "depth": ("depth", 100, "cm"),
+    "rain_rate": ("rain", 3.6e6, "mm/h"),
+    "river_level": ("river", 1, "m"),
+    "crack": ("crack", 1000, "mm"),
+}
+"""Label, factor from SI and unit of a signal on the status line."""
+
+
+@click.group()
+def sim() -> None:
+    """Run simulated devices on real lines."""
+
+
+@sim.command()
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, 10000, min_open=True),
+    help="Scenario seconds per second; without it, what CONFIG says.",
+)
+@click.option("--seed", type=click.IntRange(0), help="Moves the gusts of the storm.")
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help="Play a recorded series in place of the storm.",
+)
+@click.option("--column", help="The column of the record to play.")
+@click.option("--time-column", help="The column with its times, s or ISO 8601.")
+@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only these rows; repeatable.")
+@click.option("--unit", help="Unit of the column, where its name does not end in it.")
+@click.option(
+    "--signal",
+    "signal_name",
+    type=click.Choice(list(SIGNALS)),
+    default="depth",
+    show_default=True,
+    help="What the column is.",
+)
+@click.option(
+    "--duration",
+    "duration_s",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    help="End after so many seconds, not scaled by the speed.",
+)
+@click.option("--exit-at-end", is_flag=True, help="End with the scenario.")
+@click.option(
+    "--truth",
+    "truth_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Append what happens to FILE, one JSON object a line.",
+)
+def run(
+    config: Path | None,
+    speed: float | None,
+    seed: int | None,
+    replay: Path | None,
+    column: str | None,
+    time_column: str | None,
+    where: tuple[str, ...],
+    unit: str | None,
+    signal_name: str,
+    duration_s: float | None,
+    exit_at_end: bool,
+    truth_file: Path | None,
+) -> None:
+    """Bring the devices of CONFIG (TOML) to life; without it, those of the underpass.
+
+    Links to the terminals are made in the config's folder, without CONFIG in the current one. When
+    the scenario is over the devices keep its last values, until SIGTERM or Ctrl-C.
+    """
+    settings = configuration.load(config or configuration.DEFAULT)
+    folder = config.parent if config is not None else Path.cwd()
+    try:
+        if replay is not None:
+            scenario = _record(replay, column, time_column, where, unit, signal_name)
+        elif column or time_column or where or unit:
+            raise UserError("--column, --time-column, --where and --unit go with --replay")
+        else:
+            scenario = underpass_storm(settings.scenario.seed if seed is None else seed)
+    except ScenarioError as error:
+        raise UserError(str(error)) from None
+    with ExitStack() as files, asyncio.Runner(loop_factory=_precise_loop) as runner:
+        write = _writer(truth_file, files)
+        runner.run(
+            _play(
+                settings,
+                folder,
+                scenario,
+                speed or settings.scenario.speed,
+                write,
+                duration_s=duration_s,
+                exit_at_end=exit_at_end,
+            )
+        )
+
+
+def _record(
+    file: Path,
+    column: str | None,
+    time_column: str | None,
+    where: Sequence[str],
+    unit: str | None,
+    signal_name: str,
+) -> Scenario:
+    if column is None or time_column is None:
+        raise UserError(f"--replay {file}: say which columns with --column and --time-column")
+    wanted = {}
+    for pair in where:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise UserError(f"--where {pair!r}: write it as COLUMN=VALUE")
+        wanted[key] = value
+    return load_replay(file, column, time_column, wanted, unit, signal=signal_name)
+
+
+def _writer(file: Path | None, files: ExitStack) -> Callable[[truth.Fact], None]:
+    if file is None:
+        return lambda _: None
+    try:
+        out = files.enter_context(file.open("ab", buffering=0))
+    except OSError as error:
+        raise UserError(f"--truth {file}: cannot be written: {error.strerror}") from None
+
+    def write(fact: truth.Fact) -> None:
+        out.write(msgspec.json.encode(fact) + b"\n")
+
+    return write
+
+
+def _precise_loop() -> asyncio.AbstractEventLoop:
+    """epoll, the usual choice, rounds each wait up to whole milliseconds: a character at 9600 baud
+    lasts one."""
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
+
+
+async def _play(
+    config: SimConfig,
+    folder: Path,
+    scenario: Scenario,
+    speed: float,
+    write: Callable[[truth.Fact], None],
+    *,
+    duration_s: float | None,
+    exit_at_end: bool,
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    def tell(fact: truth.Fact) -> None:
+        write(fact)
+        if exit_at_end and isinstance(fact, truth.End):
+            stop.set()
+
+    async with simulate(config, folder, scenario=scenario, speed=speed, tell=tell) as bench:
+        if duration_s is not None:
+            loop.call_later(duration_s, stop.set)
+        console = Console(highlight=False)
+        _print_lines(console, bench, folder)
+        if not console.is_terminal:
+            while not await _is_set_within(stop, _PLAIN_EVERY_S):
+                console.print(_status(bench, speed), soft_wrap=True)
+            return
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            while not await _is_set_within(stop, _SCREEN_EVERY_S):
+                live.update(_status(bench, speed), refresh=True)
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False
+
+
+def _print_lines(console: Console, bench: Bench, folder: Path) -> None:
+    for name, line in bench.config.line.items():
+        if isinstance(line, PtyLine):
+            place = f"{folder / line.link} -> {bench.terminal(name)}, {line.baud} baud"
+        else:
+            host, port = bench.endpoint(name)
+            behind = f", {line.baud} baud behind it" if line.baud else ""
+            place = f"{host}:{port}, framing {line.framing}{behind}"
+        devices = ", ".join(
+            f"{device.name} ({bench.config.device[device.name].profile}, unit {device.unit_id})"
+            for device in bench.on_line(name)
+        )
+        console.print(Text(f"{name}: {place}: {devices or 'no device'}"), soft_wrap=True)
+
+
+def _status(bench: Bench, speed: float) -> Text:
+    minutes, seconds = divmod(int(bench.t_s), 60)
+    parts = [f"{minutes // 60}:{minutes % 60:02}:{seconds:02} ×{speed:g}"]
+    signals = bench.signals()
+    for name, (label, factor, unit) in _SHOWN.items():
+        if name in signals:
+            parts.append(f"{label} {signals[name] * factor:.2f} {unit}")
+    for device in bench.devices.values():
+        if device.profile.outputs is not None:
+            on = " ".join(map(str, sorted(device.outputs)))
+            parts.append(f"{device.name}: {on or 'all off'}")
+    return Text("  ".join(parts))

@@ -1,0 +1,155 @@
+"""The demo's live view: the water against its two thresholds, the lamp, and what was stored."""
+
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from firmware_sim.demo.stage import Stage
+from firmware_sim.demo.watch import Picture
+from wire.aspect import Aspect
+from wire.reading import Quantity
+
+CHART_WIDTH: Final = 64
+CHART_ROWS: Final = 12
+_LEAST_TOP_M: Final = 0.48
+_EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
+_COLOUR: Final = {
+    Aspect.OFF: "dim",
+    Aspect.GREEN: "green",
+    Aspect.FLASHING_AMBER: "yellow",
+    Aspect.AMBER: "yellow",
+    Aspect.RED: "red",
+}
+_SHOWN: Final = (
+    (Quantity.RAIN_TOTAL, "rain", 1000, "mm", 1),
+    (Quantity.LEVEL, "river", 1, "m", 2),
+    (Quantity.DISPLACEMENT, "crack", 1000, "mm", 2),
+)
+"""Quantity, label, factor from SI, unit, decimals."""
+
+
+class Clock:
+    """Where in the scenario we are. Times in ms UTC and s."""
+
+    def __init__(self, title: str, start_ms: int, speed: float, duration_s: float) -> None:
+        self.title = title
+        self.start_ms = start_ms
+        self.speed = speed
+        self.duration_s = duration_s
+
+    def scenario_s(self, at_ms: int) -> float:
+        """Scenario time of a moment, s, clamped to the scenario."""
+        return min(max((at_ms - self.start_ms) / 1000 * self.speed, 0.0), self.duration_s)
+
+    def label(self, at_ms: int) -> str:
+        """Scenario time of a moment as h:mm:ss."""
+        seconds = round(self.scenario_s(at_ms))
+        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def render(picture: Picture, stage: Stage, clock: Clock, now_ms: int) -> RenderableType:
+    """The whole view."""
+    share = clock.scenario_s(now_ms) / clock.duration_s if clock.duration_s else 1.0
+    done = round(share * CHART_WIDTH)
+    head = Text.assemble(
+        (clock.title, "bold"),
+        f", {clock.speed:g} times as fast   ",
+        f"{clock.label(now_ms)} of {clock.label(clock.start_ms + 10**12)}\n",
+        ("━" * done, "cyan"),
+        ("━" * (CHART_WIDTH - done), "dim"),
+    )
+    body = Table.grid(padding=(0, 2))
+    body.add_row(_chart(picture, stage, clock), _figures(picture))
+    return Panel(
+        Group(head, Text(), body, Text(), _alerts(picture, clock)),
+        title="水尺 Shuichi",
+        title_align="left",
+        expand=False,
+    )
+
+
+def _chart(picture: Picture, stage: Stage, clock: Clock) -> Text:
+    columns: list[float | None] = [None] * CHART_WIDTH
+    for at_ms, depth in picture.depths:
+        share = clock.scenario_s(at_ms) / clock.duration_s if clock.duration_s else 0.0
+        i = min(int(share * CHART_WIDTH), CHART_WIDTH - 1)
+        columns[i] = max(depth, columns[i] or 0.0)
+    top = max(_LEAST_TOP_M, *(1.05 * (c or 0.0) for c in columns))
+    row_m = top / CHART_ROWS
+    lines = {
+        min(int(metres / row_m), CHART_ROWS - 1): (name, metres)
+        for name, metres in stage.thresholds_m.items()
+    }
+    chart = Text()
+    for row in reversed(range(CHART_ROWS)):
+        name, metres = lines.get(row, ("", 0.0))
+        for column in columns:
+            filled = 0 if column is None else round((column / row_m - row) * 8)
+            if filled > 0:
+                chart.append(_EIGHTHS[min(filled, 8)], style=_water_colour(column or 0.0, stage))
+            else:
+                chart.append("╌" if name else " ", style=_COLOUR[Aspect(name)] if name else "")
+        label = f" {metres * 100:.0f} cm {name}" if name else ""
+        chart.append(f"{label:<12}\n", style=_COLOUR[Aspect(name)] if name else "")
+    chart.append("▔" * CHART_WIDTH, style="dim")
+    return chart
+
+
+def _water_colour(depth: float, stage: Stage) -> str:
+    if depth >= stage.thresholds_m["red"]:
+        return "red"
+    return "yellow" if depth >= stage.thresholds_m["amber"] else "blue"
+
+
+def _figures(picture: Picture) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right", style="dim")
+    table.add_column(min_width=22)
+    table.add_row("lamp", _lamp(picture))
+    depth = picture.latest.get(Quantity.DEPTH)
+    shown = "-" if depth is None or depth.value is None else f"{depth.value * 100:.0f} cm"
+    table.add_row("depth", Text(shown, style="bold"))
+    for quantity, label, factor, unit, decimals in _SHOWN:
+        reading = picture.latest.get(quantity)
+        value = None if reading is None else reading.value
+        table.add_row(label, "-" if value is None else f"{value * factor:.{decimals}f} {unit}")
+    table.add_row("", "")
+    table.add_row("taken", f"{picture.taken} readings")
+    table.add_row("stored", f"{picture.stored} readings")
+    table.add_row("alerts", str(sum(a["transition"] == "raised" for a in picture.alerts)))
+    return table
+
+
+def _lamp(picture: Picture) -> Text:
+    state = picture.interlock
+    if state is None:
+        return Text("not known yet")
+    word = state.wanted.value.replace("_", " ").upper()
+    confirmed = "read back" if state.confirmed is state.wanted else "not confirmed yet"
+    return Text.assemble((f"● {word}", f"bold {_COLOUR[state.wanted]}"), f"  {confirmed}")
+
+
+def _alerts(picture: Picture, clock: Clock) -> Text:
+    if not picture.alerts:
+        return Text("no alert\n\n", style="dim")
+    lines = Text()
+    for alert in picture.alerts[-3:]:
+        raised = alert["transition"] == "raised"
+        lines.append(f"{clock.label(alert['at_ms'])}  ")
+        lines.append("▲ " if raised else "▽ ", style="red" if raised else "green")
+        lines.append(f"{alert['text']}\n")
+    return lines
+
+
+def line(picture: Picture, clock: Clock, now_ms: int) -> Text:
+    """One line of the same, for where no screen is."""
+    depth = picture.latest.get(Quantity.DEPTH)
+    shown = "-" if depth is None or depth.value is None else f"{depth.value * 100:.0f} cm"
+    return Text.assemble(
+        f"{clock.label(now_ms)}  depth {shown}  lamp ",
+        _lamp(picture),
+        f"  taken {picture.taken}  stored {picture.stored}  alerts {len(picture.alerts)}",
+    )

@@ -1,0 +1,72 @@
+"""Puts the demo's site into a folder: its configs, with this run's ports and paths."""
+
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import tomlkit
+
+from configs import loader
+
+SITE: Final = loader.HERE / "sites" / "underpass"
+
+
+class Stage(NamedTuple):
+    """Where things are, and the figures of the site that the report needs. Depths in m."""
+
+    folder: Path
+    gateway: str
+    shard: str
+    site: str
+    ruler: str
+    relay: str
+    poll_s: float
+    thresholds_m: dict[str, float]
+    channels: dict[str, frozenset[int]]
+    alert_log: Path
+
+
+def prepare(folder: Path, broker_port: int, river_port: int, store: dict[str, Any]) -> Stage:
+    """Write gateway.toml, cloud.toml and sim.toml into `folder`."""
+    gateway, cloud, sim = (_read(name) for name in ("gateway", "cloud", "sim"))
+    gateway["uplink"]["broker"]["port"] = broker_port
+    gateway["uplink"]["status_every_s"] = 1
+    gateway["port"]["river"]["port"] = river_port
+    for name in ("bus", "crack"):
+        gateway["port"][name]["device"] = str(folder / gateway["port"][name]["device"])
+    cloud["broker"]["port"] = broker_port
+    cloud["store"] = store
+    sim["line"]["field"]["port"] = river_port
+    for name, document in (("gateway", gateway), ("cloud", cloud), ("sim", sim)):
+        (folder / f"{name}.toml").write_text(tomlkit.dumps(document), encoding="utf-8")
+    return _stage(folder, gateway, cloud, sim)
+
+
+def _read(name: str) -> Any:
+    return tomlkit.parse((SITE / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _stage(folder: Path, gateway: Any, cloud: Any, sim: Any) -> Stage:
+    ((site, interlock),) = gateway["interlock"].items()
+    (ruler,) = interlock["rulers"]
+    (relay,) = [
+        n for n, d in sim["device"].items() if d["profile"] == interlock["signal"]["profile"]
+    ]
+    (log,) = [c for c in cloud["channel"].values() if c["kind"] == "log"]
+    return Stage(
+        folder=folder,
+        gateway=str(gateway["gateway"]["id"]),
+        shard=str(gateway["gateway"]["shard"]),
+        site=str(site),
+        ruler=str(ruler),
+        relay=str(relay),
+        poll_s=float(gateway["sensor"][ruler]["interval_s"]),
+        thresholds_m={
+            "amber": float(interlock["amber_depth_cm"]) / 100,
+            "red": float(interlock["red_depth_cm"]) / 100,
+        },
+        channels={
+            str(aspect): frozenset(int(c) for c in channels)
+            for aspect, channels in interlock["signal"]["channels"].items()
+        },
+        alert_log=folder / str(log.get("path", "alerts.jsonl")),
+    )

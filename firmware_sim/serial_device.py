@@ -1,0 +1,154 @@
+"""A serial line that is a pseudo-terminal: half-duplex RTU that takes the time of a real wire."""
+
+import asyncio
+import os
+import stat
+import termios
+import tty
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from drivers.ports.serial import Config as Serial
+from firmware_sim.framing import Request, Rtu
+from firmware_sim.lines import Hear, LineError
+
+_CHUNK_S: Final = 0.004
+"""An answer leaves in pieces of about this length; the last byte is on time whatever this is."""
+
+_OUTPUT_SPEED: Final = 5  # place in what tcgetattr returns
+_SLAVES: Final = "/dev/pts/"
+
+
+@asynccontextmanager
+async def open_pty(settings: Serial, hear: Hear) -> AsyncIterator[str]:
+    """Serve the line at the link `settings.device`; yields the path of the terminal behind it.
+
+    Raises LineError if the link cannot be made.
+    """
+    link = Path(settings.device)
+    master, slave = os.openpty()
+    try:
+        path = os.ttyname(slave)
+        _prepare(slave, settings.baud)
+        os.set_blocking(master, False)
+        _make_link(link, path)
+        line = _Pty(master, slave, settings, hear)
+        try:
+            with line:
+                yield path
+        finally:
+            _remove_link(link, path)
+    finally:
+        # We hold the slave until now: a terminal that nobody has open makes its master fail.
+        os.close(slave)
+        os.close(master)
+
+
+def clear_stale_link(link: Path) -> None:
+    """Remove a link that a killed simulator left. Raises LineError for anything else there.
+
+    Call it for all links before the first terminal is opened: a new one may get the number of a
+    dead one, and then the link to the dead one no longer looks dead.
+    """
+    try:
+        is_link = stat.S_ISLNK(link.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise LineError(f"{link}: {link.parent} is not a folder") from None
+    if not (is_link and os.readlink(link).startswith(_SLAVES)):
+        raise LineError(f"{link}: exists and is not ours; move it away or choose another link")
+    if link.exists():
+        raise LineError(
+            f"{link}: leads to {os.readlink(link)}, which is in use; "
+            "end the other simulator, or remove the link if there is none"
+        )
+    link.unlink()
+
+
+def _make_link(link: Path, path: str) -> None:
+    try:
+        link.symlink_to(path)
+    except OSError as error:
+        raise LineError(f"{link}: cannot be made: {error.strerror}") from None
+
+
+def _remove_link(link: Path, path: str) -> None:
+    """Only if it is still ours."""
+    if link.is_symlink() and os.readlink(link) == path:
+        link.unlink(missing_ok=True)
+
+
+def _prepare(slave: int, baud: int) -> None:
+    tty.setraw(slave)
+    attributes = termios.tcgetattr(slave)
+    attributes[4] = attributes[5] = _speed(baud)
+    termios.tcsetattr(slave, termios.TCSANOW, attributes)
+
+
+def _speed(baud: int) -> int:
+    speed: int = getattr(termios, f"B{baud}")
+    return speed
+
+
+class _Pty:
+    """Every time is an absolute deadline of the loop's clock, so that delays do not add up."""
+
+    def __init__(self, master: int, slave: int, settings: Serial, hear: Hear) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._master, self._slave = master, slave
+        self._speed = _speed(settings.baud)
+        self._byte_s, self._gap_s = settings.byte_s, settings.gap_s
+        self._hear = hear
+        self._framing = Rtu()
+        self._wire_busy_until = 0.0
+        self._is_open = True
+
+    def __enter__(self) -> None:
+        self._loop.add_reader(self._master, self._readable)
+
+    def __exit__(self, *_: object) -> None:
+        self._is_open = False
+        self._loop.remove_reader(self._master)
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._master, 4096)
+        except BlockingIOError:
+            return
+        now_s = self._loop.time()
+        # A pty passes bytes on at once; the wire would still carry them for a while.
+        self._wire_busy_until = max(now_s, self._wire_busy_until) + len(data) * self._byte_s
+        if termios.tcgetattr(self._slave)[_OUTPUT_SPEED] != self._speed:
+            return  # at another baud rate all is noise
+        for request in self._framing.feed(data, now_s):
+            heard_s = self._wire_busy_until + self._gap_s
+            self._loop.call_at(heard_s, self._answer, request, heard_s)
+
+    def _answer(self, request: Request, heard_s: float) -> None:
+        if not self._is_open:
+            return
+        for delay_s, data, left in self._hear(request, partial(self._framing.wrap, request)):
+            start_s = heard_s + delay_s
+            step = max(1, int(_CHUNK_S / self._byte_s))
+            for begin in range(0, len(data), step):
+                end = min(begin + step, len(data))
+                self._loop.call_at(
+                    start_s + end * self._byte_s,
+                    self._write,
+                    data[begin:end],
+                    left if end == len(data) else None,
+                )
+
+    def _write(self, data: bytes, left: Callable[[], None] | None) -> None:
+        if not self._is_open:
+            return
+        try:
+            os.write(self._master, data)
+        except BlockingIOError:
+            return  # nobody has read for a long time: lost, as on a wire without a listener
+        if left is not None:
+            left()

@@ -1,0 +1,66 @@
+"""Front door: one command, which loads a room only when somebody asks for it."""
+
+import importlib
+import sys
+from typing import Final
+
+import click
+
+from configs.loader import UserError
+
+_ROOMS: Final = {
+    "demo": ("firmware_sim.demo.cli:demo", "A storm from ruler to lamp to person, in two minutes."),
+    "gateway": ("edge.provision:gateway", "Set up a gateway."),
+    "port": ("edge.provision:port", "Name the lines of a gateway."),
+    "sensor": ("edge.provision:sensor", "Find, add, list, read and remove sensors."),
+    "edge": ("edge.cli:edge", "Check and run a gateway."),
+    "cloud": ("cloud.cli:cloud", "Check and run the aggregator."),
+    "query": ("cloud.cli:query", "Print stored readings as a table, CSV or chart."),
+    "account": ("cloud.cli:account", "Tell what was sealed, stored, missing and received twice."),
+    "sim": ("firmware_sim.cli:sim", "Run simulated devices on real lines."),
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_ROOMS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _ROOMS:
+            return None
+        module, _, attribute = _ROOMS[name][0].partition(":")
+        try:
+            found: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.split(".")[0] in ("edge", "cloud", "firmware_sim"):
+                raise
+            raise click.ClickException(
+                f"`shuichi {name}` needs the package {error.name!r}: "
+                "install shuichi with its extra, pip install 'shuichi[cloud]'"
+            ) from None
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table, so that `--help` loads no room."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help) for name, (_, help) in _ROOMS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="shuichi")
+def cli() -> None:
+    """Shuichi: from the ruler in the water to the lamp above it and the person who must act."""
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one line a fault on stderr, and exit code 2."""
+    try:
+        cli()
+    except UserError as error:
+        for line in str(error).splitlines():
+            click.echo(f"shuichi: {line}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Fixtures for all tests: real servers, the shared real data, and a watch on what a test leaves."""
+
+import asyncio
+import contextlib
+import ctypes
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from tests import services
+from tests.services import Service
+
+ROOT = Path(__file__).resolve().parents[1]
+GONE_WITHIN_S = 2.0
+
+
+def pytest_configure() -> None:
+    # A process whose parent has died becomes ours instead of init's, so that one left behind by a
+    # killed program is seen too (prctl PR_SET_CHILD_SUBREAPER, Linux only).
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_threads_and_processes() -> Iterator[None]:
+    """Fail a test that leaves a thread or a process behind, and end such a process."""
+    threads = set(threading.enumerate())
+    processes = set(_processes())
+    yield
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while True:
+        stray = set(_processes()) - processes
+        left = [f"thread {one.name}" for one in set(threading.enumerate()) - threads]
+        left += [f"process {_describe(one)}" for one in stray]
+        if not left:
+            return
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    for process in stray:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    pytest.fail("left behind: " + ", ".join(left), pytrace=False)
+
+
+# Set up after the fixture above, so that its loop has ended, with its threads, when that one looks.
+@pytest.fixture(autouse=True)
+def no_leaked_tasks(request: pytest.FixtureRequest, no_leaked_threads_and_processes: None) -> None:
+    """Fail an async test that leaves a task behind; the loop would cancel it without a word."""
+    if request.node.get_closest_marker("asyncio"):
+        request.getfixturevalue("_watch_over_tasks")
+
+
+@pytest_asyncio.fixture
+async def _watch_over_tasks() -> AsyncIterator[None]:
+    yield
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:  # a task that was told to end may need a turn of the loop for it
+        _, left = await asyncio.wait(left, timeout=0.5)
+    if left:
+        names = sorted({f"task {task.get_name()}" for task in left})
+        pytest.fail("left behind: " + ", ".join(names), pytrace=False)
+
+
+def _processes() -> list[psutil.Process]:
+    running = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # ended while we look
+            if process.status() != psutil.STATUS_ZOMBIE:
+                running.append(process)
+    return running
+
+
+def _describe(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid} {' '.join(process.cmdline())}"
+    except psutil.NoSuchProcess:
+        return str(process.pid)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real records beside the checkout; they are not part of the repository."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the real records in ../shared/data, which is not beside this checkout")
+    return folder
+
+
+# One of each server for all tests that only use it, and one for a test that kills or fills it.
+# A broker that asks for passwords: `with services.mosquitto(tmp_path / "broker", users={...})`.
+
+
+@pytest.fixture(scope="session")
+def shared_mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with services.mosquitto(tmp_path_factory.mktemp("mosquitto")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def shared_influxd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with services.influxd(tmp_path_factory.mktemp("influxd")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def shared_victoria_metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with services.victoria_metrics(tmp_path_factory.mktemp("victoria-metrics")) as service:
+        yield service
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Service]:
+    with services.mosquitto(tmp_path / "mosquitto") as service:
+        yield service
+
+
+@pytest.fixture
+def influxd(tmp_path: Path) -> Iterator[Service]:
+    with services.influxd(tmp_path / "influxd") as service:
+        yield service
+
+
+@pytest.fixture
+def victoria_metrics(tmp_path: Path) -> Iterator[Service]:
+    with services.victoria_metrics(tmp_path / "victoria-metrics") as service:
+        yield service

@@ -1,0 +1,1 @@
+"""Frozen frames and vectors that must decode for ever."""

@@ -1,0 +1,1 @@
+"""Tests of whole programs against real brokers, databases and lines."""

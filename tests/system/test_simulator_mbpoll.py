@@ -1,0 +1,453 @@
+"""Simulated devices, read by masters that are not ours: mbpoll (libmodbus) and pymodbus."""
+
+import asyncio
+import json
+import os
+import re
+import select
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from pymodbus import FramerType
+from pymodbus.client import AsyncModbusTcpClient
+
+from configs import loader
+from firmware_sim import truth
+from firmware_sim.config import DEFAULT, SimConfig, parse
+from firmware_sim.faults import Silent
+from firmware_sim.framing import Request, Rtu
+from firmware_sim.lines import LineError
+from firmware_sim.scenario import underpass_storm
+from firmware_sim.serial_device import clear_stale_link
+from firmware_sim.simulation import Bench, simulate
+from tests.services import command
+
+ROOT = Path(__file__).resolve().parents[2]
+READ_RULER = bytes.fromhex("02 03 00 00 00 01 84 39")
+READ_RELAY = bytes.fromhex("01 01 00 00 00 08 3D CC")
+BITS_8N1, BITS_8N2 = 10, 11
+BUS = ["-m", "rtu", "-b", "9600", "-P", "none"]
+
+
+def default_config() -> SimConfig:
+    """Ours, with a free TCP port."""
+    tables = loader.read(DEFAULT)
+    tables["line"]["field"]["port"] = 0
+    return parse(tables, DEFAULT.parent)
+
+
+def small_config(**line: Any) -> SimConfig:
+    return parse(
+        {
+            "line": {"a": line},
+            "device": {
+                "ruler": {"line": "a", "profile": "ruler-cm-9600"},
+                "relay": {"line": "a", "profile": "relay-waveshare-8ch"},
+                "rain": {"line": "a", "profile": "rain-sen0575"},
+            },
+        },
+        Path(),
+    )
+
+
+@pytest_asyncio.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """The devices of the underpass, with values set by hand."""
+    async with simulate(default_config(), tmp_path) as bench:
+        yield bench
+
+
+def poll(*arguments: str) -> dict[int, int]:
+    """mbpoll, once: the values by address, or a failed test with what it said."""
+    result = subprocess.run(
+        [command("mbpoll"), "-0", "-1", "-o", "0.5", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+    values = re.findall(r"^\[(\d+)\]:\s+(-?\d+)", result.stdout, re.MULTILINE)
+    return {int(address): int(value) for address, value in values}
+
+
+async def mbpoll(*arguments: str) -> dict[int, int]:
+    """The same, while the simulation goes on in this loop."""
+    return await asyncio.to_thread(poll, *arguments)
+
+
+def ask_wire(
+    path: str, request: bytes, size: int, within_s: float = 0.5
+) -> list[tuple[float, int]]:
+    """Write a request at once; seconds since then and bytes so far, whenever some arrive."""
+    port = os.open(path, os.O_RDWR | os.O_NOCTTY)
+    try:
+        start_s = time.monotonic()
+        os.write(port, request)
+        heard: list[tuple[float, int]] = []
+        got = 0
+        while got < size:
+            left_s = start_s + within_s - time.monotonic()
+            if not select.select([port], [], [], max(0.0, left_s))[0]:
+                break
+            got += len(os.read(port, 256))
+            heard.append((time.monotonic() - start_s, got))
+        return heard
+    finally:
+        os.close(port)
+
+
+def rtu(unit: int, pdu: str) -> bytes:
+    return Rtu().wrap(Request(unit, b""), bytes.fromhex(pdu))
+
+
+async def test_mbpoll_reads_every_device_of_the_underpass(bench: Bench, tmp_path: Path) -> None:
+    storm = underpass_storm(seed=1)
+    wettest_s = max(range(0, int(storm.duration_s), 60), key=lambda t: storm.at(t)["depth"])
+    seen = storm.at(wettest_s)
+    bench.values |= seen
+    bus, crack = str(tmp_path / "ttyBus"), str(tmp_path / "ttyCrack")
+    host, port = bench.endpoint("field")
+
+    ruler = await mbpoll(*BUS, "-a", "2", "-t", "4", "-r", "0", bus)
+    assert ruler[0] >= 30  # the storm floods the road
+    assert ruler[0] == round(seen["depth"] * 100)
+    rain = await mbpoll(*BUS, "-a", "192", "-t", "3:int", "-r", "8", bus)
+    assert rain[8] == round(seen["rain_total"] * 1000 * 10000)
+    displacement = await mbpoll(
+        *("-m", "rtu", "-b", "38400", "-P", "none", "-s", "2"),
+        *("-a", "1", "-t", "4:int", "-B", "-r", "0", crack),
+    )
+    assert displacement[0] == round(seen["crack"] * 1000 * 10000)
+    level = await mbpoll(
+        "-m", "tcp", "-p", str(port), "-a", "1", "-t", "4", "-r", "2", "-c", "3", host
+    )
+    assert level == {2: 16, 3: 3, 4: round(seen["river_level"] * 1000)}
+
+
+async def test_mbpoll_switches_the_relay_and_reads_it_back(bench: Bench, tmp_path: Path) -> None:
+    relay = [*BUS, "-a", "1", "-t", "0", str(tmp_path / "ttyBus")]
+    await mbpoll(*relay, "-r", "3", "1")  # function 05
+    await mbpoll(*relay, "-r", "5", "1", "0", "1")  # function 0F
+    assert bench.device("relay-1").outputs == {3, 5, 7}
+    coils = await mbpoll(*relay, "-r", "0", "-c", "8")
+    assert {channel for channel, on in coils.items() if on} == {3, 5, 7}
+
+
+async def test_mbpoll_is_told_of_an_illegal_address(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="Illegal data address"):
+        await mbpoll(*BUS, "-a", "2", "-t", "4", "-r", "7", str(tmp_path / "ttyBus"))
+
+
+@pytest.mark.parametrize(
+    ("framing", "pymodbus_framing"), [("tcp", FramerType.SOCKET), ("rtu", FramerType.RTU)]
+)
+async def test_pymodbus_reads_over_tcp(framing: str, pymodbus_framing: FramerType) -> None:
+    config = small_config(kind="tcp", port=0, framing=framing)
+    async with simulate(config, Path()) as bench:
+        host, port = bench.endpoint("a")
+        clients = [
+            AsyncModbusTcpClient(host, port=port, framer=pymodbus_framing, retries=0)
+            for _ in range(3)
+        ]
+        try:
+            for i, client in enumerate(clients):
+                assert await client.connect()
+                bench.values["depth"] = 0.1 * i
+                bench.values["rain_total"] = 0.001
+                ruler = await client.read_holding_registers(0, count=1, device_id=2)
+                assert ruler.registers == [10 * i]
+                rain = await client.read_input_registers(8, count=2, device_id=0xC0)
+                assert rain.registers == [10000, 0]
+                written = await client.write_coil(i, True, device_id=1)
+                assert not written.isError()
+                assert bench.device("relay").outputs == set(range(i + 1))
+        finally:
+            for client in clients:
+                client.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "device", "request_frame", "size", "byte_s", "gap_s"),
+    [
+        ("bus", "ruler-1", READ_RULER, 7, BITS_8N1 / 9600, 3.5 * BITS_8N1 / 9600),
+        ("bus", "rain-1", rtu(0xC0, "04 0008 0002"), 9, BITS_8N1 / 9600, 3.5 * BITS_8N1 / 9600),
+        ("crack", "crack-1", rtu(1, "03 0000 0002"), 9, BITS_8N2 / 38400, 0.00175),
+    ],
+    ids=["ruler", "rain", "crack"],
+)
+async def test_a_serial_line_takes_the_time_of_its_wire(
+    bench: Bench,
+    line: str,
+    device: str,
+    request_frame: bytes,
+    size: int,
+    byte_s: float,
+    gap_s: float,
+) -> None:
+    bench.values |= {"depth": 0.3, "rain_total": 0.1, "crack": 0.01}
+    turnaround_s = bench.device(device).profile.line.answers_in_ms / 1000
+    starts_s = len(request_frame) * byte_s + gap_s + turnaround_s
+    whole_s = starts_s + size * byte_s
+    taken_s = []
+    for _ in range(20):
+        heard = await asyncio.to_thread(ask_wire, bench.terminal(line), request_frame, size)
+        assert heard
+        assert heard[-1][1] == size
+        for at_s, bytes_so_far in heard:  # no byte before the wire could have carried it
+            assert at_s >= starts_s + bytes_so_far * byte_s - 1e-6
+        taken_s.append(heard[-1][0])
+    assert statistics.median(taken_s) < 1.5 * whole_s
+
+
+async def test_a_serial_server_carries_one_request_at_a_time() -> None:
+    config = small_config(kind="tcp", port=0, framing="rtu", baud=9600, answer_ms=0)
+    one_s = (8 + 3.5 + 7) * BITS_8N1 / 9600
+
+    async def read(address: tuple[str, int]) -> bytes:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(READ_RULER)
+        answer = await reader.readexactly(7)
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+    async with simulate(config, Path()) as bench:
+        bench.values["depth"] = 0.31
+        host, port = bench.endpoint("a")
+        start_s = time.monotonic()
+        answers = await asyncio.gather(*(read((host, port)) for _ in range(4)))
+        assert time.monotonic() - start_s >= 4 * one_s
+        assert set(answers) == {bytes.fromhex("02 03 02 00 1F BD 8C")}
+
+
+@pytest.mark.parametrize(
+    "unheard",
+    [
+        pytest.param(READ_RULER[:-1] + b"\0", id="wrong checksum"),
+        pytest.param(READ_RULER[:5], id="half a request"),
+        pytest.param(rtu(9, "03 0000 0001"), id="unknown unit"),
+        pytest.param(rtu(0, "03 0000 0001"), id="broadcast"),
+        pytest.param(bytes(range(100)), id="noise"),
+    ],
+)
+async def test_silence_then_the_next_request_is_heard(bench: Bench, unheard: bytes) -> None:
+    bus = bench.terminal("bus")
+    assert await asyncio.to_thread(ask_wire, bus, unheard, 1, 0.2) == []
+    assert (await asyncio.to_thread(ask_wire, bus, READ_RELAY, 6))[-1][1] == 6
+
+
+async def test_a_master_at_another_baud_rate_hears_nothing(bench: Bench, tmp_path: Path) -> None:
+    relay = ["-a", "1", "-t", "0", "-r", "0", "-c", "8", str(tmp_path / "ttyBus")]
+    with pytest.raises(AssertionError, match="timed out"):
+        await mbpoll("-m", "rtu", "-b", "19200", "-P", "none", *relay)
+    assert len(await mbpoll(*BUS, *relay)) == 8
+
+
+async def test_a_broadcast_is_done_by_all_and_answered_by_none(bench: Bench) -> None:
+    bus = bench.terminal("bus")
+    write = rtu(0, "0f 0000 0008 01 81")
+    assert await asyncio.to_thread(ask_wire, bus, write, 1, 0.1) == []
+    assert bench.device("relay-1").outputs == {0, 7}
+
+
+async def test_a_dead_device_neither_answers_nor_switches(bench: Bench) -> None:
+    bus = bench.terminal("bus")
+    relay = bench.device("relay-1")
+    relay.fault = Silent()
+    switch = rtu(1, "05 0000 ff00")
+    assert await asyncio.to_thread(ask_wire, bus, switch, 8, 0.1) == []
+    assert relay.outputs == frozenset()
+    relay.fault = Silent(from_s=bench.t_s + 3600)
+    assert await asyncio.to_thread(ask_wire, bus, switch, 8)
+    assert relay.outputs == {0}
+
+
+async def test_facts_are_told_as_they_happen(tmp_path: Path) -> None:
+    facts: list[truth.Fact] = []
+    config = small_config(kind="pty", link="ttyA", baud=9600, answer_ms=0)
+    async with simulate(config, tmp_path, tell=facts.append) as bench:
+        path = bench.terminal("a")
+        relay = bench.device("relay")
+        bench.values["depth"] = 0.314
+        for _ in range(2):
+            await asyncio.to_thread(ask_wire, path, READ_RULER, 7)
+        bench.values["depth"] = None
+        await asyncio.to_thread(ask_wire, path, READ_RULER, 7)
+        await asyncio.to_thread(ask_wire, path, rtu(1, "05 0202 0001"), 8)  # 100 ms
+        assert relay.outputs == {2}
+        assert await relay.wait_outputs(lambda on: not on) == frozenset()
+    told = [
+        (type(fact).__name__, getattr(fact, "value", getattr(fact, "on", None))) for fact in facts
+    ]
+    assert told == [
+        ("Line", None),
+        ("Ready", None),
+        ("Answered", 0.31),
+        ("Answered", None),
+        ("Outputs", (2,)),
+        ("Outputs", ()),
+    ]
+    switched, fell = facts[-2:]
+    assert fell.at_ms - switched.at_ms >= 99
+
+
+async def test_the_scenario_moves_the_devices_and_ends(tmp_path: Path) -> None:
+    facts: list[truth.Fact] = []
+    over = asyncio.Event()
+
+    def tell(fact: truth.Fact) -> None:
+        facts.append(fact)
+        if isinstance(fact, truth.End):
+            over.set()
+
+    storm = underpass_storm(seed=1)
+    ends_in_s = 0.5
+    async with simulate(
+        default_config(),
+        tmp_path,
+        scenario=storm,
+        speed=storm.duration_s / ends_in_s,
+        tell=tell,
+    ) as bench:
+        async with asyncio.timeout(5):
+            await over.wait()
+        assert bench.signals() == storm.at(storm.duration_s)
+    assert facts[-1].at_ms - next(f for f in facts if isinstance(f, truth.Ready)).at_ms >= 499
+
+
+async def test_a_link_is_ours_or_nobody_s(tmp_path: Path) -> None:
+    config = small_config(kind="pty", link="ttyA", baud=9600)
+    link = tmp_path / "ttyA"
+    link.symlink_to("/dev/pts/999999")  # left by a simulator that was killed
+    async with simulate(config, tmp_path) as bench:
+        assert os.readlink(link) == bench.terminal("a")
+        with pytest.raises(LineError, match="in use"):
+            clear_stale_link(link)
+        link.unlink()
+        link.write_text("somebody else's")
+    assert link.read_text() == "somebody else's"
+    with pytest.raises(LineError, match="is not ours"):
+        async with simulate(config, tmp_path):
+            pass
+
+
+# The command.
+
+
+@contextmanager
+def sim_run(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "shuichi.py"), "sim", "run", *arguments],
+        cwd=cwd,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def facts_in(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def until_ready(file: Path) -> list[dict[str, Any]]:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        facts = facts_in(file)
+        if any(fact["kind"] == "ready" for fact in facts):
+            return facts
+        time.sleep(0.02)
+    pytest.fail("sim run did not get ready")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_sim_run_serves_until_it_is_told_to_end(tmp_path: Path, number: int) -> None:
+    config = tmp_path / "sim.toml"
+    config.write_text(DEFAULT.read_text().replace("port = 5020", "port = 0"))
+    with sim_run("sim.toml", "--speed", "600", "--truth", "truth.jsonl", cwd=tmp_path) as process:
+        facts = until_ready(tmp_path / "truth.jsonl")
+        lines = {fact["line"]: fact["address"] for fact in facts if fact["kind"] == "line"}
+        link = tmp_path / "ttyBus"
+        assert os.readlink(link) == lines["bus"]
+        rain = poll(*BUS, "-a", "192", "-t", "3:int", "-r", "8", str(link))
+        port = lines["field"].rpartition(":")[2]
+        level = poll("-m", "tcp", "-p", port, "-t", "4", "-r", "4", "127.0.0.1")
+        poll(*BUS, "-a", "1", "-t", "0", "-r", "3", str(link), "1")
+        process.send_signal(number)
+        said, complaints = process.communicate(timeout=5)
+    assert (process.returncode, complaints) == (0, "")
+    assert "ruler-1 (ruler-cm-9600, unit 2)" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sim.toml", "truth.jsonl"]
+    facts = facts_in(tmp_path / "truth.jsonl")
+    answers = {fact["device"]: fact["value"] for fact in facts if fact["kind"] == "answer"}
+    assert answers == {
+        "rain-1": pytest.approx(rain[8] / 10000 / 1000),
+        "river-1": pytest.approx(level[4] / 1000),
+    }
+    assert [fact["on"] for fact in facts if fact["kind"] == "outputs"] == [[3]]
+
+
+def test_sim_run_plays_a_record_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "flood.csv").write_text("event,t_s,depth_cm\n1,0,9\n2,0,12\n2,60,31\n")
+    (tmp_path / "sim.toml").write_text(
+        "[line.a]\nkind = 'pty'\nlink = 'ttyA'\nbaud = 9600\n"
+        "[device.r]\nline = 'a'\nprofile = 'ruler-cm-9600'\n"
+    )
+    with sim_run(
+        *("sim.toml", "--replay", "flood.csv", "--column", "depth_cm", "--time-column", "t_s"),
+        *("--where", "event=2", "--speed", "100", "--truth", "truth.jsonl", "--exit-at-end"),
+        cwd=tmp_path,
+    ) as process:
+        until_ready(tmp_path / "truth.jsonl")
+        poll(*BUS, "-a", "2", "-t", "4", "-r", "0", str(tmp_path / "ttyA"))
+        assert process.wait(5) == 0
+    facts = facts_in(tmp_path / "truth.jsonl")
+    assert [fact["kind"] for fact in facts] == ["line", "ready", "answer", "end"]
+    assert 0.12 <= facts[2]["value"] <= 0.31
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nowhere.toml"], "nowhere.toml: there is no such file"),
+        (["--replay", "no.csv", "--column", "d", "--time-column", "t"], "no.csv: cannot be read"),
+        (["--replay", "a.csv", "--column", "d", "--time-column", "t"], "no column 'd'"),
+        (["--replay", "a.csv"], "say which columns"),
+        (["--where", "a=1"], "go with --replay"),
+        (["occupied.toml"], "ttyA: exists and is not ours"),
+        (["taken.toml"], "address already in use"),
+        (["nofolder.toml"], "nofolder/ttyA: cannot be made: No such file or directory"),
+        (["--truth", "no/where.jsonl"], "cannot be written"),
+    ],
+)
+def test_what_a_person_must_mend_is_one_line(
+    tmp_path: Path, arguments: list[str], complaint: str
+) -> None:
+    (tmp_path / "a.csv").write_text("t,depth\n0,1\n1,2\n")
+    (tmp_path / "ttyA").write_text("somebody else's")
+    for name, link in (("occupied", "ttyA"), ("nofolder", "nofolder/ttyA")):
+        line = f"[line.a]\nkind = 'pty'\nlink = '{link}'\nbaud = 9600\n"
+        (tmp_path / f"{name}.toml").write_text(line)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "taken.toml").write_text(f"[line.a]\nkind = 'tcp'\nport = {port}\n")
+        with sim_run(*arguments, cwd=tmp_path) as process:
+            said, complaints = process.communicate(timeout=10)
+    assert (process.returncode, said) == (2, "")
+    assert len(complaints.splitlines()) == 1
+    assert complaint in complaints

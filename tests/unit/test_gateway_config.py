@@ -1,0 +1,171 @@
+"""`gateway.toml`: every fault in one message, and nothing but faults."""
+
+from pathlib import Path
+
+import pytest
+
+from configs.loader import ConfigError
+from edge import config, load
+
+RIGHT = """
+[gateway]
+id = "gw-1"
+site = "here"
+
+[port.bus]
+kind = "serial"
+device = "/dev/ttyUSB0"
+
+[sensor.ruler-1]
+port = "bus"
+profile = "ruler-cm-9600"
+interval_s = 1
+
+[interlock.here]
+rulers = ["ruler-1"]
+[interlock.here.signal]
+kind = "modbus_relay"
+port = "bus"
+channels = { green = [0], amber = [1], red = [] }
+"""
+
+
+def faults(tmp_path, text):
+    file = tmp_path / "gateway.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        config.read(file)
+    assert all(line.startswith(f"{file}: ") for line in str(caught.value).splitlines())
+    return [f"{fault.key}: {fault.problem}" for fault in caught.value.faults]
+
+
+def changed(old, new):
+    assert RIGHT.count(old) == 1
+    return RIGHT.replace(old, new)
+
+
+def test_a_right_config_has_no_faults(tmp_path):
+    file = tmp_path / "gateway.toml"
+    file.write_text(RIGHT)
+    setup = config.read(file)
+    assert setup.unit("ruler-1") == 2
+    assert setup.site("ruler-1") == "here"
+    assert setup.config.interlock["here"].rule.red_m == 0.30
+
+
+def test_the_shipped_site_is_right():
+    here = Path(config.__file__).parent.parent / "configs" / "sites"
+    files = sorted(here.glob("*/gateway.toml"))
+    assert files
+    for file in files:
+        config.read(file)
+
+
+def test_all_faults_come_in_one_message(tmp_path):
+    text = """
+[gateway]
+id = "Not A Name"
+site = "here"
+colour = "red"
+
+[port.bus]
+kind = "serial"
+device = "/dev/ttyUSB0"
+baud = 9601
+
+[port.fast]
+kind = "carrier-pigeon"
+
+[sensor.ruler-1]
+port = "bus"
+profile = "ruler-cm-9600"
+interval_s = 1
+
+[sensor.ruler-2]
+port = "bus"
+profile = "ruler-cm-9600"
+intervall_s = 1
+
+[sensor.lost]
+port = "buss"
+profile = "ruler-cm-960"
+
+[interlock.here]
+rulers = ["ruler-1"]
+amber_depth_cm = 40
+[interlock.here.signal]
+kind = "modbus_relay"
+port = "bus"
+channels = { green = [0], amber = [1], red = [] }
+"""
+    found = "\n".join(faults(tmp_path, text))
+    for part in (
+        "gateway.id: 'Not A Name'",
+        "gateway.colour: is not a key here",
+        "port.bus.baud: 9601",
+        "port.fast.kind: 'carrier-pigeon' is not one of 'serial', 'tcp'",
+        "sensor.ruler-2.intervall_s: is not a key here (did you mean 'interval_s'?)",
+        "sensor.ruler-2.unit_id: 2 on port 'bus' belongs to sensor.ruler-1 already",
+        "sensor.lost.port: there is no [port.buss] (did you mean 'bus'?)",
+        "sensor.lost.profile: 'ruler-cm-960': there is no such profile",
+        "interlock.here: amber_depth_cm 40 is not below red_depth_cm 30",
+    ):
+        assert part in found, found
+    assert len(found.splitlines()) == 9
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ('kind = "serial"', "", "port.bus.kind: is missing"),
+        ('rulers = ["ruler-1"]', 'rulers = ["ruler-9"]', "there is no [sensor.ruler-9]"),
+        ('rulers = ["ruler-1"]', "rulers = []", "interlock.here.rulers"),
+        ("interval_s = 1", "interval_s = 8", "less than two intervals"),
+        ('profile = "ruler-cm-9600"', 'profile = "rain-sen0575"', "does not measure depth"),
+        ('profile = "ruler-cm-9600"', 'profile = "relay-lctech-8ch"', "measures nothing"),
+        ("red = []", "red = [2]", "at rest the board shows nothing"),
+        ("red = []", "red = [0]", "are the same"),
+        ("green = [0]", "green = []", "are the same"),
+        ('rulers = ["ruler-1"]', 'rulers = ["ruler-1"]\nsafe_aspect = "green"', "warns nobody"),
+        ("interval_s = 1", "interval_s = 1\nunit_id = 1", "unit_id: 1 on port 'bus' belongs"),
+        ("interval_s = 1", "interval_s = 1\nunit_id = 256", "sensor.ruler-1.unit_id: 256"),
+        ("[gateway]", "[gateway", "is not TOML"),
+    ],
+)
+def test_each_fault_is_named(tmp_path, old, new, fault):
+    assert fault in "\n".join(faults(tmp_path, changed(old, new)))
+
+
+def test_a_bus_that_is_too_slow_is_refused(tmp_path):
+    slow = changed('device = "/dev/ttyUSB0"', 'device = "/dev/ttyUSB0"\nbaud = 1200')
+    (fault,) = faults(tmp_path, slow.replace("interval_s = 1", "interval_s = 0.1"))
+    assert fault.startswith("port.bus: the bus cannot keep these intervals: polling would take 188")
+
+
+def test_an_absent_file_is_a_fault(tmp_path):
+    with pytest.raises(ConfigError, match="there is no such file"):
+        config.read(tmp_path / "gateway.toml")
+
+
+def test_a_profile_beside_the_config_comes_first(tmp_path):
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "ruler-cm-9600.toml").write_text(
+        'title = "mine"\nsource = "me"\n[line]\nunit_id = 77\n'
+        '[[measure]]\nquantity = "depth"\naddress = 1\nunit = "mm"\n'
+    )
+    file = tmp_path / "gateway.toml"
+    file.write_text(RIGHT)
+    assert config.read(file).unit("ruler-1") == 77
+
+
+def test_the_load_is_what_the_wire_takes(tmp_path):
+    file = tmp_path / "gateway.toml"
+    file.write_text(RIGHT)
+    (bus,) = load.of(config.read(file))
+    # 8 bytes out, 7 back, 10 bits each, two silences of 3.5 characters, 5 ms for the device.
+    read_s = (8 + 7 + 7) * 10 / 9600 + 0.005
+    assert bus.cycle_s == pytest.approx(read_s)
+    assert bus.share == pytest.approx(read_s / 1.0)
+    # Write 8 coils: 10 bytes, echo 8; read them: 8 bytes, answer 6; four silences, two delays.
+    lamp_s = (10 + 8 + 8 + 6 + 4 * 3.5) * 10 / 9600 + 0.010
+    assert bus.lamp_s == pytest.approx(read_s + lamp_s)

@@ -1,0 +1,77 @@
+"""The interval set against a plain set, and the ledger through its database."""
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloud import ledger, state
+from cloud.ledger import Intervals, Key, Stream
+
+numbers = st.lists(st.integers(1, 60), max_size=80)
+
+
+@given(numbers)
+def test_it_holds_what_a_set_holds(added: list[int]) -> None:
+    plain, intervals = set(added), Intervals()
+    for number in added:
+        intervals.add(number)
+    assert [n for n in range(0, 63) if n in intervals] == sorted(plain)
+    assert len(intervals) == len(plain)
+    assert intervals.highest == max(plain, default=0)
+    assert intervals == Intervals(added) == Intervals.of(intervals) == intervals.copy()
+
+
+@given(numbers)
+def test_its_intervals_are_ascending_disjoint_and_not_adjacent(added: list[int]) -> None:
+    ranges = list(Intervals(added))
+    assert all(first <= last for first, last in ranges)
+    assert all(last + 1 < first for (_, last), (first, _) in zip(ranges, ranges[1:], strict=False))
+
+
+@given(numbers, st.integers(0, 70))
+def test_missing_is_the_rest_up_to_a_number(added: list[int], up_to: int) -> None:
+    missing = Intervals(added).missing(up_to)
+    told = [n for first, last in missing for n in range(first, last + 1)]
+    assert told == sorted(set(range(1, up_to + 1)) - set(added))
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    one = Intervals([1, 2])
+    other = one.copy()
+    other.add(3)
+    assert 3 in other
+    assert 3 not in one
+
+
+def test_what_the_gateway_has_sealed_is_expected_too() -> None:
+    stream = Stream(received=Intervals([1, 2, 4]))
+    assert stream.missing == [(3, 3)]
+    stream.expect(sealed=6, readings_sealed=60)
+    stream.expect(sealed=5, readings_sealed=50)  # an older word, heard late
+    assert stream.missing == [(3, 3), (5, 6)]
+
+
+async def test_streams_come_back_from_the_database_as_they_went(tmp_path: Path) -> None:
+    key, other = Key("g", "a"), Key("g", "b")
+    known: dict[Key, Stream] = {}
+    async with state.opened(tmp_path / "cloud.db") as database:
+        # Holes that open, join before, after and on both sides, and a second stream beside.
+        for batches in ([2, 5], [4, 9], [3], [1, 6, 7, 8], [20]):
+            before = await database.run(lambda c: ledger.load(c, {key, other}))
+            assert before[key] == known.get(key, Stream())
+            now = {one: stream.copy() for one, stream in before.items()}
+            for number in batches:
+                now[key].accept(number, 10, now_ms=number)
+            now[other].redelivered += 1
+            now[other].expect(7, 70)
+            await database.run(lambda c, now=now, before=before: ledger.save(c, now, before))
+            known = now
+    async with state.opened(tmp_path / "cloud.db", read_only=True) as database:
+        found = await database.run(ledger.load)
+    assert found == known
+    assert list(found[key].received) == [(1, 9), (20, 20)]
+    assert found[key].readings == 100
+    assert (found[key].first_at_ms, found[key].last_at_ms) == (2, 20)
+    assert found[other].redelivered == 5
+    assert found[other].missing == [(1, 7)]

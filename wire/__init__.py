@@ -1,0 +1,1 @@
+"""The contract between gateway and cloud: the words both use and the only spelling of them."""

@@ -1,0 +1,103 @@
+"""The messages of version 1. Structs only: `wire.codec` turns them into bytes and back."""
+
+from enum import IntEnum, StrEnum
+from typing import Annotated, Final
+
+import msgspec
+
+from wire.aspect import Aspect
+from wire.reading import Reading
+
+VERSION: Final = 1
+
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""A count or a time in ms: what every language's JSON reads exactly and every database holds."""
+
+
+class Level(IntEnum):
+    """Level of a risk, mildest first: the four colours of Chinese weather and flood warnings."""
+
+    BLUE = 1
+    YELLOW = 2
+    ORANGE = 3
+    RED = 4
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Something that happened on a gateway and that somebody will ask about later.
+
+    `kind` is one of the names in `edge.interlock` and `edge.signal` ("aspect_wanted",
+    "aspect_confirmed", ...); `detail` holds its figures with the unit in the key.
+    """
+
+    at_ms: Whole
+    site: str
+    kind: str
+    text: str
+    detail: dict[str, str | int | float | bool | None] = {}
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Readings and events sealed together on a gateway's disk.
+
+    (`gateway`, `stream`, `number`) names a batch for ever. A stream is one life of an outbox;
+    its numbers are 1, 2, 3 ... without a hole.
+    """
+
+    gateway: str
+    stream: str
+    number: int
+    readings: tuple[Reading, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+class Ack(msgspec.Struct, frozen=True):
+    """The store has these batches: the gateway may forget them.
+
+    `batches` are closed intervals of batch numbers, ascending and disjoint.
+    """
+
+    stream: str
+    batches: tuple[tuple[int, int], ...]
+    v: int = VERSION
+
+
+class GatewayState(StrEnum):
+    """`LOST` is said by the broker (last will), the others by the gateway."""
+
+    ONLINE = "online"
+    STOPPED = "stopped"
+    LOST = "lost"
+
+
+class Status(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a gateway is; retained, so that a cloud that starts later knows what to expect.
+
+    `sealed` is the highest batch number of `stream`, `readings_sealed` the readings in all of
+    its batches, `pending` the batches that still wait for an ack. The last will, which the
+    broker sends, cannot know them: they are 0 there, and `stream` is "".
+    """
+
+    gateway: str
+    state: GatewayState
+    at_ms: Whole
+    stream: str = ""
+    sealed: Whole = 0
+    readings_sealed: Whole = 0
+    pending: Whole = 0
+    v: int = VERSION
+
+
+class InterlockState(msgspec.Struct, frozen=True):
+    """What an interlock wants and what its signal was last seen to show; retained.
+
+    `confirmed` is None until the signal has been read back. `depth` is in m.
+    """
+
+    site: str
+    wanted: Aspect
+    confirmed: Aspect | None
+    depth: float | None
+    cause: str
+    at_ms: Whole
+    v: int = VERSION

@@ -55,11 +55,22 @@ def cli() -> None:
 def main() -> None:
     """Run the command; a user's mistake is one line a fault on stderr, and exit code 2."""
     try:
-        cli()
+        sys.exit(cli.main(standalone_mode=False))
     except UserError as error:
-        for line in str(error).splitlines():
-            click.echo(f"shuichi: {line}", err=True)
-        sys.exit(2)
+        lines, code = str(error).splitlines(), 2
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        lines, code = [], error.exit_code
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "shuichi"
+        lines, code = [f"{error.format_message()} (see `{where} --help`)"], error.exit_code
+    except click.ClickException as error:
+        lines, code = [error.format_message()], error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        lines, code = [], 130
+    for line in lines:
+        click.echo(f"shuichi: {line}", err=True)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

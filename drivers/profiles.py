@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from configs import loader
 from configs.loader import Model
 from drivers.errors import BadReply, Misconfigured
+from drivers.ports import Baud
 from wire.reading import UNITS, Quantity
 
 MAX_REGISTERS: Final = 125
@@ -67,7 +68,7 @@ class Line(Model):
     """
 
     unit_id: Unit = 1
-    baud: Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200] = 9600
+    baud: Baud = 9600
     parity: Literal["none", "even", "odd"] = "none"
     stop_bits: Literal[1, 2] = 1
     answers_in_ms: Annotated[int, Field(ge=0, le=5000)] = 5

@@ -117,11 +117,17 @@ def scan_port(
     """
     line = _named_or_given(file, place, settings)
     known = {n: profiles.find(n, (file.parent / "profiles",)) for n in _profile_names(file)}
-    found = asyncio.run(_scan(line, known, scan.unit_ids(units, known), wait_ms / 1000))
+    found: list[scan.Found] = []
+    stopped = False
+    try:
+        asyncio.run(_scan(line, known, scan.unit_ids(units, known), wait_ms / 1000, found))
+    except KeyboardInterrupt:
+        stopped = True
+    found.sort()
     if as_json:
         click.echo(json.dumps([f.as_dict() for f in found]))
         return
-    if not found:
+    if not found and not stopped:
         raise UserError(
             f"{line.place}: nobody answers; check power, A/B polarity, baud rate and termination"
         )
@@ -260,14 +266,18 @@ async def _read(setup: config.Setup, name: str, count: int, every_s: float, as_j
 
 
 async def _scan(
-    line: PortConfig, known: dict[str, profiles.Profile], units: list[int], wait_s: float
-) -> list[scan.Found]:
+    line: PortConfig,
+    known: dict[str, profiles.Profile],
+    units: list[int],
+    wait_s: float,
+    found: list[scan.Found],
+) -> None:
     async with _opened(line.place, line) as port:
         try:
             await port.open()
         except DriverError as error:
             raise UserError(str(error)) from None
-        return await scan.scan(port, known, units, wait_s)
+        await scan.scan(port, known, units, wait_s, found)
 
 
 @contextlib.asynccontextmanager

@@ -48,11 +48,10 @@ def unit_ids(text: str, known: Mapping[str, Profile]) -> list[int]:
 
 
 async def scan(
-    port: Port, known: Mapping[str, Profile], units: list[int], wait_s: float
-) -> list[Found]:
-    """Everybody on the line. Shows progress on stderr."""
+    port: Port, known: Mapping[str, Profile], units: list[int], wait_s: float, found: list[Found]
+) -> None:
+    """Add everybody on the line to `found`. Shows progress on stderr."""
     master = Master(port)
-    found: list[Found] = []
     with Progress(
         TextColumn("asking unit {task.fields[unit]}"),
         BarColumn(),
@@ -68,7 +67,6 @@ async def scan(
             if await _answers(master, unit, wait_s):
                 found.append(await _identify(master, known, unit))
             progress.update(task, advance=1, here=len(found))
-    return sorted(found)
 
 
 async def _answers(master: Master, unit: int, wait_s: float) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import selectors
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -18,9 +18,8 @@ from configs.loader import UserError
 from firmware_sim import config as configuration
 from firmware_sim import truth
 from firmware_sim.config import PtyLine, SimConfig
-from firmware_sim.errors import ScenarioError
-from firmware_sim.replay import load_replay
-from firmware_sim.scenario import SIGNALS, Scenario, underpass_storm
+from firmware_sim.options import Record, choose_scenario, scenario_options
+from firmware_sim.scenario import Scenario
 from firmware_sim.simulation import Bench, simulate
 
 _SCREEN_EVERY_S: Final = 0.5
@@ -41,30 +40,7 @@ def sim() -> None:
 
 @sim.command()
 @click.argument("config", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--speed",
-    type=click.FloatRange(0, 10000, min_open=True),
-    help="Scenario seconds per second; without it, what CONFIG says.",
-)
-@click.option("--seed", type=click.IntRange(0), help="Moves the gusts of the storm.")
-@click.option(
-    "--replay",
-    type=click.Path(path_type=Path),
-    metavar="CSV",
-    help="Play a recorded series in place of the storm.",
-)
-@click.option("--column", help="The column of the record to play.")
-@click.option("--time-column", help="The column with its times, s or ISO 8601.")
-@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only these rows; repeatable.")
-@click.option("--unit", help="Unit of the column, where its name does not end in it.")
-@click.option(
-    "--signal",
-    "signal_name",
-    type=click.Choice(list(SIGNALS)),
-    default="depth",
-    show_default=True,
-    help="What the column is.",
-)
+@scenario_options
 @click.option(
     "--duration",
     "duration_s",
@@ -82,14 +58,9 @@ def sim() -> None:
 )
 def run(
     config: Path | None,
+    record: Record,
     speed: float | None,
     seed: int | None,
-    replay: Path | None,
-    column: str | None,
-    time_column: str | None,
-    where: tuple[str, ...],
-    unit: str | None,
-    signal_name: str,
     duration_s: float | None,
     exit_at_end: bool,
     truth_file: Path | None,
@@ -101,15 +72,7 @@ def run(
     """
     settings = configuration.load(config or configuration.DEFAULT)
     folder = config.parent if config is not None else Path.cwd()
-    try:
-        if replay is not None:
-            scenario = _record(replay, column, time_column, where, unit, signal_name)
-        elif column or time_column or where or unit:
-            raise UserError("--column, --time-column, --where and --unit go with --replay")
-        else:
-            scenario = underpass_storm(settings.scenario.seed if seed is None else seed)
-    except ScenarioError as error:
-        raise UserError(str(error)) from None
+    scenario = choose_scenario(record, settings.scenario.seed if seed is None else seed)
     with ExitStack() as files, asyncio.Runner(loop_factory=_precise_loop) as runner:
         write = _writer(truth_file, files)
         runner.run(
@@ -123,25 +86,6 @@ def run(
                 exit_at_end=exit_at_end,
             )
         )
-
-
-def _record(
-    file: Path,
-    column: str | None,
-    time_column: str | None,
-    where: Sequence[str],
-    unit: str | None,
-    signal_name: str,
-) -> Scenario:
-    if column is None or time_column is None:
-        raise UserError(f"--replay {file}: say which columns with --column and --time-column")
-    wanted = {}
-    for pair in where:
-        key, equals, value = pair.partition("=")
-        if not (key and equals):
-            raise UserError(f"--where {pair!r}: write it as COLUMN=VALUE")
-        wanted[key] = value
-    return load_replay(file, column, time_column, wanted, unit, signal=signal_name)
 
 
 def _writer(file: Path | None, files: ExitStack) -> Callable[[truth.Fact], None]:

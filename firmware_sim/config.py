@@ -11,6 +11,7 @@ from pydantic import Field
 from configs import loader
 from configs.loader import Fault, Model
 from drivers import profiles
+from drivers.ports import Baud
 from drivers.profiles import Profile
 from wire.reading import Quantity
 
@@ -28,7 +29,6 @@ SIGNAL_OF: Final[Mapping[Quantity, str]] = {
 }
 """The signal that a quantity shows if a device says nothing else."""
 
-Baud = Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200]
 AnswerMs = Annotated[float, Field(ge=0, le=5000)]
 
 

@@ -95,6 +95,8 @@ def choose_scenario(record: Record, seed: int) -> Scenario:
     """The recorded series, or the storm. Raises UserError for a record that cannot be played."""
     if record.file is None:
         return underpass_storm(seed)
+    if not record.file.is_file():
+        raise UserError(f"--replay {record.file}: there is no such file")
     if record.column is None or record.time_column is None:
         raise UserError(
             f"--replay {record.file}: say which columns with --column and --time-column"

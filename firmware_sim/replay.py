@@ -221,7 +221,7 @@ def _series(
     if contradictions > SEVERAL_SERIES * len(rows):
         raise ScenarioError(
             f"{table.path}: {contradictions} of {len(rows)} rows contradict another row of the "
-            "same time, so there are several series in it; choose one with where COLUMN=VALUE: "
+            "same time, so there are several series in it; choose one with --where COLUMN=VALUE: "
             f"{_listed(table.header)}"
         )
     return series

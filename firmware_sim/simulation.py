@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 from drivers import profiles
+from drivers.ports import Baud
 from drivers.ports.serial import Config as Serial
 from drivers.profiles import Profile
 from firmware_sim import truth
 from firmware_sim.config import (
     SIGNAL_OF,
-    Baud,
     DeviceConfig,
     LineConfig,
     PtyLine,

@@ -14,7 +14,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, Self
 
 import aiomqtt
 from paho.mqtt.client import Client as PahoClient
@@ -222,18 +222,26 @@ class _Client(aiomqtt.Client):
         self._arrived = asyncio.Event()
         self._unconfirmed: dict[int, asyncio.Future[None]] = {}
 
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        self._disconnected.add_done_callback(lambda _: self._give_up_unconfirmed())
+        return self
+
     async def __aexit__(self, *exc: Any) -> None:
         try:
             with contextlib.suppress(aiomqtt.MqttError):  # a broker that is gone hears no goodbye
                 await super().__aexit__(*exc)
         finally:
-            if self._disconnected.done():
+            if self._disconnected.done() and not self._disconnected.cancelled():
                 self._disconnected.exception()  # seen, so that asyncio does not report it
-            for future in self._unconfirmed.values():
-                if not future.done():
-                    future.set_exception(Disconnected("the connection ended before the PUBACK"))
-                    future.exception()  # seen: nobody need await a publish that was given up
-            self._unconfirmed.clear()
+            self._give_up_unconfirmed()
+
+    def _give_up_unconfirmed(self) -> None:
+        for future in self._unconfirmed.values():
+            if not future.done():
+                future.set_exception(Disconnected("the connection ended before the PUBACK"))
+                future.exception()  # seen: nobody need await a publish that was given up
+        self._unconfirmed.clear()
 
     async def take(self, limit: int) -> list[Message]:
         while not self._inbox:

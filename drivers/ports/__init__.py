@@ -1,8 +1,11 @@
 """Lines that lead to devices. One file a kind; a port is owned by one program and one task."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from configs.loader import Model
+
+Baud = Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200]
+"""Rates that devices of the field use."""
 
 
 class PortConfig(Model):

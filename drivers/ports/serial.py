@@ -10,7 +10,7 @@ import serial
 from pydantic import Field
 
 from drivers.errors import Unavailable
-from drivers.ports import Port, PortConfig
+from drivers.ports import Baud, Port, PortConfig
 from drivers.ports.line import Line
 
 FASTEST_WITH_CHARACTER_GAP: Final = 19200
@@ -29,7 +29,7 @@ class Config(PortConfig):
 
     kind: Literal["serial"]
     device: Annotated[str, Field(min_length=1)]
-    baud: Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200] = 9600
+    baud: Baud = 9600
     parity: Literal["none", "even", "odd"] = "none"
     stop_bits: Literal[1, 2] = 1
 

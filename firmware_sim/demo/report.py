@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from firmware_sim import truth
-from firmware_sim.demo.screen import Clock
+from firmware_sim.demo.screen import Clock, alert_line
 from firmware_sim.demo.stage import Stage
 from firmware_sim.demo.watch import Picture
 from wire.messages import Event
@@ -194,13 +194,15 @@ def show(report: Report, console: Console) -> None:
         f"stored {report.account['readings_in_store']}, "
         f"batches missing {sum(b - a + 1 for s in streams for a, b in s['missing'])}, "
         f"received twice and dropped {sum(s['redelivered_batches'] for s in streams)}, "
-        f"quarantined {report.account['quarantined']}"
+        f"quarantined {report.account['quarantined']}",
+        highlight=False,
+        soft_wrap=True,
     )
     for alert in report.alerts:
-        console.print(f"alert {alert['transition']}: {alert['text']}", highlight=False)
+        console.print(f"alert {alert_line(alert)}", highlight=False)
     for promise in report.promises:
         word = "[green]kept[/]  " if promise.kept else "[bold red]BROKEN[/]"
-        console.print(f"{word} {promise.name}: {promise.figure}", highlight=False)
+        console.print(f"{word} {promise.name}: {promise.figure}", highlight=False, soft_wrap=True)
     console.print(f"data, logs and report.json: {report.folder}", highlight=False, soft_wrap=True)
 
 

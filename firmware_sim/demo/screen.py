@@ -1,6 +1,6 @@
 """The demo's live view: the water against its two thresholds, the lamp, and what was stored."""
 
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -12,7 +12,7 @@ from firmware_sim.demo.watch import Picture
 from wire.aspect import Aspect
 from wire.reading import Quantity
 
-CHART_WIDTH: Final = 64
+CHART_WIDTH: Final = 56
 CHART_ROWS: Final = 12
 _LEAST_TOP_M: Final = 0.48
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
@@ -62,6 +62,8 @@ def render(picture: Picture, stage: Stage, clock: Clock, now_ms: int) -> Rendera
         ("━" * (CHART_WIDTH - done), "dim"),
     )
     body = Table.grid(padding=(0, 2))
+    body.add_column(no_wrap=True)
+    body.add_column(no_wrap=True)
     body.add_row(_chart(picture, stage, clock), _figures(picture))
     return Panel(
         Group(head, Text(), body, Text(), _alerts(picture, clock)),
@@ -132,6 +134,15 @@ def _lamp(picture: Picture) -> Text:
     return Text.assemble((f"● {word}", f"bold {_COLOUR[state.wanted]}"), f"  {confirmed}")
 
 
+def alert_line(alert: dict[str, Any]) -> str:
+    """An alert in a few words."""
+    value = f"{alert['value']:g} {alert['unit']}"
+    return (
+        f"{alert['level']} {alert['transition']}: {alert['site']}, {alert['quantity']} {value} "
+        f"({alert['sensor']})"
+    )
+
+
 def _alerts(picture: Picture, clock: Clock) -> Text:
     if not picture.alerts:
         return Text("no alert\n\n", style="dim")
@@ -140,7 +151,7 @@ def _alerts(picture: Picture, clock: Clock) -> Text:
         raised = alert["transition"] == "raised"
         lines.append(f"{clock.label(alert['at_ms'])}  ")
         lines.append("▲ " if raised else "▽ ", style="red" if raised else "green")
-        lines.append(f"{alert['text']}\n")
+        lines.append(f"{alert_line(alert)}\n")
     return lines
 
 

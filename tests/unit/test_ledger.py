@@ -1,5 +1,7 @@
 """The interval set against a plain set, and the ledger through its database."""
 
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from hypothesis import given
@@ -16,7 +18,7 @@ def test_it_holds_what_a_set_holds(added: list[int]) -> None:
     plain, intervals = set(added), Intervals()
     for number in added:
         intervals.add(number)
-    assert [n for n in range(0, 63) if n in intervals] == sorted(plain)
+    assert [n for n in range(63) if n in intervals] == sorted(plain)
     assert len(intervals) == len(plain)
     assert intervals.highest == max(plain, default=0)
     assert intervals == Intervals(added) == Intervals.of(intervals) == intervals.copy()
@@ -26,7 +28,7 @@ def test_it_holds_what_a_set_holds(added: list[int]) -> None:
 def test_its_intervals_are_ascending_disjoint_and_not_adjacent(added: list[int]) -> None:
     ranges = list(Intervals(added))
     assert all(first <= last for first, last in ranges)
-    assert all(last + 1 < first for (_, last), (first, _) in zip(ranges, ranges[1:], strict=False))
+    assert all(last + 1 < first for (_, last), (first, _) in pairwise(ranges))
 
 
 @given(numbers, st.integers(0, 70))
@@ -65,7 +67,7 @@ async def test_streams_come_back_from_the_database_as_they_went(tmp_path: Path) 
                 now[key].accept(number, 10, now_ms=number)
             now[other].redelivered += 1
             now[other].expect(7, 70)
-            await database.run(lambda c, now=now, before=before: ledger.save(c, now, before))
+            await database.run(partial(ledger.save, new=now, old=before))
             known = now
     async with state.opened(tmp_path / "cloud.db", read_only=True) as database:
         found = await database.run(ledger.load)

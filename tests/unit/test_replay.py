@@ -261,7 +261,7 @@ def test_ragged_and_badly_quoted_lines(write: Write) -> None:
 def test_several_series_are_not_mixed_up(write: Write) -> None:
     path = write("event,t_s,depth_m\n1,0,0.1\n1,9,0.2\n2,0,0.3\n2,9,0.4\n")
     assert "2 of 4 rows contradict" in refusal(path)
-    assert "choose one with where COLUMN=VALUE: event, t_s, depth_m" in refusal(path)
+    assert "choose one with --where COLUMN=VALUE: event, t_s, depth_m" in refusal(path)
 
 
 def test_unknown_unit_and_wrong_gap(write: Write) -> None:

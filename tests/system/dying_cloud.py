@@ -1,0 +1,48 @@
+"""`python -m tests.system.dying_cloud POINT CLOUD_TOML`: the real aggregator, which kills itself
+(SIGKILL) the first time it has batches to store, at one of two points:
+
+- `in-commit`: a store of its own has the points, the ledger is not committed yet;
+- `after-commit`: all is committed, and nobody has been told.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from cloud import config, service
+from cloud.ingest import Ingest, Plan
+from cloud.intake import Intake
+
+_commit, _save = Ingest._commit, Ingest._save
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def commit_and_die(self: Ingest, intake: Intake) -> None:
+    await _commit(self, intake)
+    if intake.batches:
+        die()
+
+
+def save_and_die(self: Ingest, connection: Connection, intake: Intake, plan: Plan) -> None:
+    _save(self, connection, intake, plan)
+    if intake.batches:
+        die()
+
+
+if __name__ == "__main__":
+    point, file = sys.argv[1:]
+    match point:
+        case "in-commit":
+            Ingest._save = save_and_die  # type: ignore[method-assign]  # this is the experiment
+        case "after-commit":
+            Ingest._commit = commit_and_die  # type: ignore[method-assign]  # this is the experiment
+    logging.basicConfig(level=logging.INFO)
+    asyncio.run(service.serve(config.read(Path(file))))

@@ -1,0 +1,188 @@
+"""The whole line in one folder: simulator, cloud and gateway as processes of their own, each of
+which can be killed and started again, beside a broker that the test owns.
+
+    with Line(tmp_path, broker, speed=400) as line:
+        line.until(lambda: line.lamp(Aspect.RED))
+        line.kill("cloud")
+        ...
+        line.start("cloud")
+        line.hand_over()
+    check_nothing_lost(line)
+"""
+
+import json
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+import msgspec
+import tomlkit
+
+from firmware_sim import truth
+from firmware_sim.demo import programs, stage
+from firmware_sim.demo.programs import Program
+from tests.services import free_port
+from wire.aspect import Aspect
+from wire.reading import Quantity
+
+PATIENCE_S: Final = 30.0
+"""For what comes in less than a second on a machine that has nothing else to do."""
+
+SETTINGS: Final[dict[tuple[str, ...], float]] = {
+    ("sensor", "ruler-1", "interval_s"): 0.2,
+    ("uplink", "resend_after_s"): 1,  # so that a test need not wait for what a crash has lost
+    ("uplink", "drain_at_stop_s"): 20,
+}
+"""What differs from the site's own gateway.toml, beside ports and paths."""
+
+
+class Outbox(NamedTuple):
+    """What the gateway's own disk says. `pending` are batches that wait for an ack."""
+
+    sealed: int
+    readings_sealed: int
+    pending: int
+
+
+class Line:
+    """From ruler to store. `with` starts all three programs, and ends what still runs."""
+
+    def __init__(
+        self,
+        folder: Path,
+        broker_port: int,
+        *,
+        speed: float,
+        store: dict[str, Any] | None = None,
+    ) -> None:
+        folder.mkdir(exist_ok=True)
+        self.stage = stage.prepare(folder, broker_port, free_port(), store or {"kind": "sqlite"})
+        self.folder = folder
+        _change(folder / "gateway.toml", SETTINGS)
+        playing = ("--speed", f"{speed:g}", "--truth", "truth.jsonl")
+        self._commands = {
+            "sim": programs.shuichi("sim", "run", "sim.toml", *playing),
+            "cloud": programs.shuichi("cloud", "run", "--unattended"),
+            "edge": programs.shuichi("edge", "run", "--unattended"),
+        }
+        self._running: dict[str, Program] = {}
+
+    def start(self, name: str) -> None:
+        """Start "sim", "cloud" or "edge"."""
+        self._running[name] = Program(name, self._commands[name], self.folder)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL: what it had not put on disk is gone."""
+        self._running.pop(name).kill()
+
+    def stop(self, name: str) -> None:
+        """SIGTERM; it must end by itself and well."""
+        code = self._running.pop(name).stop()
+        assert code == 0, f"{name} ended with {code}; its log:\n{self.log(name)}"
+
+    def hand_over(self) -> None:
+        """End the gateway, which first sees to it that the cloud has everything, and wait until
+        the cloud knows how much that was."""
+        self.stop("edge")
+        self.until(lambda: self.account()["readings_sealed"] == self.outbox().readings_sealed)
+
+    def until(self, holds: Callable[[], object], within_s: float = PATIENCE_S) -> None:
+        """Wait until `holds()`; a program that ends meanwhile fails the test at once."""
+        deadline = time.monotonic() + within_s
+        while not holds():
+            for program in self._running.values():
+                assert program.ended is None, f"{program.name} ended: {program.last_words()}"
+            assert time.monotonic() < deadline, f"not within {within_s:g} s; {self._last_words()}"
+            time.sleep(0.02)
+
+    def log(self, name: str) -> str:
+        """All that a program has said, in all its lives."""
+        return (self.folder / f"{name}.log").read_text("utf-8")
+
+    def facts(self) -> list[truth.Fact]:
+        """What really happened on the lines so far."""
+        file = self.folder / "truth.jsonl"
+        whole = file.read_bytes().rpartition(b"\n")[0] if file.exists() else b""
+        return [_FACT.decode(line) for line in whole.splitlines()]
+
+    def water(self) -> list[tuple[int, float]]:
+        """Depths that the ruler has told, m, each with its UTC in ms; equal ones in a row once."""
+        return [
+            (fact.at_ms, fact.value)
+            for fact in self.facts()
+            if isinstance(fact, truth.Answered) and fact.device == self.stage.ruler
+            if fact.quantity is Quantity.DEPTH and fact.value is not None
+        ]
+
+    def shown(self) -> list[tuple[int, Aspect]]:
+        """What the relay was switched to, each with its UTC in ms."""
+        aspects = {channels: Aspect(name) for name, channels in self.stage.channels.items()}
+        return [
+            (fact.at_ms, aspects[frozenset(fact.on)])
+            for fact in self.facts()
+            if isinstance(fact, truth.Outputs) and fact.device == self.stage.relay
+        ]
+
+    def lamp(self, aspect: Aspect) -> bool:
+        """Whether the lamp shows `aspect` now."""
+        return [a for _, a in self.shown()][-1:] == [aspect]
+
+    def account(self) -> dict[str, Any]:
+        """What `shuichi account` says of the ledger and the store."""
+        done = subprocess.run(
+            programs.shuichi("account", "--config", self.folder / "cloud.toml", "--json"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode in (0, 1), done.stderr
+        account: dict[str, Any] = json.loads(done.stdout)
+        return account
+
+    def outbox(self) -> Outbox:
+        """What the gateway's disk holds, be the gateway alive or dead."""
+        file = self.folder / "outbox.db"
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+            sealed, readings = database.execute(
+                "SELECT sealed, readings_sealed FROM outbox"
+            ).fetchone()
+            (pending,) = database.execute("SELECT count(*) FROM batch").fetchone()
+        return Outbox(sealed, readings, pending)
+
+    def _last_words(self) -> str:
+        return "; ".join(f"{p.name}: {p.last_words()}" for p in self._running.values())
+
+    def __enter__(self) -> Self:
+        self.start("sim")
+        self.start("cloud")
+        self._running["sim"].wait_until((self.folder / "ttyBus").exists)
+        self.start("edge")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for name in ("edge", "cloud", "sim"):  # a gateway shows its safe aspect before it goes
+            if (program := self._running.pop(name, None)) is not None:
+                program.stop() if error is None else program.kill()
+
+
+_FACT: Final = msgspec.json.Decoder(truth.Fact)
+
+
+def _change(file: Path, settings: dict[tuple[str, ...], float]) -> None:
+    document: Any = tomlkit.parse(file.read_text("utf-8"))
+    for (*path, key), value in settings.items():
+        table = document
+        for name in path:
+            table = table[name]
+        table[key] = value
+    file.write_text(tomlkit.dumps(document), "utf-8")

@@ -1,0 +1,194 @@
+"""The whole line under a storm, with its parts killed in the middle of it.
+
+The two promises, as the simulator and the gateway's own disk bear witness: the lamp turns when the
+water says so, whatever else is dead; and what was sealed is in the store, once.
+"""
+
+import csv
+import io
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firmware_sim.demo import programs
+from tests import services
+from tests.services import Service
+from tests.system.line import Line
+from wire.aspect import Aspect
+
+AMBER_M, RED_M = 0.15, 0.30
+
+
+@contextmanager
+def influxdb(folder: Path) -> Iterator[tuple[Service, dict[str, Any]]]:
+    with services.influxd(folder) as server:
+        yield server, {"kind": "influx", "url": server.url, "api": "v1", "database": "flood"}
+
+
+@contextmanager
+def victoria(folder: Path) -> Iterator[tuple[Service, dict[str, Any]]]:
+    with services.victoria_metrics(folder) as server:
+        where = {"api": "v2", "bucket": "flood", "org": "city", "dialect": "metricsql"}
+        yield server, {"kind": "influx", "url": server.url, **where}
+
+
+def test_a_storm_goes_from_the_ruler_to_the_lamp_and_into_sqlite(
+    mosquitto: Service, tmp_path: Path
+) -> None:
+    with Line(tmp_path / "line", mosquitto.port, speed=1200) as line:
+        line.until(lambda: water_over(line, RED_M) and line.lamp(Aspect.RED))
+        line.hand_over()
+        check_lamp(line)
+        check_store(line)
+
+
+@pytest.mark.parametrize("server", [influxdb, victoria])
+def test_a_storm_lands_in_a_real_database(server: Any, mosquitto: Service, tmp_path: Path) -> None:
+    with (
+        server(tmp_path / "store") as (_, store),
+        Line(tmp_path / "line", mosquitto.port, speed=1200, store=store) as line,
+    ):
+        line.until(lambda: water_over(line, RED_M) and line.lamp(Aspect.RED))
+        line.hand_over()
+        check_lamp(line)
+        check_store(line)
+
+
+def test_the_broker_dies_in_mid_storm(mosquitto: Service, tmp_path: Path) -> None:
+    with Line(tmp_path / "line", mosquitto.port, speed=600) as line:
+        line.until(lambda: water_over(line, AMBER_M))
+        mosquitto.kill()
+        line.until(lambda: line.lamp(Aspect.RED))
+        assert line.outbox().pending > 0
+        mosquitto.start()
+        line.hand_over()
+        check_lamp(line)
+        check_store(line)
+
+
+def test_the_cloud_dies_in_mid_storm(mosquitto: Service, tmp_path: Path) -> None:
+    with Line(tmp_path / "line", mosquitto.port, speed=600) as line:
+        line.until(lambda: water_over(line, AMBER_M))
+        line.kill("cloud")
+        line.until(lambda: line.lamp(Aspect.RED) and "are sent again" in line.log("edge"))
+        line.start("cloud")
+        line.hand_over()
+        check_lamp(line)
+        account = check_store(line)
+        # The broker kept the first ones for the cloud, and the gateway sent them again.
+        assert account["redelivered_batches"] > 0
+
+
+def test_the_gateway_dies_in_mid_storm(mosquitto: Service, tmp_path: Path) -> None:
+    with Line(tmp_path / "line", mosquitto.port, speed=400) as line:
+        line.until(lambda: water_over(line, AMBER_M))
+        line.kill("edge")
+        sealed = line.outbox().sealed
+        line.start("edge")
+        line.until(lambda: line.lamp(Aspect.RED))
+        line.hand_over()
+        assert line.outbox().sealed > sealed > 0
+        check_lamp(line)
+        check_store(line)
+
+
+@pytest.mark.parametrize("with_influxdb", [False, True], ids=["sqlite", "influxdb"])
+def test_all_of_them_die_one_after_another(
+    with_influxdb: bool, mosquitto: Service, tmp_path: Path
+) -> None:
+    with (
+        influxdb(tmp_path / "store") as (database, store),
+        Line(
+            tmp_path / "line", mosquitto.port, speed=300, store=store if with_influxdb else None
+        ) as line,
+    ):
+        line.until(lambda: water_over(line, 0.01))
+        mosquitto.kill()
+        mosquitto.start()
+        line.until(lambda: water_over(line, AMBER_M))
+        line.kill("cloud")
+        if with_influxdb:
+            database.kill()
+        line.start("cloud")
+        line.until(lambda: line.lamp(Aspect.RED))
+        line.kill("edge")
+        line.start("edge")
+        line.until(lambda: line.lamp(Aspect.AMBER))  # what it shows until it knows the water
+        line.until(lambda: line.lamp(Aspect.RED))
+        if with_influxdb:
+            line.until(lambda: "nothing is acknowledged until it is back" in line.log("cloud"))
+            database.start()
+        line.hand_over()
+        check_lamp(line)
+        check_store(line)
+
+
+def test_the_lamp_needs_no_network_and_no_cloud(tmp_path: Path) -> None:
+    broker = services.mosquitto(tmp_path / "broker")  # does not run yet
+    with Line(tmp_path / "line", broker.port, speed=600) as line:
+        line.kill("cloud")
+        line.until(lambda: water_over(line, RED_M) and line.lamp(Aspect.RED))
+        line.until(lambda: not water_over(line, RED_M))
+        sealed = line.outbox()
+        assert sealed.pending == sealed.sealed > 0
+        with broker:
+            line.start("cloud")
+            line.hand_over()
+            check_lamp(line)
+            check_store(line)
+            line.stop("cloud")
+
+
+def water_over(line: Line, metres: float) -> bool:
+    """Whether the water stands at or over `metres` now."""
+    return any(depth >= metres for _, depth in line.water()[-1:])
+
+
+def check_lamp(line: Line) -> None:
+    """It turned amber or red while the water stood over amber, red while it stood over red, and
+    red never without."""
+    for metres, enough in ((AMBER_M, {Aspect.AMBER, Aspect.RED}), (RED_M, {Aspect.RED})):
+        over = [(at_ms, depth >= metres) for at_ms, depth in line.water()]
+        since = next(at_ms for at_ms, is_over in over if is_over)
+        until = next(
+            (at_ms for at_ms, is_over in over if at_ms > since and not is_over), float("inf")
+        )
+        turned = [at_ms for at_ms, aspect in line.shown() if aspect in enough]
+        assert any(since <= at_ms <= until for at_ms in turned), (metres, over, line.shown())
+        assert Aspect.RED not in [a for at_ms, a in line.shown() if at_ms < since], line.shown()
+
+
+def check_store(line: Line) -> dict[str, Any]:
+    """Everything that the gateway's disk has sealed is in the store, once; the account."""
+    outbox, account = line.outbox(), line.account()
+    (stream,) = account["streams"]
+    assert (account["ok"], account["quarantined"], outbox.pending) == (True, 0, 0), account
+    assert stream["received_batches"] == stream["sealed_batches"] == outbox.sealed, account
+    assert account["readings_in_store"] == outbox.readings_sealed > 0, account
+    assert {alert["rule"] for alert in account["alerts"]} == {"underpass-amber", "underpass-red"}
+    assert is_within(stored_depths(line), [depth for _, depth in line.water()])
+    return account
+
+
+def stored_depths(line: Line) -> list[float]:
+    """The depths in the store in order of time, m; equal ones in a row once."""
+    asked = ("--quantity", "depth", "--format", "csv", "--limit", "100000")
+    done = subprocess.run(
+        programs.shuichi("query", "--config", line.folder / "cloud.toml", *asked),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = csv.DictReader(io.StringIO(done.stdout))
+    return [depth for depth, _ in groupby(float(row["value"]) for row in rows if row["value"])]
+
+
+def is_within(part: list[float], whole: list[float]) -> bool:
+    """Whether `part` is `whole` with some left out: an answer can come too late to be taken."""
+    rest = iter(whole)
+    return all(depth in rest for depth in part)

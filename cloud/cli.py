@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 import click
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -150,12 +151,12 @@ def account(file: Path, gateway: str | None, as_json: bool) -> None:
 
 def _print(found: Account) -> None:
     console = Console()
-    table = Table(title="batches", title_justify="left")
-    table.add_column("gateway")
-    table.add_column("stream")
-    for column in ("sealed", "received", "again, dropped"):
+    table = Table(box=box.SIMPLE)
+    for column in ("gateway", "stream"):
+        table.add_column(column, overflow="fold")
+    for column in ("batches sealed", "received", "again"):
         table.add_column(column, justify="right")
-    table.add_column("missing")
+    table.add_column("missing", overflow="fold")
     for column in ("readings sealed", "stored"):
         table.add_column(column, justify="right")
     for one in found.streams:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Final, TextIO
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +16,7 @@ from wire.reading import UNITS, Quality, Quantity
 
 _CHART_HEIGHT: Final = 18
 _TICKS: Final = 6
+_FILE_WIDTH: Final = 160  # of a table that no screen bounds
 
 
 class Record(msgspec.Struct):
@@ -43,14 +45,14 @@ def as_jsonl(rows: Sequence[Row], zone: tzinfo | None, out: TextIO) -> None:
 
 def as_table(rows: Sequence[Row], zone: tzinfo | None, out: TextIO) -> None:
     """One table a quantity, so that the unit stands in the head."""
-    console = Console(file=out)
+    console = Console(file=out, width=None if out.isatty() else _FILE_WIDTH)
     for quantity, some in _by_quantity(rows):
-        table = Table(title=str(quantity), title_justify="left")
+        table = Table(box=box.SIMPLE)
         table.add_column(f"time ({zone_name(zone)})", no_wrap=True)
         for column in ("gateway", "site", "sensor"):
-            table.add_column(column)
-        table.add_column(f"{quantity} ({UNITS[quantity]})", justify="right")
-        table.add_column("quality")
+            table.add_column(column, overflow="fold")
+        table.add_column(f"{quantity} ({UNITS[quantity]})", justify="right", no_wrap=True)
+        table.add_column("quality", no_wrap=True)
         for row in some:
             table.add_row(
                 _time(row.at_ms, zone).isoformat(" ", "milliseconds")[:23],
@@ -64,7 +66,7 @@ def as_table(rows: Sequence[Row], zone: tzinfo | None, out: TextIO) -> None:
 
 
 def as_chart(rows: Sequence[Row], zone: tzinfo | None, out: TextIO) -> None:
-    """One chart a quantity, one line a sensor; a missing value breaks nothing, it is left out."""
+    """One chart a quantity, one line a sensor; missing values are left out."""
     # Here, because it takes a quarter of a second which nobody else should pay.
     from plotext import figure
 
@@ -77,14 +79,17 @@ def as_chart(rows: Sequence[Row], zone: tzinfo | None, out: TextIO) -> None:
         figure.clear()
         figure.theme("simple")
         figure.plot_size(width, _CHART_HEIGHT)
-        figure.title(f"{quantity} ({UNITS[quantity]})")
+        sensors = {_sensor(row) for row in drawn}
+        figure.title(
+            f"{quantity} ({UNITS[quantity]}), {', '.join(sorted({s[1] for s in sensors}))}"
+        )
         for name, of_sensor in itertools.groupby(sorted(drawn, key=_sensor), key=_sensor):
             points = sorted((row.at_ms, row.value) for row in of_sensor)
             line = figure.signal(
                 [at_ms for at_ms, _ in points], [value for _, value in points], marker="braille"
             )
             line.lines(True)
-            line.label(" ".join(name))
+            line.label(name[2] if len({s[:2] for s in sensors}) == 1 else " ".join(name))
             figure.draw(line)
         first, last = min(row.at_ms for row in drawn), max(row.at_ms for row in drawn)
         ticks = [first + (last - first) * n // (_TICKS - 1) for n in range(_TICKS)]
@@ -105,7 +110,7 @@ FORMATS: Final[dict[str, Callable[[Sequence[Row], tzinfo | None, TextIO], None]]
 def zone_name(zone: tzinfo | None) -> str:
     """How to say a time zone, None for the local one: "CST, UTC+08:00"."""
     now = datetime.now(UTC).astimezone(zone)
-    return "UTC" if zone is UTC else f"{now.tzname()}, UTC{now.isoformat()[-6:]}"
+    return "UTC" if now.tzname() == "UTC" else f"{now.tzname()}, UTC{now.isoformat()[-6:]}"
 
 
 def _time(at_ms: int, zone: tzinfo | None) -> datetime:

@@ -54,6 +54,8 @@ Type = Literal["u16", "i16", "u32", "i32", "f32", "sm32", "metre_bcd_cm"]
 """u, i, f: unsigned, two's complement, IEEE 754. sm32: sign byte, then 24 bits of magnitude.
 metre_bcd_cm: high byte whole metres, low byte centimetres in BCD; its raw value is in cm."""
 
+_LARGEST_F32: Final = (2 - 2**-23) * 2.0**127
+
 _STRUCT: Final = {"u16": ">H", "i16": ">h", "u32": ">I", "i32": ">i", "f32": ">f"}
 
 Register = Annotated[int, Field(ge=0, le=0xFFFF)]
@@ -80,10 +82,10 @@ class Line(Model):
 class Measure(Model):
     """One value in a device's registers: value = (raw × scale + offset) in `unit`.
 
-    `missing` lists raw values that say "no sensor". `valid_min` and `valid_max` bound, in `unit`,
-    what the device can truly report. `decimals_address` names a register that holds the number of
-    decimals, `unit_address` one that holds a code for the unit, which `unit_codes` explains; both
-    are read together with the value.
+    `missing` lists register contents (all bits, no sign) that say "no sensor". `valid_min` and
+    `valid_max` bound, in `unit`, what the device can truly report. `decimals_address` names a
+    register that holds the number of decimals, `unit_address` one that holds a code for the unit,
+    which `unit_codes` explains; both are read together with the value.
     """
 
     quantity: Quantity
@@ -117,6 +119,13 @@ class Measure(Model):
         low, high = self.valid_range_si
         if low >= high:
             raise ValueError(f"valid_min {self.valid_min} is not below valid_max {self.valid_max}")
+        if self.address + self.words > 0x10000:
+            raise ValueError(f"a {self.type} at {self.address:#06x} ends beyond register 0xffff")
+        for code in self.missing:
+            if not 0 <= code < 1 << 16 * self.words:
+                raise ValueError(
+                    f"missing: {code} is not the content of {16 * self.words} bits, without a sign"
+                )
         return self
 
     @property
@@ -209,6 +218,7 @@ class Measure(Model):
     def _words(self, raw: float) -> list[int]:
         match self.type:
             case "f32":
+                raw = min(max(raw, -_LARGEST_F32), _LARGEST_F32)
                 bits = int.from_bytes(struct.pack(">f", raw), "big")
             case "sm32":
                 bits = min(round(abs(raw)), 0xFFFFFF) | (0x1000000 if round(raw) < 0 else 0)
@@ -286,7 +296,8 @@ class Profile(Model):
 
     @model_validator(mode="after")
     def _whole(self) -> "Profile":
-        if not self.measure and self.outputs is None:
+        # An empty list is what the loader leaves of measures whose faults it has told.
+        if "measure" not in self.model_fields_set and self.outputs is None:
             raise ValueError("has neither a [[measure]] nor [outputs]: nothing to read or switch")
         for address in self.factory:
             try:
@@ -296,6 +307,13 @@ class Profile(Model):
         quantities = [m.quantity for m in self.measure]
         for quantity in {q for q in quantities if quantities.count(q) > 1}:
             raise ValueError(f"measures {quantity.value} twice")
+        for measure in self.measure:
+            span = max(measure.addresses) - min(measure.addresses) + 1
+            if span > self.line.max_registers:
+                raise ValueError(
+                    f"{measure.quantity.value} needs {span} registers in one read, "
+                    f"at most {self.line.max_registers} fit"
+                )
         return self
 
     def blocks(self) -> tuple[Block, ...]:

@@ -19,7 +19,18 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
-from wire.messages import VERSION, Ack, Batch, Event, InterlockState, Status
+from wire.messages import (
+    VERSION,
+    Ack,
+    Batch,
+    Command,
+    Event,
+    Gap,
+    InterlockState,
+    Lease,
+    Reply,
+    Status,
+)
 from wire.reading import UNITS, Quality, Quantity, Reading
 from wire.topics import is_name
 
@@ -57,6 +68,11 @@ class _Envelope(msgspec.Struct, omit_defaults=True):
     v: int
     senml: list[_Record] = []
     events: tuple[Event, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+
+
+Small = Ack | Status | InterlockState | Command | Reply | Lease
+"""The messages that travel as plain JSON."""
 
 
 class _Head(msgspec.Struct):
@@ -67,7 +83,7 @@ class _Head(msgspec.Struct):
     v: int
 
 
-_T = TypeVar("_T", Ack, Status, InterlockState)
+_T = TypeVar("_T", Ack, Status, InterlockState, Command, Reply, Lease)
 
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are no JSON, not UTF-8, or nested to no end."""
@@ -85,6 +101,7 @@ def encode_batch(batch: Batch) -> bytes:
         v=VERSION,
         senml=list(_pack(batch.gateway, batch.readings)),
         events=batch.events,
+        gaps=batch.gaps,
     )
     return zlib.compress(_encode(envelope), 9)
 
@@ -110,6 +127,7 @@ def decode_batch(payload: bytes) -> Batch:
         number=envelope.number,
         readings=tuple(_unpack(envelope.gateway, envelope.senml)),
         events=envelope.events,
+        gaps=envelope.gaps,
     )
 
 
@@ -123,7 +141,7 @@ def identify(payload: bytes) -> tuple[str, int] | None:
     return (head.stream, head.number) if head.v == VERSION else None
 
 
-def encode(message: Ack | Status | InterlockState) -> bytes:
+def encode(message: Small) -> bytes:
     """A small message, as plain JSON."""
     return _encode(message)
 

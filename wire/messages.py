@@ -37,8 +37,25 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     detail: dict[str, str | int | float | bool | None] = {}
 
 
+class Gap(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Readings that were taken and could not be kept: a counted loss, told, never silent.
+
+    `reason` is one of "disk full", "outbox full", "too old", "outbox damaged". `batches` are
+    closed intervals of numbers of this stream that will never come; readings may also be lost
+    before they were sealed, or from batches that were thinned, and then it is empty. `readings`
+    counts them, None where nobody knows; `from_ms` and `to_ms` are the UTC times of the first
+    and last.
+    """
+
+    reason: str
+    from_ms: Whole
+    to_ms: Whole
+    readings: Whole | None = None
+    batches: tuple[tuple[Whole, Whole], ...] = ()
+
+
 class Batch(msgspec.Struct, frozen=True):
-    """Readings and events sealed together on a gateway's disk.
+    """Readings and events sealed together on a gateway's disk, and gaps that it must declare.
 
     (`gateway`, `stream`, `number`) names a batch for ever. A stream is one life of an outbox;
     its numbers are 1, 2, 3 ... without a hole.
@@ -49,6 +66,7 @@ class Batch(msgspec.Struct, frozen=True):
     number: int
     readings: tuple[Reading, ...] = ()
     events: tuple[Event, ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
 
 class Ack(msgspec.Struct, frozen=True):
@@ -74,8 +92,9 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a gateway is; retained, so that a cloud that starts later knows what to expect.
 
     `sealed` is the highest batch number of `stream`, `readings_sealed` the readings in all of
-    its batches, `pending` the batches that still wait for an ack. The last will, which the
-    broker sends, cannot know them: they are 0 there, and `stream` is "".
+    its batches, `pending` the batches that still wait for an ack, `readings_lost` the sum of all
+    gaps declared. The last will, which the broker sends, cannot know them: they are 0 there, and
+    `stream` is "".
     """
 
     gateway: str
@@ -85,6 +104,75 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     sealed: Whole = 0
     readings_sealed: Whole = 0
     pending: Whole = 0
+    clock_trusted: bool = True
+    readings_lost: Whole = 0
+    v: int = VERSION
+
+
+class Action(StrEnum):
+    """What a person asks of an interlock from afar.
+
+    RAISE shows at least `aspect`, at once. LOWER shows at most `aspect` although the rule asks
+    for more, until it expires. CLEAR lets a latched red go once the water allows it. CANCEL ends
+    an earlier RAISE or LOWER.
+    """
+
+    RAISE = "raise"
+    LOWER = "lower"
+    CLEAR = "clear"
+    CANCEL = "cancel"
+
+
+class Command(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An order to one interlock. It travels signed: see `wire.signing`.
+
+    `sequence` rises with every command of a key; a gateway refuses one that is not higher than
+    the last it took. LOWER and CLEAR need `person`, LOWER also an `expires_ms` (UTC).
+    """
+
+    id: str
+    gateway: str
+    site: str
+    action: Action
+    sequence: Whole
+    issued_ms: Whole
+    aspect: Aspect | None = None
+    person: str = ""
+    reason: str = ""
+    expires_ms: Whole | None = None
+    v: int = VERSION
+
+
+class Outcome(StrEnum):
+    """The stations of a command. A refused one has no other."""
+
+    REFUSED = "refused"
+    ACCEPTED = "accepted"
+    APPLIED = "applied"
+    CONFIRMED = "confirmed"
+    ENDED = "ended"
+
+
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a command fares: accepted, or refused with the reason; applied (the interlock wants
+    it), confirmed (the signal was read back), ended (expired or cancelled)."""
+
+    command: str
+    outcome: Outcome
+    at_ms: Whole
+    reason: str = ""
+    aspect: Aspect | None = None
+    v: int = VERSION
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """An aspect that holds until `valid_until_ms` (UTC), for a controller that subscribes. It
+    travels signed and retained; after its end the controller shows its own safe aspect."""
+
+    site: str
+    aspect: Aspect
+    valid_until_ms: Whole
+    sequence: Whole
     v: int = VERSION
 
 

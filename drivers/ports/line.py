@@ -3,7 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 
-from drivers.errors import BadReply, Unavailable
+from drivers.errors import BadReply, DriverError, Unavailable
 from drivers.ports import Scan
 
 _REOPEN_AFTER_S = 1.0
@@ -37,7 +37,7 @@ class Line(ABC):
 
     @abstractmethod
     def write(self, data: bytes) -> None:
-        """Put bytes on the line. Raises Unavailable."""
+        """Put bytes on the open line; if it refuses them, it calls `lost`."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -51,6 +51,7 @@ class Line(ABC):
         async with self._busy:
             await self._make_ready(loop)
             on_wire_s = (len(request) + answer_bytes) * self.byte_s
+            late_s = answer_within_s + answer_bytes * self.byte_s
             self._scan = scan
             self._answer = answer = loop.create_future()
             try:
@@ -58,13 +59,13 @@ class Line(ABC):
                 async with asyncio.timeout(on_wire_s + answer_within_s):
                     result: bytes = await answer
             except TimeoutError:
-                self._rest(answer_within_s + answer_bytes * self.byte_s)
+                self._rest(late_s)
                 heard = f" after {len(self._buffer)} stray bytes" if self._buffer else ""
                 raise Unavailable(
                     f"{self.name}: no answer within {answer_within_s * 1000:.0f} ms{heard}"
                 ) from None
-            except (BadReply, asyncio.CancelledError):
-                self._rest(answer_within_s + answer_bytes * self.byte_s)
+            except (DriverError, asyncio.CancelledError):
+                self._rest(late_s)
                 raise
             finally:
                 self._scan = self._answer = None
@@ -91,18 +92,22 @@ class Line(ABC):
             self._answer.set_exception(Unavailable(f"{self.name}: {why}"))
 
     async def _make_ready(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self.is_open:
-            if loop.time() < self._open_not_before:
-                raise Unavailable(f"{self.name}: {self._why_closed}")
+        if (wait := self._rest_until - loop.time()) > 0:
+            await asyncio.sleep(wait)
+        if not self.is_open:  # asked last: a line can be lost while it rests
+            await self._open_again(loop)
+        self._buffer.clear()
+
+    async def _open_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop.time() >= self._open_not_before:
             try:
                 await self.open()
             except Unavailable as error:
-                self._open_not_before = loop.time() + _REOPEN_AFTER_S
                 self._why_closed = str(error)
-                raise Unavailable(f"{self.name}: {error}") from None
-        if (wait := self._rest_until - loop.time()) > 0:
-            await asyncio.sleep(wait)
-        self._buffer.clear()
+            if self.is_open:  # it may have been lost again at once
+                return
+            self._open_not_before = loop.time() + _REOPEN_AFTER_S
+        raise Unavailable(f"{self.name}: {self._why_closed}")
 
     def _rest(self, seconds: float) -> None:
         self._rest_until = asyncio.get_running_loop().time() + seconds + self.gap_s

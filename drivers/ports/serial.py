@@ -88,7 +88,6 @@ class SerialLine(Line):
             os.write(self._serial.fileno(), data)
         except OSError as error:
             self._drop(f"write failed: {error.strerror}")
-            raise Unavailable(f"{self.name}: {self._why_closed}") from None
 
     async def close(self) -> None:
         self._drop("closed")

@@ -196,7 +196,12 @@ class Master:
         self, unit: int, address: int, value: int, *, within_s: float
     ) -> None:
         """Function 5 with a value of the maker's own, such as a pulse length."""
-        request = struct.pack(">BHH", 5, address, value)
+        try:
+            request = struct.pack(">BHH", 5, address, value)
+        except struct.error:
+            raise Misconfigured(
+                f"{self._port.name}: coil {address} or its value {value} is not of 16 bits"
+            ) from None
         if await self._ask_bytes(unit, request, len(request), within_s) != request:
             raise BadReply(f"unit {unit} confirms another write than the one sent")
 

@@ -6,8 +6,7 @@ which can be killed and started again, beside a broker that the test owns.
         line.kill("cloud")
         ...
         line.start("cloud")
-        line.hand_over()
-    check_nothing_lost(line)
+        account = line.hand_over()
 """
 
 import json
@@ -85,11 +84,18 @@ class Line:
         code = self._running.pop(name).stop()
         assert code == 0, f"{name} ended with {code}; its log:\n{self.log(name)}"
 
-    def hand_over(self) -> None:
-        """End the gateway, which first sees to it that the cloud has everything, and wait until
-        the cloud knows how much that was."""
+    def hand_over(self) -> dict[str, Any]:
+        """End the gateway, which first sees to it that the cloud has everything; the account, once
+        the cloud has heard how much that was."""
         self.stop("edge")
-        self.until(lambda: self.account()["readings_sealed"] == self.outbox().readings_sealed)
+        account: dict[str, Any] = {}
+
+        def complete() -> bool:
+            account.update(self.account())
+            return bool(account["readings_sealed"] == self.outbox().readings_sealed)
+
+        self.until(complete)
+        return account
 
     def until(self, holds: Callable[[], object], within_s: float = PATIENCE_S) -> None:
         """Wait until `holds()`; a program that ends meanwhile fails the test at once."""

@@ -1,0 +1,141 @@
+"""`shuichi query` prints the same from every store, and says in a line what is wrong."""
+
+import asyncio
+import csv
+import io
+import json
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cloud import cli, config, service
+from cloud.store import Points
+from configs.loader import UserError
+from tests.services import Service
+from wire.reading import Quality, Quantity, Reading
+
+T0 = 1_705_305_600_000  # 2024-01-15T08:00:00Z
+
+READINGS = [
+    *(Reading("underpass", "ruler", Quantity.DEPTH, n / 100, T0 + n * 1000) for n in range(30)),
+    Reading("underpass", "ruler", Quantity.DEPTH, None, T0 + 30_000, Quality.MISSING, "no answer"),
+    Reading("river", "gauge", Quantity.LEVEL, 2.125, T0 + 500, Quality.GOOD),
+]
+
+
+def influx(server: Service, dialect: str) -> str:
+    return (
+        f'kind = "influx"\nurl = "{server.url}"\napi = "v1"\n'
+        f'database = "d{uuid.uuid4().hex}"\ndialect = "{dialect}"'
+    )
+
+
+@pytest.fixture(params=["sqlite", "influxdb", "victoria"])
+def file(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    shared_influxd: Service,
+    shared_victoria_metrics: Service,
+) -> Path:
+    """A cloud.toml whose store holds `READINGS`."""
+    stores = {
+        "sqlite": 'kind = "sqlite"',
+        "influxdb": influx(shared_influxd, "influxql"),
+        "victoria": influx(shared_victoria_metrics, "metricsql"),
+    }
+    made = tmp_path / "cloud.toml"
+    made.write_text(f"[store]\n{stores[request.param]}\n")
+
+    async def fill() -> None:
+        async with service.opened(config.read(made)) as (_, store):
+            await store.write([Points("g1", READINGS)], lambda _: None)
+
+    asyncio.run(fill())
+    return made
+
+
+def ask(file: Path, *words: str) -> Result:
+    return CliRunner().invoke(cli.query, ["--config", str(file), *words])
+
+
+def test_csv_and_jsonl_say_the_same(file: Path) -> None:
+    lines = list(csv.DictReader(io.StringIO(ask(file, "--utc", "--format", "csv").stdout)))
+    assert len(lines) == len(READINGS)
+    assert lines[1] == {
+        "time": "2024-01-15T08:00:00.500+00:00",
+        "gateway": "g1",
+        "site": "river",
+        "sensor": "gauge",
+        "quantity": "level",
+        "unit": "m",
+        "value": "2.125",
+        "quality": "1",
+    }
+    assert (lines[-1]["value"], lines[-1]["quality"]) == ("", "9")
+    objects = map(json.loads, ask(file, "--utc", "--format", "jsonl").stdout.splitlines())
+    as_text = [
+        {key: "" if value is None else str(value) for key, value in one.items()} for one in objects
+    ]
+    assert as_text == lines
+
+
+def test_a_table_says_unit_and_zone_in_its_head(file: Path) -> None:
+    shown = ask(file, "--quantity", "depth", "--utc")
+    assert "time (UTC)" in shown.stdout
+    assert "depth (m)" in shown.stdout
+    assert "2024-01-15 08:00:29.000" in shown.stdout
+    assert "missing" in shown.stdout
+    assert "gauge" not in shown.stdout
+
+
+def test_times_are_local_and_the_zone_is_said(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as here:
+        here.setenv("TZ", "Asia/Shanghai")
+        time.tzset()
+        shown = ask(file, "--quantity", "level")
+    time.tzset()
+    assert "time (CST, UTC+08:00)" in shown.stdout
+    assert "2024-01-15 16:00:00.500" in shown.stdout
+
+
+def test_a_chart_draws_each_quantity(file: Path) -> None:
+    shown = ask(file, "--format", "chart", "--utc")
+    assert "depth (m), underpass" in shown.stdout
+    assert "level (m), river" in shown.stdout
+    assert "time (UTC)" in shown.stdout
+    assert "\x1b" not in shown.stdout  # no colours into a file
+
+
+def test_the_newest_come_in_order_of_time(file: Path) -> None:
+    shown = ask(file, "--limit", "2", "--format", "jsonl", "--utc", "--sensor", "ruler")
+    times = [json.loads(line)["time"][17:23] for line in shown.stdout.splitlines()]
+    assert times == ["29.000", "30.000"]
+    assert "the newest 2" in shown.stderr
+
+
+def test_a_time_range_is_iso_or_a_span(file: Path) -> None:
+    since, until = "2024-01-15T08:00:10Z", "2024-01-15T16:00:20+08:00"
+    shown = ask(file, "--since", since, "--until", until, "--format", "jsonl")
+    assert len(shown.stdout.splitlines()) == 10
+    assert ask(file, "--since", "90s").exit_code == 1  # all of it is years old
+
+
+def test_nothing_found_is_one_line_and_exit_code_1(file: Path) -> None:
+    shown = ask(file, "--site", "nowhere")
+    assert (shown.exit_code, shown.stdout, shown.stderr) == (1, "", "no readings match\n")
+
+
+def test_a_time_that_is_none_and_a_cloud_that_never_ran_are_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "cloud.toml"
+    file.write_text("")
+    for words, line in [
+        (["--since", "yesterday"], "--since yesterday: is neither a span such as 90s, 30m"),
+        ([], "cloud.db: there is no such file; has `shuichi cloud run` run yet?"),
+    ]:
+        shown = ask(file, *words)
+        assert isinstance(shown.exception, UserError)
+        assert line in str(shown.exception)
+        assert len(str(shown.exception).splitlines()) == 1

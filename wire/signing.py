@@ -1,0 +1,124 @@
+"""Who may give orders: Ed25519 signatures (RFC 8032) on commands and leases.
+
+What is signed are the very bytes that travel, so that no two programs need agree on how JSON is
+spelled:
+
+    {"body": "{...}", "key": "ops-1", "signature": "<base64>"}
+
+A context word is signed with them, so that a lease can never pass for a command.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from wire import codec
+from wire.messages import Command, Lease
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+_PREFIX: Final = b"shuichi/v1/"
+
+
+class Context(StrEnum):
+    """What a signature is for."""
+
+    COMMAND = "command"
+    LEASE = "lease"
+
+
+class SignatureError(ValueError):
+    """The message is not signed by a key that we know; the text says why."""
+
+
+class _Signed(msgspec.Struct):
+    body: str
+    key: str
+    signature: str
+
+
+def generate() -> tuple[str, str]:
+    """A new private and public key, each 32 bytes in base64."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    private = Ed25519PrivateKey.generate()
+    return (
+        base64.b64encode(private.private_bytes_raw()).decode(),
+        base64.b64encode(private.public_key().public_bytes_raw()).decode(),
+    )
+
+
+def sign(message: Command | Lease, key: str, private: str) -> bytes:
+    """`message` as it travels, signed with the private key (base64) named `key`."""
+    # Imported here: a gateway that takes no orders need not carry the library in memory.
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    body = codec.encode(message)
+    signer = Ed25519PrivateKey.from_private_bytes(_bytes(private, "private key"))
+    signature = signer.sign(_signed_bytes(_context(type(message)), body))
+    return msgspec.json.encode(_Signed(body.decode(), key, base64.b64encode(signature).decode()))
+
+
+def verify_command(payload: bytes, keys: Mapping[str, str]) -> tuple[Command, str]:
+    """The command in `payload` and the name of the key that signed it.
+
+    `keys` maps names to public keys (base64). Raises SignatureError, or DecodeError if what was
+    rightly signed is no command.
+    """
+    body, key = _verified(payload, keys, Context.COMMAND)
+    return codec.decode(body, Command), key
+
+
+def verify_lease(payload: bytes, keys: Mapping[str, str]) -> tuple[Lease, str]:
+    """The lease in `payload` and the name of its key; raises as `verify_command` does."""
+    body, key = _verified(payload, keys, Context.LEASE)
+    return codec.decode(body, Lease), key
+
+
+def public_key(text: str) -> "Ed25519PublicKey":
+    """The public key in `text` (base64). Raises SignatureError."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        return Ed25519PublicKey.from_public_bytes(_bytes(text, "public key"))
+    except ValueError as error:
+        raise SignatureError(str(error)) from None
+
+
+def _verified(payload: bytes, keys: Mapping[str, str], context: Context) -> tuple[bytes, str]:
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        signed = msgspec.json.decode(payload, type=_Signed)
+    except msgspec.MsgspecError as error:
+        raise SignatureError(f"not signed: {error}") from None
+    if (public := keys.get(signed.key)) is None:
+        raise SignatureError(f"key {signed.key!r} is not known here")
+    body = signed.body.encode()
+    try:
+        public_key(public).verify(
+            _bytes(signed.signature, "signature"), _signed_bytes(context, body)
+        )
+    except InvalidSignature:
+        raise SignatureError(f"the signature does not fit key {signed.key!r}") from None
+    return body, signed.key
+
+
+def _context(kind: type[Command] | type[Lease]) -> Context:
+    return Context.COMMAND if kind is Command else Context.LEASE
+
+
+def _signed_bytes(context: Context, body: bytes) -> bytes:
+    return _PREFIX + context.encode() + b"\n" + body
+
+
+def _bytes(text: str, what: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise SignatureError(f"the {what} is not base64") from None

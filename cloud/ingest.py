@@ -77,7 +77,6 @@ class Ingest:
 
     async def run(self) -> None:
         """Take in for ever, connection after connection."""
-        await self._database.run(self._watch.load)
         await keep_connected(
             self._broker,
             f"shuichi-cloud-{self._settings.shard}",

@@ -38,6 +38,7 @@ async def serve(setup: Setup) -> None:
         }
         notifier = Notifier(database, channels)
         watch = Watch(config.rules, config.channel)
+        await database.run(watch.load)
         ingest = Ingest(config.broker, config.ingest, database, store, watch, notifier.wake)
         async with asyncio.TaskGroup() as group:
             tasks = [

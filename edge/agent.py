@@ -12,7 +12,7 @@ from configs import loader
 from drivers.device import Device
 from drivers.ports import Port
 from drivers.protocols.modbus import Master
-from drivers.signals import Wiring
+from drivers.signals import Signal, Wiring
 from edge import clock, quality
 from edge.config import Setup
 from edge.outbox import Outbox, open_outbox
@@ -34,24 +34,28 @@ LEAVE_WITHIN_S: Final = 3.0
 
 
 class Agent:
-    """All parts of one gateway. Made by `open_agent`, which also closes its ports and outbox."""
+    """All parts of one gateway. Made by `open_agent`, which also closes its signals, ports and
+    outbox."""
 
-    def __init__(self, setup: Setup, outbox: Outbox, ports: dict[str, Port]) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        outbox: Outbox,
+        masters: dict[str, Master],
+        signals: dict[str, Signal],
+    ) -> None:
         config = setup.config
         self.setup = setup
         self.uplink = UplinkWorker(config.gateway, config.uplink, outbox)
         self.sealer = Sealer(outbox, config.outbox, self.uplink.offer)
-        masters = {name: Master(port) for name, port in ports.items()}
-        self.buses = {name: Bus(name, self._jobs(name, masters), self._hear) for name in ports}
-        wiring = Wiring(masters, setup.profile)
+        self.buses = {name: Bus(name, self._jobs(name, masters), self._hear) for name in masters}
         self.keepers: dict[str, SignalKeeper] = {}
         self.sites: dict[str, SiteInterlock] = {}
         for site, settings in config.interlock.items():
             tell = self._teller(site)
-            module = loader.plugin("drivers.signals", settings.signal.kind)
             keeper = SignalKeeper(
                 site,
-                module.open(settings.signal, wiring),
+                signals[site],
                 self.buses.get(settings.signal.port or ""),
                 settings.refresh_every_s,
                 tell,
@@ -159,8 +163,9 @@ class Agent:
 
 @asynccontextmanager
 async def open_agent(setup: Setup) -> AsyncIterator[Agent]:
-    """The agent for `setup`, with its outbox and ports. Raises sqlite3.Error if the disk refuses
-    the outbox; ports are opened by their first exchange."""
+    """The agent for `setup`, with its outbox, ports and signals. Raises sqlite3.Error if the disk
+    refuses the outbox, UserError for a signal whose library or key is missing; ports are opened by
+    their first exchange."""
     async with AsyncExitStack() as stack:
         outbox = await stack.enter_async_context(
             open_outbox(setup.folder / setup.config.outbox.path, setup.config.gateway.id)
@@ -169,4 +174,10 @@ async def open_agent(setup: Setup) -> AsyncIterator[Agent]:
         for name, port in setup.config.port.items():
             module = loader.plugin("drivers.ports", port.kind)
             ports[name] = await stack.enter_async_context(module.open(name, port))
-        yield Agent(setup, outbox, ports)
+        masters = {name: Master(port) for name, port in ports.items()}
+        signals: dict[str, Signal] = {}
+        for site, interlock in setup.config.interlock.items():
+            module = loader.plugin("drivers.signals", interlock.signal.kind)
+            wiring = Wiring(site, setup.folder, ports, masters, setup.profile)
+            signals[site] = await stack.enter_async_context(module.open(interlock.signal, wiring))
+        yield Agent(setup, outbox, masters, signals)

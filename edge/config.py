@@ -18,6 +18,7 @@ from drivers.profiles import Profile, Unit, find
 from drivers.signals import SignalConfig
 from edge import load
 from edge.interlock import Rule
+from edge.rulers import RulerRule
 from wire.aspect import Aspect
 from wire.mqtt import Broker
 from wire.reading import Quantity
@@ -68,18 +69,27 @@ class Sensor(Model):
 
 
 class Interlock(Model):
-    """The rule and the signal of one site; `edge.interlock` says how the rule works.
+    """The rule and the signal of one site; `edge.interlock` and `edge.rulers` say how it works.
 
-    `clear_lower_cm` is how far under a threshold the water must fall before its hold begins.
+    The water must fall `clear_lower_cm` under a threshold before its hold begins, or under
+    `amber_clear_cm`, `red_clear_cm` where these are given. `latch_red`: a person must agree
+    before red falls. `jump_cm`, `stuck_after_s` and `disagree_cm` are off when they are 0.
     """
 
     rulers: Annotated[tuple[str, ...], Field(min_length=1)]
     amber_depth_cm: Centimetres = 15
     red_depth_cm: Centimetres = 30
     clear_lower_cm: Centimetres = 3
+    amber_clear_cm: Centimetres | None = None
+    red_clear_cm: Centimetres | None = None
     rise_samples: Annotated[int, Field(ge=1, le=20)] = 2
     hold_s: Annotated[float, Field(ge=0, le=86400)] = 300
     stale_after_s: Seconds = 10
+    jump_cm: Annotated[float, Field(ge=0, le=1000)] = 50
+    stuck_after_s: Annotated[float, Field(ge=0, le=864000)] = 21600
+    disagree_cm: Annotated[float, Field(ge=0, le=1000)] = 10
+    disagree_after_s: Seconds = 60
+    latch_red: bool = False
     safe_aspect: Aspect = Aspect.AMBER
     refresh_every_s: Seconds = 10
     signal: Annotated[SignalConfig, Kind("drivers.signals")]
@@ -91,11 +101,15 @@ class Interlock(Model):
                 f"amber_depth_cm {self.amber_depth_cm:g} is not below "
                 f"red_depth_cm {self.red_depth_cm:g}"
             )
-        if self.clear_lower_cm >= self.amber_depth_cm:
-            raise ValueError(
-                f"clear_lower_cm {self.clear_lower_cm:g} is not below amber_depth_cm "
-                f"{self.amber_depth_cm:g}: amber could never clear"
-            )
+        for name, clear, over in (
+            ("amber", self.clear_at("amber"), self.amber_depth_cm),
+            ("red", self.clear_at("red"), self.red_depth_cm),
+        ):
+            if not 0 < clear < over:
+                raise ValueError(
+                    f"{name} would clear at {clear:g} cm: that must lie between 0 and "
+                    f"{name}_depth_cm {over:g}; set {name}_clear_cm or clear_lower_cm"
+                )
         if self.safe_aspect.severity < Aspect.FLASHING_AMBER.severity:
             raise ValueError(
                 f"safe_aspect {self.safe_aspect.value!r} warns nobody: "
@@ -103,17 +117,31 @@ class Interlock(Model):
             )
         return self
 
+    def clear_at(self, threshold: str) -> float:
+        """The depth under which "amber" or "red" begins to clear, cm."""
+        own = self.amber_clear_cm if threshold == "amber" else self.red_clear_cm
+        over = self.amber_depth_cm if threshold == "amber" else self.red_depth_cm
+        return over - self.clear_lower_cm if own is None else own
+
     @property
     def rule(self) -> Rule:
         """The same in SI, as `edge.interlock` takes it."""
         return Rule(
-            amber_m=self.amber_depth_cm / 100,
-            red_m=self.red_depth_cm / 100,
-            fall_m=self.clear_lower_cm / 100,
-            rise_samples=self.rise_samples,
+            rulers=RulerRule(
+                amber_m=self.amber_depth_cm / 100,
+                red_m=self.red_depth_cm / 100,
+                amber_clear_m=self.clear_at("amber") / 100,
+                red_clear_m=self.clear_at("red") / 100,
+                rise_samples=self.rise_samples,
+                stale_after_s=self.stale_after_s,
+                jump_m=self.jump_cm / 100 or None,
+                stuck_after_s=self.stuck_after_s or None,
+            ),
             hold_s=self.hold_s,
-            stale_after_s=self.stale_after_s,
             safe=self.safe_aspect,
+            latch_red=self.latch_red,
+            disagree_m=self.disagree_cm / 100 or None,
+            disagree_after_s=self.disagree_after_s,
         )
 
 
@@ -179,8 +207,10 @@ def _faults(setup: Setup) -> Iterator[Fault]:
         speakers[sensor.port, unit].append(f"sensor.{name}")
     for site, interlock in config.interlock.items():
         yield from _interlock_faults(site, interlock, setup)
+        yield from _refresh_faults(site, interlock)
         if (rides := interlock.signal.port) is not None:
             yield from _port_faults(f"interlock.{site}.signal", rides, config)
+            yield from _carrier_faults(site, interlock.signal, config)
             try:
                 unit_id = interlock.signal.unit(setup.profile)
             except loader.ConfigError as error:
@@ -201,6 +231,28 @@ def _faults(setup: Setup) -> Iterator[Fault]:
 def _port_faults(key: str, port: str, config: GatewayConfig) -> Iterator[Fault]:
     if port not in config.port:
         yield Fault(f"{key}.port", f"there is no [port.{port}]{loader.suggest(port, config.port)}")
+
+
+def _carrier_faults(site: str, signal: SignalConfig, config: GatewayConfig) -> Iterator[Fault]:
+    port = config.port.get(signal.port or "")
+    if port is not None and port.kind not in signal.rides_on:
+        yield Fault(
+            f"interlock.{site}.signal.port",
+            f"{signal.port!r} is of kind {port.kind!r}; {signal.kind} needs a port of kind "
+            f"{' or '.join(map(repr, signal.rides_on))}",
+        )
+
+
+def _refresh_faults(site: str, interlock: Interlock) -> Iterator[Fault]:
+    """One refresh may get lost without the signal falling back."""
+    every_s, within_s = interlock.refresh_every_s, interlock.signal.refresh_within_s
+    if within_s is not None and 2 * every_s > within_s:
+        yield Fault(
+            f"interlock.{site}.refresh_every_s",
+            f"{every_s:g} is more than half of the {within_s:g} s after which the signal falls "
+            f"back by itself (signal.{interlock.signal.watchdog_key}): one lost refresh would "
+            "change the lamp",
+        )
 
 
 def _interlock_faults(site: str, interlock: Interlock, setup: Setup) -> Iterator[Fault]:

@@ -1,6 +1,6 @@
 """From depth to aspect: the rule that a signal above an underpass obeys. Pure.
 
-    state, wanted, notices = step(rule, state, sample_or_tick, now)
+    state, wanted, notices = step(rule, state, event, now)
 
 `now` is monotonic time in s; no clock, no I/O, no configuration file in here.
 
@@ -8,197 +8,306 @@ The rule, as a traffic engineer would say it:
 
 - Up: `rise_samples` readings in a row at or over a threshold raise the aspect at once. The highest
   healthy ruler decides.
-- Down: all healthy rulers must stay lower than the threshold minus `fall_m` for `hold_s`, and red
-  falls to amber before amber falls to green.
+- Down: all healthy rulers must stay under the clear threshold for `hold_s`; red falls to amber
+  before amber falls to green, each after a hold of its own. A latched red also waits for a person.
 - No healthy ruler: the safe aspect, or the one shown before if that is more restrictive. So it is
   at the start, until `rise_samples` healthy readings have come.
+- A person may raise the aspect at any time, and lower it for a time: but never to green while a
+  healthy ruler is over red, and never under the safe aspect while no ruler is healthy.
 
-The thresholds themselves are taken as reached when the water stands exactly at them: rulers read
-whole centimetres, and in doubt the lamp shows the more restrictive aspect.
+The thresholds themselves count as over: rulers read whole centimetres, and in doubt the lamp shows
+the more restrictive aspect.
+
+`band` and `aspect` are the whole of the decision and have finitely many cases: the model in
+`tests/model/interlock.pml` states the same tables, and a test keeps them equal.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
+from edge import rulers
+from edge.rulers import Notice, Ruler, RulerRule, Sample
 from wire.aspect import Aspect
 
-_BANDS = (Aspect.GREEN, Aspect.AMBER, Aspect.RED)
+GREEN: Final = 0
+AMBER: Final = 1
+RED: Final = 2
+"""The bands: what the water demands."""
+
+ASPECTS: Final = (Aspect.GREEN, Aspect.AMBER, Aspect.RED)
 
 
 class Rule(NamedTuple):
-    """Thresholds in m, times in s."""
+    """Times in s. `latch_red`: a person must agree before red may fall."""
 
-    amber_m: float
-    red_m: float
-    fall_m: float
-    rise_samples: int
+    rulers: RulerRule
     hold_s: float
-    stale_after_s: float
     safe: Aspect
-
-
-class Sample(NamedTuple):
-    """What a ruler said: depth in m, or None if it said nothing that can be believed."""
-
-    ruler: str
-    depth: float | None
-    reason: str = ""
+    latch_red: bool = False
+    disagree_m: float | None = None
+    disagree_after_s: float = 60.0
 
 
 class Tick(NamedTuple):
     """Time has passed: look for rulers gone stale, and for a hold that has been served."""
 
 
-class Notice(NamedTuple):
-    """What the step has to tell. `kind`: over_threshold, aspect_wanted, ruler_lost, ruler_back."""
+class Order(NamedTuple):
+    """A person asks for at least (`floor`) or at most (`ceiling`) an aspect, until monotonic
+    `until`; both None ends what was asked before. `by` says who, for the log."""
 
-    kind: str
-    text: str
-    detail: dict[str, str | int | float | bool | None]
+    floor: Aspect | None
+    ceiling: Aspect | None
+    until: float
+    by: str
 
 
-class Ruler(msgspec.Struct, frozen=True):
-    """`seen_at` is when it last spoke well; `over` counts readings in a row at or over amber and
-    over red; `healthy` counts good ones in a row, up to what the rule asks for."""
+class Local(NamedTuple):
+    """The switch beside the road asks for at least this aspect, or for nothing."""
 
-    depth: float | None = None
-    seen_at: float = float("-inf")
-    over: tuple[int, int] = (0, 0)
-    healthy: int = 0
-    lost: bool = True
+    floor: Aspect | None
+
+
+class Agree(NamedTuple):
+    """A person agrees that a latched red may fall, once the water allows it."""
+
+    by: str
+
+
+Event = Sample | Tick | Order | Local | Agree
+
+NO_ORDER: Final = Order(None, None, float("-inf"), "")
 
 
 class State(msgspec.Struct, frozen=True):
-    """`band` is what the water demands (index into green, amber, red), None until it is known;
-    `lower_since` is when the water was last found low enough for the next lower band."""
+    """`band` is what the water demands, None until it is known; `lower_since` is since when the
+    water would allow the next lower band; `raised_at` when the aspect last rose; `agreed` whether
+    a person has let a latched red go; `apart_since` since when rulers disagree."""
 
     rulers: dict[str, Ruler]
     wanted: Aspect
     band: int | None = None
     lower_since: float | None = None
+    raised_at: float = float("-inf")
+    agreed: bool = False
+    order: Order = NO_ORDER
+    local: Aspect | None = None
+    apart_since: float | None = None
+    apart_told: bool = False
 
     @property
     def depth(self) -> float | None:
         """Highest depth of a healthy ruler, m."""
-        depths = [r.depth for r in self.rulers.values() if not r.lost and r.depth is not None]
-        return max(depths, default=None)
+        return max((r.depth for r in _healthy(self.rulers)), default=None)
 
 
-def begin(rule: Rule, rulers: tuple[str, ...]) -> State:
+class View(NamedTuple):
+    """Everything that the decision about the water looks at.
+
+    `fresh`: the first healthy view after none. `confirmed`: the band that enough readings in a
+    row demand; `reached`: that of the latest depth; `settled`: the one that the depth still holds,
+    with the margin that a fall must clear. `served`: the hold is over. `free`: red may fall.
+    """
+
+    healthy: bool
+    fresh: bool
+    confirmed: int
+    reached: int
+    settled: int
+    served: bool
+    free: bool
+
+
+def next_band(band: int | None, view: View) -> int | None:
+    """The band after `view`."""
+    if not view.healthy:
+        return band
+    # What follows the safe aspect must fit the water as it stands, confirmed or not.
+    fresh = view.fresh or band is None
+    demanded = max(view.confirmed, view.reached) if fresh else view.confirmed
+    if band is None or demanded > band:
+        return demanded
+    if view.settled < band and view.served and (band < RED or view.free):
+        return band - 1
+    return band
+
+
+def aspect(
+    band: int | None,
+    healthy: bool,
+    over_red: bool,
+    safe: Aspect,
+    floor: Aspect | None,
+    ceiling: Aspect | None,
+) -> Aspect:
+    """What the signal should show. `over_red`: a healthy ruler is confirmed over red."""
+    shown = safe if band is None else ASPECTS[band]
+    if not healthy:
+        shown = most(shown, safe)
+    if ceiling is not None:
+        lowest = Aspect.AMBER if over_red else Aspect.GREEN
+        if not healthy:
+            lowest = most(lowest, safe)
+        shown = least(shown, most(ceiling, lowest))
+    return shown if floor is None else most(shown, floor)
+
+
+def begin(rule: Rule, names: tuple[str, ...]) -> State:
     """The state before the first reading: the safe aspect."""
-    return State({name: Ruler() for name in rulers}, wanted=rule.safe)
+    return State({name: Ruler() for name in names}, wanted=rule.safe)
 
 
 def step(
-    rule: Rule, state: State, event: Sample | Tick, now: float
+    rule: Rule, state: State, event: Event, now: float
 ) -> tuple[State, Aspect, tuple[Notice, ...]]:
     """The next state, the aspect that the signal should show, and what there is to tell."""
     notices: list[Notice] = []
-    rulers = dict(state.rulers)
-    if isinstance(event, Sample):
-        rulers[event.ruler] = _heard(rule, rulers[event.ruler], event, now, notices)
-    for name, ruler in rulers.items():
-        rulers[name] = _aged(rule, name, ruler, now, notices)
-
-    healthy = [r for r in rulers.values() if not r.lost]
-    known_before = not all(ruler.lost for ruler in state.rulers.values())
-    band, lower_since = state.band, state.lower_since
-    if not healthy:
-        lower_since = None
-    else:
-        confirmed = max(_confirmed(rule, r) for r in healthy)
-        if not known_before:
-            # The safe aspect ends here: what follows it must fit the water as it stands now.
-            confirmed = max(_reached(rule, r) for r in healthy)
-        settled = max(_settled(rule, r) for r in healthy)
-        if band is None or confirmed > band:
-            band, lower_since = confirmed, None
-        elif settled < band:
-            lower_since = now if lower_since is None else lower_since
-            if now - lower_since >= rule.hold_s:
-                band, lower_since = band - 1, (now if settled < band - 1 else None)
-        else:
-            lower_since = None
-
-    water = _BANDS[band] if band is not None else rule.safe
-    wanted = water if healthy else max(water, rule.safe, key=lambda a: a.severity)
-    after = State(rulers, wanted, band, lower_since)
-    if wanted is not state.wanted:
-        notices.append(_turned(state, after, bool(healthy), known_before))
-    return after, wanted, tuple(notices)
-
-
-def _heard(rule: Rule, ruler: Ruler, sample: Sample, now: float, out: list[Notice]) -> Ruler:
-    depth = sample.depth
-    if depth is None:
-        # Nothing believable: the counts start again, but only time makes the ruler stale.
-        return msgspec.structs.replace(ruler, over=(0, 0), healthy=0)
-    thresholds = (rule.amber_m, rule.red_m)
-    over = tuple(n + 1 if depth >= t else 0 for n, t in zip(ruler.over, thresholds, strict=True))
-    for count, threshold, name in zip(over, thresholds, ("amber", "red"), strict=True):
-        if count == 1:
-            out.append(
-                Notice(
-                    "over_threshold",
-                    f"{sample.ruler} reads {depth:.2f} m, at or over {name} ({threshold:.2f} m)",
-                    {"ruler": sample.ruler, "threshold": name, "depth_m": depth},
-                )
-            )
-    healthy = min(ruler.healthy + 1, rule.rise_samples)
-    lost = ruler.lost and healthy < rule.rise_samples
-    if ruler.lost and not lost:
-        out.append(Notice("ruler_back", f"{sample.ruler} answers", {"ruler": sample.ruler}))
-    return Ruler(depth, now, (over[0], over[1]), healthy, lost)
-
-
-def _aged(rule: Rule, name: str, ruler: Ruler, now: float, out: list[Notice]) -> Ruler:
-    if ruler.lost or now - ruler.seen_at <= rule.stale_after_s:
-        return ruler
-    out.append(
-        Notice(
-            "ruler_lost",
-            f"{name} has given no believable reading for {now - ruler.seen_at:.1f} s",
-            {"ruler": name, "silent_s": round(now - ruler.seen_at, 3)},
-        )
+    known_before = bool(_healthy(state.rulers))
+    state = _taken(rule, state, event, now, notices)
+    healthy = _healthy(state.rulers)
+    view = _view(rule, state, healthy, known_before, now)
+    band = next_band(state.band, view)
+    state = msgspec.structs.replace(
+        state,
+        band=band,
+        lower_since=_lower_since(state, view, band, now),
+        # An agreement is spent once red is gone, and void once the water is back.
+        agreed=state.agreed and band == RED and view.settled < RED,
     )
-    return msgspec.structs.replace(ruler, lost=True, over=(0, 0), healthy=0)
+    over_red = any(rulers.confirmed(rule.rulers, r) == RED for r in healthy)
+    floor = most_of(state.order.floor, state.local)
+    wanted = aspect(band, view.healthy, over_red, rule.safe, floor, state.order.ceiling)
+    wanted = _not_too_soon(rule, state, wanted, known_before, now)
+    state = _disagreement(rule, state, healthy, now, notices)
+    before = state.wanted
+    if wanted is not before:
+        rises = wanted.severity > before.severity
+        notices.append(_turned(before, wanted, state, view))
+        state = msgspec.structs.replace(
+            state, wanted=wanted, raised_at=now if rises else state.raised_at
+        )
+    return state, wanted, tuple(notices)
 
 
-def _confirmed(rule: Rule, ruler: Ruler) -> int:
-    """The band that enough readings in a row demand."""
-    return sum(count >= rule.rise_samples for count in ruler.over)
+def _taken(rule: Rule, state: State, event: Event, now: float, out: list[Notice]) -> State:
+    """The state with what the event itself says."""
+    heard = dict(state.rulers)
+    order, local, agreed = state.order, state.local, state.agreed
+    match event:
+        case Sample():
+            heard[event.ruler] = rulers.heard(rule.rulers, heard[event.ruler], event, now, out)
+        case Order():
+            order = NO_ORDER if event.floor is event.ceiling is None else event
+        case Local():
+            local = event.floor
+        case Agree():
+            agreed = True
+        case Tick():
+            pass
+    for name, ruler in heard.items():
+        heard[name] = rulers.aged(rule.rulers, name, ruler, now, out)
+    if order is not NO_ORDER and order.until <= now:
+        out.append(Notice("order_ended", f"the order of {order.by} has ended", {"by": order.by}))
+        order = NO_ORDER
+    return msgspec.structs.replace(state, rulers=heard, order=order, local=local, agreed=agreed)
 
 
-def _reached(rule: Rule, ruler: Ruler) -> int:
-    """The band of the depth as last read, confirmed or not."""
-    assert ruler.depth is not None
-    return sum(ruler.depth >= t for t in (rule.amber_m, rule.red_m))
+def _view(rule: Rule, state: State, healthy: list[Ruler], known_before: bool, now: float) -> View:
+    band = state.band
+    settled = max((rulers.settled(rule.rulers, r) for r in healthy), default=GREEN)
+    since = state.lower_since
+    return View(
+        healthy=bool(healthy),
+        fresh=not known_before,
+        confirmed=max((rulers.confirmed(rule.rulers, r) for r in healthy), default=GREEN),
+        reached=max((rulers.reached(rule.rulers, r) for r in healthy), default=GREEN),
+        settled=settled,
+        served=band is not None
+        and settled < band
+        and since is not None
+        and now - since >= rule.hold_s,
+        free=not rule.latch_red or state.agreed,
+    )
 
 
-def _settled(rule: Rule, ruler: Ruler) -> int:
-    """The band that the depth still holds, with the margin that the fall must clear."""
-    assert ruler.depth is not None
-    return sum(ruler.depth > t - rule.fall_m for t in (rule.amber_m, rule.red_m))
+def _lower_since(state: State, view: View, band: int | None, now: float) -> float | None:
+    """Each band has a hold of its own, and time without a healthy ruler counts for nothing."""
+    if band is None or not view.healthy or view.settled >= band:
+        return None
+    if state.band != band or state.lower_since is None:
+        return now
+    return state.lower_since
 
 
-def _turned(before: State, after: State, healthy: bool, known_before: bool) -> Notice:
-    if not healthy:
-        cause = "no ruler answers"
-    elif not known_before:
-        cause = "rulers answer"
-    else:
-        rises = after.wanted.severity > before.wanted.severity
-        cause = "water rises" if rises else "water falls"
-    depth = after.depth
+def _not_too_soon(
+    rule: Rule, state: State, wanted: Aspect, known_before: bool, now: float
+) -> Aspect:
+    """What has risen stays for `hold_s`, so that a ruler that comes and goes does not make the
+    lamp flap. A person's order is not held up, nor is the end of the start-up."""
+    lowers = wanted.severity < state.wanted.severity
+    asked = state.order is not NO_ORDER
+    if lowers and not asked and now - state.raised_at < rule.hold_s:
+        return state.wanted
+    return wanted
+
+
+def _disagreement(
+    rule: Rule, state: State, healthy: list[Ruler], now: float, out: list[Notice]
+) -> State:
+    depths = [r.depth for r in healthy]
+    apart = max(depths) - min(depths) if rule.disagree_m is not None and depths else 0.0
+    if rule.disagree_m is None or apart <= rule.disagree_m:
+        if state.apart_told:
+            out.append(Notice("rulers_agree", "the rulers agree again", {}))
+        return msgspec.structs.replace(state, apart_since=None, apart_told=False)
+    since = now if state.apart_since is None else state.apart_since
+    told = state.apart_told
+    if not told and now - since >= rule.disagree_after_s:
+        text = f"the rulers are {apart:.2f} m apart"
+        out.append(Notice("rulers_disagree", text, {"apart_m": round(apart, 4)}))
+        told = True
+    return msgspec.structs.replace(state, apart_since=since, apart_told=told)
+
+
+def _turned(before: Aspect, wanted: Aspect, state: State, view: View) -> Notice:
+    depth = state.depth
+    cause = _cause(before, wanted, state, view)
     shown = "" if depth is None else f", {depth:.2f} m"
     return Notice(
         "aspect_wanted",
-        f"{before.wanted.value} to {after.wanted.value}: {cause}{shown}",
-        {
-            "from": before.wanted.value,
-            "to": after.wanted.value,
-            "cause": cause,
-            "depth_m": depth,
-        },
+        f"{before.value} to {wanted.value}: {cause}{shown}",
+        {"from": before.value, "to": wanted.value, "cause": cause, "depth_m": depth},
     )
+
+
+def _cause(before: Aspect, wanted: Aspect, state: State, view: View) -> str:
+    rises = wanted.severity > before.severity
+    if state.local is wanted and rises:
+        return "local switch"
+    if wanted in (state.order.floor, state.order.ceiling):
+        return f"order of {state.order.by}"
+    if not view.healthy:
+        return "no ruler answers"
+    if view.fresh and not rises:
+        return "rulers answer"
+    return "water rises" if rises else "water falls"
+
+
+def _healthy(heard: dict[str, Ruler]) -> list[Ruler]:
+    return [ruler for ruler in heard.values() if not ruler.lost]
+
+
+def most(a: Aspect, b: Aspect) -> Aspect:
+    """The more restrictive of two."""
+    return max(a, b, key=lambda one: one.severity)
+
+
+def least(a: Aspect, b: Aspect) -> Aspect:
+    """The less restrictive of two."""
+    return min(a, b, key=lambda one: one.severity)
+
+
+def most_of(*given: Aspect | None) -> Aspect | None:
+    """The most restrictive of those that are given."""
+    return max((a for a in given if a is not None), key=lambda one: one.severity, default=None)

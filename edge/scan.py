@@ -52,14 +52,16 @@ async def scan(
 ) -> None:
     """Add everybody on the line to `found`. Shows progress on stderr."""
     master = Master(port)
+    console = Console(stderr=True)
     with Progress(
         TextColumn("asking unit {task.fields[unit]}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[here]} found"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,  # it would print an empty line into a log
     ) as progress:
         task = progress.add_task("", total=len(units), unit=units[0], here=0)
         for unit in units:

@@ -1,11 +1,13 @@
-"""One site's interlock at work: readings in, aspect to the signal, events out."""
+"""One site's interlock at work: readings and orders in, aspect to the signal, events out."""
 
 from collections.abc import Callable
 from typing import Final
 
 from edge import clock, interlock
-from edge.interlock import Rule, Sample, Tick
+from edge.interlock import Rule, State, Tick
+from edge.rulers import Sample
 from edge.signal import SignalKeeper, Tell
+from wire.aspect import Aspect
 from wire.messages import InterlockState
 from wire.reading import Quality, Quantity, Reading
 
@@ -25,10 +27,10 @@ class SiteInterlock:
         publish: Callable[[InterlockState], None],
     ) -> None:
         self.site = site
+        self.rule = rule
         self.rulers = frozenset(rulers)
-        self._rule = rule
-        self._state = interlock.begin(rule, rulers)
-        self._keeper = keeper
+        self.state: State = interlock.begin(rule, rulers)
+        self.keeper = keeper
         self._tell = tell
         self._publish = publish
         self._cause = "start"
@@ -37,44 +39,32 @@ class SiteInterlock:
 
     def start(self) -> None:
         """Show the safe aspect until the water is known."""
-        self._keeper.want(self._state.wanted, clock.monotonic(), self._cause)
+        self.keeper.want(self.state.wanted, clock.monotonic(), self._cause)
         self.announce()
 
     def leave(self) -> None:
         """The agent stops: show the safe aspect unless a more restrictive one is wanted."""
         self._left = True
-        aspect = max(self._state.wanted, self._rule.safe, key=lambda a: a.severity)
-        self._keeper.want(aspect, clock.monotonic(), "the agent stops")
+        aspect = interlock.most(self.state.wanted, self.rule.safe)
+        self.keeper.want(aspect, clock.monotonic(), "the agent stops")
 
     def hear(self, reading: Reading, at: float) -> None:
         """A reading of one of our rulers; `at` is its monotonic time."""
         if reading.sensor in self.rulers and reading.quantity is Quantity.DEPTH:
             believable = reading.quality in BELIEVABLE
             depth = reading.value if believable else None
-            self._step(Sample(reading.sensor, depth, reading.reason), at)
+            self.take(Sample(reading.sensor, depth, reading.reason), at)
 
     def tick(self) -> None:
         """Time has passed without a reading."""
-        self._step(Tick(), clock.monotonic())
+        self.take(Tick(), clock.monotonic())
 
-    def announce(self) -> None:
-        """Publish what is wanted and what is confirmed."""
-        self._publish(
-            InterlockState(
-                site=self.site,
-                wanted=self._state.wanted,
-                confirmed=self._keeper.confirmed,
-                depth=self._state.depth,
-                cause=self._cause,
-                at_ms=clock.utc_ms(),
-            )
-        )
-
-    def _step(self, event: Sample | Tick, now: float) -> None:
+    def take(self, event: interlock.Event, now: float) -> None:
+        """Whatever happens to the interlock happens here; `now` is monotonic, s."""
         if self._left:
             return
-        before = self._state.wanted
-        self._state, wanted, notices = interlock.step(self._rule, self._state, event, now)
+        before = self.state.wanted
+        self.state, wanted, notices = interlock.step(self.rule, self.state, event, now)
         for notice in notices:
             if notice.kind == "over_threshold":
                 # The first ruler over a threshold starts the stopwatch of the lamp.
@@ -85,11 +75,29 @@ class SiteInterlock:
         if wanted is not before:
             rises = wanted.severity > before.severity
             since = self._over_since.get(wanted.value, now) if rises else now
-            self._keeper.want(wanted, since, self._cause)
+            self.keeper.want(wanted, since, self._cause)
             self.announce()
         self._forget_crossings()
 
+    def announce(self) -> None:
+        """Publish what is wanted and what is confirmed."""
+        self._publish(
+            InterlockState(
+                site=self.site,
+                wanted=self.state.wanted,
+                confirmed=self.keeper.confirmed,
+                depth=self.state.depth,
+                cause=self._cause,
+                at_ms=clock.utc_ms(),
+            )
+        )
+
+    @property
+    def shows(self) -> Aspect | None:
+        """What the signal was last seen to show."""
+        return self.keeper.confirmed
+
     def _forget_crossings(self) -> None:
         for i, threshold in enumerate(("amber", "red")):
-            if all(ruler.over[i] == 0 for ruler in self._state.rulers.values()):
+            if all(ruler.over[i] == 0 for ruler in self.state.rulers.values()):
                 self._over_since.pop(threshold, None)

@@ -20,6 +20,10 @@ class Fault(Protocol):
         """Whether a request reaches the device at all."""
         ...
 
+    def obeys(self, t_s: float) -> bool:
+        """Whether a device that was told to switch does so; it answers as if it had."""
+        ...
+
     def sends(self, frame: bytes, t_s: float) -> Sequence[Piece]:
         """What becomes of an answer (a whole frame, checksum included)."""
         ...
@@ -29,6 +33,9 @@ class NoFault:
     """A sound device."""
 
     def listens(self, t_s: float) -> bool:
+        return True
+
+    def obeys(self, t_s: float) -> bool:
         return True
 
     def sends(self, frame: bytes, t_s: float) -> Sequence[Piece]:
@@ -43,4 +50,15 @@ class Silent(NoFault):
     until_s: float = math.inf
 
     def listens(self, t_s: float) -> bool:
+        return not self.from_s <= t_s < self.until_s
+
+
+@dataclass(frozen=True, slots=True)
+class Welded(NoFault):
+    """A device that hears and answers, and whose contacts no longer move."""
+
+    from_s: float = 0.0
+    until_s: float = math.inf
+
+    def obeys(self, t_s: float) -> bool:
         return not self.from_s <= t_s < self.until_s

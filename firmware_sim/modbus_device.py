@@ -64,18 +64,40 @@ class ModbusDevice:
         self._functions = {function for function, known in self._readable.items() if known}
         if self._settings:
             self._functions |= {WRITE_REGISTER, WRITE_REGISTERS}
-        if profile.outputs is not None:
-            self._functions |= {READ_COILS, WRITE_COIL, WRITE_COILS}
+        self._codes = None if profile.outputs is None else profile.outputs.registers
+        self._output_registers = range(0)
+        if (outputs := profile.outputs) is not None:
+            if outputs.registers is None:
+                self._functions |= {READ_COILS, WRITE_COIL, WRITE_COILS}
+            else:
+                self._functions |= {READ_HOLDING, WRITE_REGISTER}
+                self._output_registers = range(outputs.address, outputs.address + outputs.count)
+                self._readable[READ_HOLDING] |= set(self._output_registers)
         self._on_until: dict[int, float] = {}
 
     def answer(
-        self, request: bytes, values: Mapping[Quantity, float], now_s: float
+        self,
+        request: bytes,
+        values: Mapping[Quantity, float],
+        now_s: float,
+        *,
+        obeys: bool = True,
     ) -> Answer | None:
         """The answer to a request (both as PDU: function code first), or None for silence.
 
         `values` (SI) is what the device senses now. A quantity that is not in it is told with the
-        profile's missing code; where there is none, a read of it gets no answer.
+        profile's missing code; where there is none, a read of it gets no answer. A device that no
+        longer `obeys` answers as ever and leaves its outputs as they are.
         """
+        before = dict(self._on_until)
+        answer = self._answer(request, values, now_s)
+        if not obeys:
+            self._on_until = before
+        return answer
+
+    def _answer(
+        self, request: bytes, values: Mapping[Quantity, float], now_s: float
+    ) -> Answer | None:
         function = request[0]
         try:
             if function not in self._functions:
@@ -83,7 +105,7 @@ class ModbusDevice:
             pdu = _decode(request)
             match function:
                 case 3 | 4:
-                    return self._read_registers(pdu, values)
+                    return self._read_registers(pdu, values, now_s)
                 case 1:
                     return Answer(_encode(ReadCoilsResponse(bits=self._read_coils(pdu, now_s))))
                 case 5:
@@ -95,7 +117,10 @@ class ModbusDevice:
                         _encode(WriteMultipleCoilsResponse(address=pdu.address, count=pdu.count))
                     )
                 case 6:
-                    self._write_settings(pdu.address, pdu.registers)
+                    if pdu.address in self._output_registers:
+                        self._write_output(pdu.address, pdu.registers[0], now_s)
+                    else:
+                        self._write_settings(pdu.address, pdu.registers)
                     return Answer(request)
                 case _:
                     self._write_settings(pdu.address, pdu.registers)
@@ -115,11 +140,13 @@ class ModbusDevice:
         """When the next running pulse ends, None if none runs."""
         return min((t for t in self._on_until.values() if now_s < t < math.inf), default=None)
 
-    def _read_registers(self, pdu: ModbusPDU, values: Mapping[Quantity, float]) -> Answer | None:
+    def _read_registers(
+        self, pdu: ModbusPDU, values: Mapping[Quantity, float], now_s: float
+    ) -> Answer | None:
         asked = range(pdu.address, pdu.address + pdu.count)
         if not self._readable[pdu.function_code].issuperset(asked):
             raise _RefusalError(ExcCodes.ILLEGAL_ADDRESS)
-        image = dict(self._settings)
+        image = self._settings | self._output_image(now_s)
         said: dict[Quantity, float | None] = {}
         for measure in self.profile.measure:
             own = _own_addresses(measure)
@@ -158,6 +185,27 @@ class ModbusDevice:
     def _write_coils(self, address: int, states: Sequence[bool]) -> None:
         for channel, on in zip(self._channels(address, len(states)), states, strict=True):
             self._switch(channel, on)
+
+    def _write_output(self, address: int, code: int, now_s: float) -> None:
+        assert self._codes is not None
+        assert self.profile.outputs is not None
+        channel = address - self._output_registers.start
+        if self._codes.pulse is not None and 0 <= (steps := code - self._codes.pulse) <= 0xFF:
+            self._on_until[channel] = now_s + steps * self.profile.outputs.pulse_step_ms / 1000
+        elif code not in (self._codes.on, self._codes.off):
+            raise _RefusalError(ExcCodes.ILLEGAL_VALUE)
+        elif not now_s < self._on_until.get(channel, -math.inf) < math.inf:
+            # Seen on such boards: a plain code does not end a pulse that runs.
+            self._switch(channel, code == self._codes.on)
+
+    def _output_image(self, now_s: float) -> dict[int, int]:
+        if self._codes is None:
+            return {}
+        on = self.outputs(now_s)
+        return {
+            address: self._codes.reads_on if channel in on else self._codes.reads_off
+            for channel, address in enumerate(self._output_registers)
+        }
 
     def _switch(self, channel: int, on: bool) -> None:
         """On or off until the next write; a pulse that runs is over."""

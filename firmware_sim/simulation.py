@@ -85,7 +85,7 @@ class SimDevice:
             return []
         signals = self._bench.signals()
         values = {q: signals[name] for q, name in self._signal_of.items() if name in signals}
-        answer = self._modbus.answer(pdu, values, self._bench.now_s)
+        answer = self._modbus.answer(pdu, values, self._bench.now_s, obeys=self.fault.obeys(t_s))
         self._watch_outputs()
         if answer is None:
             return []

@@ -43,10 +43,14 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
     Fails if a task is left behind, or if asyncio had to report what nobody looked at.
     """
+
+    def utc_ms() -> int:
+        return round(loop.time() * 1000)
+
     with (
         asyncio.Runner(loop_factory=_Loop) as runner,
         mock.patch.object(clock, "monotonic", (loop := runner.get_loop()).time),
-        mock.patch.object(clock, "utc_ms", lambda: round(loop.time() * 1000)),
+        mock.patch.object(clock, "utc_ms", utc_ms),
     ):
         result = runner.run(main)
         left = asyncio.all_tasks(loop)

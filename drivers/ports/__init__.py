@@ -45,10 +45,12 @@ class Port(Protocol):
 
     `byte_s` is the time of one character on the wire, `gap_s` the silence that must precede a
     request; both are 0 where there is no wire to wait for. `framing` is how Modbus travels here.
+    Where bytes come in `datagrams`, each of them is a whole message.
     """
 
     name: str
     framing: str
+    datagrams: bool
     byte_s: float
     gap_s: float
 

@@ -13,6 +13,7 @@ class Line(ABC):
     """A byte line. Subclasses open it, write to it, and call `received` and `lost`."""
 
     framing: str
+    datagrams: bool = False
     byte_s: float
     gap_s: float
 

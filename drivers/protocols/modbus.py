@@ -41,6 +41,9 @@ RTU_OVERHEAD: Final = 3
 READ_REQUEST_BYTES: Final = RTU_OVERHEAD + 5
 """Function, address, count."""
 
+SINGLE_WRITE_BYTES: Final = RTU_OVERHEAD + 5
+"""Function, address, value; the answer is its echo."""
+
 _ERROR_BIT: Final = 0x80
 _COIL_ON: Final = 0xFF00
 _MBAP: Final = struct.Struct(">HHHB")

@@ -1,20 +1,32 @@
-"""Outputs that show an aspect: lamps, signs, controllers. One file a kind."""
+"""Outputs that show an aspect: lamps, signs, controllers. One file a kind.
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+Each module exports `Config` and `open(config, wiring)`, an async context manager that gives a
+`Signal`. Nothing is sent before the first `show`.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from typing import ClassVar, Final, NamedTuple, Protocol
 
 from configs.loader import Model
-from drivers.ports import PortConfig
+from drivers.ports import Port, PortConfig
 from drivers.profiles import Profile
 from drivers.protocols.modbus import Master
 from wire.aspect import Aspect
 
 FindProfile = Callable[[str], Profile]
 
+ASKED_FOR: Final = (Aspect.GREEN, Aspect.AMBER, Aspect.RED)
+"""What every interlock asks of its signal sooner or later."""
+
 
 class Wiring(NamedTuple):
-    """What a signal may use: the Modbus master of each port by name, and the profiles by name."""
+    """What a signal may use: the name of its site, the folder of the config, each port and its
+    Modbus master by name, and the profiles by name."""
 
+    site: str
+    folder: Path
+    ports: Mapping[str, Port]
     masters: Mapping[str, Master]
     profile: FindProfile
 
@@ -22,8 +34,20 @@ class Wiring(NamedTuple):
 class SignalConfig(Model):
     """What every signal has. `port` is the port it rides on, None if it brings its own way."""
 
+    rides_on: ClassVar[tuple[str, ...]] = ()
+    """Kinds of port that can carry it."""
+
+    watchdog_key: ClassVar[str] = ""
+    """The key that says how long the signal waits for a refresh."""
+
     kind: str
     port: str | None = None
+
+    @property
+    def refresh_within_s(self) -> float | None:
+        """The signal falls to its rest, or to its own program, unless an aspect is shown again
+        within this time, s. None: it holds for ever."""
+        return None
 
     def unit(self, profile: FindProfile) -> int | None:
         """The unit id that it answers to on its port. Raises ConfigError for an unfit profile."""
@@ -47,3 +71,24 @@ class Signal(Protocol):
     async def read_back(self) -> Aspect | None:
         """What the signal is seen to show, or None if that is no aspect of ours."""
         ...
+
+
+def demand_whole(key: str, told_by: Mapping[Aspect, Hashable]) -> None:
+    """Raise ValueError unless `told_by` tells all aspects that are asked for, each in its own way.
+
+    `key` is where a person wrote it down.
+    """
+    by_sign: dict[Hashable, Aspect] = {}
+    for aspect, sign in told_by.items():
+        if (other := by_sign.setdefault(sign, aspect)) is not aspect:
+            raise ValueError(
+                f"{key} of {aspect.value} and {other.value} are the same: "
+                "a read-back could not tell them apart"
+            )
+    if absent := [aspect.value for aspect in ASKED_FOR if aspect not in told_by]:
+        raise ValueError(f"{key}: {', '.join(absent)} is missing; the interlock will ask for it")
+
+
+def warns(aspect: Aspect | None) -> bool:
+    """Whether a driver who sees `aspect` is warned. None, a dark lamp, warns nobody."""
+    return aspect is not None and aspect.severity >= Aspect.FLASHING_AMBER.severity

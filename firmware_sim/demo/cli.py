@@ -1,6 +1,7 @@
 """`shuichi demo`: start everything, show it, end it in order, say whether promises were kept."""
 
 import asyncio
+import itertools
 import json
 import signal
 import subprocess
@@ -29,7 +30,7 @@ from firmware_sim.options import Record, choose_scenario, scenario_options
 DEFAULT_SPEED: Final = 90.0
 
 _FRAMES_PER_S: Final = 5
-_PLAIN_EVERY_S: Final = 10.0
+_PLAIN_EVERY_S: Final = 10
 _AFTER_THE_END_S: Final = 2.0
 _INTERRUPTED: Final = 130
 
@@ -230,10 +231,11 @@ async def _draw(
         return screen.render(picture, ready, clock, time.time_ns() // 1_000_000)
 
     if not console.is_terminal:
-        while True:
+        for turn in itertools.count():
             running.look()
-            console.print(screen.line(picture, clock, time.time_ns() // 1_000_000))
-            await asyncio.sleep(_PLAIN_EVERY_S)
+            if turn % (_PLAIN_EVERY_S * _FRAMES_PER_S) == 0:
+                console.print(screen.line(picture, clock, time.time_ns() // 1_000_000))
+            await asyncio.sleep(1 / _FRAMES_PER_S)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             running.look()

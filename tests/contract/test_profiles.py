@@ -8,9 +8,13 @@ from pymodbus.pdu.bit_message import (
     ReadCoilsResponse,
     WriteSingleCoilRequest,
 )
-from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
+from pymodbus.pdu.register_message import (
+    ReadHoldingRegistersRequest,
+    ReadInputRegistersRequest,
+    WriteSingleRegisterRequest,
+)
 
-from drivers.profiles import Example, Profile, available, find
+from drivers.profiles import Example, Outputs, Profile, available, find
 from firmware_sim.modbus_device import ModbusDevice
 from wire.reading import Quantity
 
@@ -62,14 +66,26 @@ def expected_request(profile: Profile, example: Example) -> bytes:
             return pdu(ReadCoilsRequest(address=outputs.address, count=outputs.count))
         case "switch":
             assert outputs is not None
-            address = outputs.address + example.channel
-            return pdu(WriteSingleCoilRequest(address=address, bits=[example.on]))
+            return switch(outputs, example.channel, example.on)
         case "pulse_on":
             assert outputs is not None
+            if (codes := outputs.registers) is not None:
+                assert codes.pulse is not None
+                address = outputs.address + example.channel
+                pulse = codes.pulse + example.pulses
+                return pdu(WriteSingleRegisterRequest(address=address, registers=[pulse]))
             assert outputs.pulse_on_address is not None
             address = outputs.pulse_on_address + example.channel
             coil = pdu(WriteSingleCoilRequest(address=address, bits=[True]))
             return coil[:3] + example.pulses.to_bytes(2, "big")
+
+
+def switch(outputs: Outputs, channel: int, on: bool) -> bytes:
+    address = outputs.address + channel
+    if (codes := outputs.registers) is not None:
+        code = codes.on if on else codes.off
+        return pdu(WriteSingleRegisterRequest(address=address, registers=[code]))
+    return pdu(WriteSingleCoilRequest(address=address, bits=[on]))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -123,8 +139,7 @@ def test_the_simulated_device_gives_the_same_reply(name: str, example: Example) 
     device = ModbusDevice(profile)
     for channel in example.outputs or ():
         assert profile.outputs is not None
-        address = profile.outputs.address + channel
-        device.answer(pdu(WriteSingleCoilRequest(address=address, bits=[True])), {}, 0.0)
+        device.answer(switch(profile.outputs, channel, True), {}, 0.0)
     answer = device.answer(frame(example.request)[1], in_si(profile, example), 0.0)
     assert answer is not None
     assert answer.pdu == frame(example.reply)[1]

@@ -1,7 +1,7 @@
 """The whole line in one folder: simulator, cloud and gateway as processes of their own, each of
 which can be killed and started again, beside a broker that the test owns.
 
-    with Line(tmp_path, broker, speed=400) as line:
+    with Line(tmp_path / "line", broker.port, speed=400) as line:
         line.until(lambda: line.lamp(Aspect.RED))
         line.kill("cloud")
         ...
@@ -58,12 +58,16 @@ class Line:
         *,
         speed: float,
         store: dict[str, Any] | None = None,
+        record: Path | None = None,
     ) -> None:
+        """`record` is a CSV with columns `t_s` and `depth_m`, in place of the storm."""
         folder.mkdir(exist_ok=True)
         self.stage = stage.prepare(folder, broker_port, free_port(), store or {"kind": "sqlite"})
         self.folder = folder
         _change(folder / "gateway.toml", SETTINGS)
-        playing = ("--speed", f"{speed:g}", "--truth", "truth.jsonl")
+        playing = ["--speed", f"{speed:g}", "--truth", "truth.jsonl"]
+        if record is not None:
+            playing += ["--replay", str(record), "--column", "depth_m", "--time-column", "t_s"]
         self._commands = {
             "sim": programs.shuichi("sim", "run", "sim.toml", *playing),
             "cloud": programs.shuichi("cloud", "run", "--unattended"),
@@ -103,7 +107,7 @@ class Line:
         while not holds():
             for program in self._running.values():
                 assert program.ended is None, f"{program.name} ended: {program.last_words()}"
-            assert time.monotonic() < deadline, f"not within {within_s:g} s; {self._last_words()}"
+            assert time.monotonic() < deadline, f"not within {within_s:g} s; {self._state()}"
             time.sleep(0.02)
 
     def log(self, name: str) -> str:
@@ -160,8 +164,9 @@ class Line:
             (pending,) = database.execute("SELECT count(*) FROM batch").fetchone()
         return Outbox(sealed, readings, pending)
 
-    def _last_words(self) -> str:
-        return "; ".join(f"{p.name}: {p.last_words()}" for p in self._running.values())
+    def _state(self) -> str:
+        said = "".join(f"\n{p.name}: {p.last_words()}" for p in self._running.values())
+        return f"water {self.water()[-5:]}, lamp {self.shown()[-5:]}{said}"
 
     def __enter__(self) -> Self:
         self.start("sim")

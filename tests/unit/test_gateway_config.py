@@ -50,7 +50,7 @@ def test_a_right_config_has_no_faults(tmp_path):
     setup = config.read(file)
     assert setup.unit("ruler-1") == 2
     assert setup.site("ruler-1") == "here"
-    assert setup.config.interlock["here"].rule.red_m == 0.30
+    assert setup.config.interlock["here"].rule.rulers.red_m == 0.30
 
 
 def test_the_shipped_site_is_right():

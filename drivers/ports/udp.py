@@ -1,0 +1,96 @@
+"""Datagrams to one host and port: signal controllers (SNMP, GB/T 20999), Modbus over UDP."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from drivers.errors import Unavailable
+from drivers.ports import Port, PortConfig
+from drivers.ports.line import Line
+
+_FOUND_WITHIN_S: Final = 3.0
+"""For a host name; an address is found at once."""
+
+
+class Config(PortConfig):
+    """Where the datagrams go. Modbus travels in them as it does over TCP."""
+
+    kind: Literal["udp"]
+    host: Annotated[str, Field(min_length=1)]
+    port: Annotated[int, Field(ge=1, le=65535)]
+
+    @property
+    def framing(self) -> str:
+        """How Modbus travels here."""
+        return "tcp"
+
+    @property
+    def place(self) -> str:
+        """What a person would look for: host and port."""
+        return f"{self.host}:{self.port}"
+
+
+class UdpLine(Line, asyncio.DatagramProtocol):
+    """A socket that hears only the host and port to which it speaks."""
+
+    datagrams = True
+    byte_s = gap_s = 0.0
+
+    def __init__(self, name: str, config: Config) -> None:
+        super().__init__(name)
+        self._config = config
+        self._transport: asyncio.DatagramTransport | None = None
+        self.framing = config.framing
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None
+
+    async def open(self) -> None:
+        config = self._config
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_FOUND_WITHIN_S):
+                await loop.create_datagram_endpoint(
+                    lambda: self, remote_addr=(config.host, config.port)
+                )
+        except TimeoutError:
+            raise Unavailable(f"{config.place}: no address within {_FOUND_WITHIN_S:g} s") from None
+        except OSError as error:
+            raise Unavailable(f"{config.place}: {error}") from None
+
+    def write(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.sendto(data)
+
+    async def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, _: object) -> None:
+        self.received(data)
+
+    def error_received(self, error: Exception) -> None:
+        """The other host says that nobody listens, or a router that there is no way."""
+        self.lost(f"{self._config.place}: {error}")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+
+
+@asynccontextmanager
+async def open(name: str, config: Config) -> AsyncIterator[Port]:
+    """The port `name`. Its socket is made by the first exchange."""
+    line = UdpLine(name, config)
+    try:
+        yield line
+    finally:
+        await line.close()

@@ -1,0 +1,245 @@
+"""Orders from afar: believed by signature, refused with a reason, followed to the read-back.
+
+A raise is carried out at once. Whatever may end in a less restrictive aspect needs a person's name,
+and a lowering also an end and a clock that can be trusted to notice it.
+"""
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from edge import clock, interlock, rulers
+from edge.interlock import Agree, Order, Rule, State
+from wire.aspect import Aspect
+from wire.codec import DecodeError
+from wire.messages import Action, Command, Outcome, Reply
+from wire.signing import SignatureError, verify_command
+
+log: Final = logging.getLogger("shuichi.command")
+
+LONGEST_LOWER_MS: Final = 24 * 3600 * 1000
+"""A lowering that is meant to last longer is a change of the config."""
+
+
+class Site(Protocol):
+    """What the desk needs of an interlock at work."""
+
+    rule: Rule
+    state: State
+
+    def take(self, event: interlock.Event, now: float) -> None: ...
+
+    @property
+    def shows(self) -> Aspect | None: ...
+
+
+Tell = Callable[[str, str, str, dict[str, str | int | float | bool | None]], None]
+"""`tell(site, kind, text, detail)` records an event."""
+
+
+class _Followed(NamedTuple):
+    command: Command
+    key: str
+    order: Order | None
+
+
+class SequenceMemory:
+    """The highest sequence taken of each key, on disk: a replay is refused after a power cut too.
+
+    The file is replaced in one step. Raises OSError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last: dict[str, int] = {}
+        if path.exists():
+            self._last = {str(k): int(v) for k, v in json.loads(path.read_text()).items()}
+
+    def last(self, key: str) -> int:
+        """The highest sequence taken of `key`, -1 if none."""
+        return self._last.get(key, -1)
+
+    def take(self, key: str, sequence: int) -> None:
+        """Remember in memory that `sequence` was taken."""
+        self._last[key] = max(sequence, self.last(key))
+
+    def save(self) -> None:
+        """Put what is remembered on the disk; returns when it is there."""
+        draft = self._path.with_name(f".{self._path.name}.new")
+        with draft.open("w") as file:
+            json.dump(self._last, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+class CommandDesk:
+    """Takes commands and follows them. `trusted` says whether the UTC clock can be believed."""
+
+    def __init__(
+        self,
+        gateway: str,
+        keys: Mapping[str, str],
+        sites: Mapping[str, Site],
+        memory: SequenceMemory,
+        trusted: Callable[[], bool],
+        tell: Tell,
+        reply: Callable[[Reply], None],
+    ) -> None:
+        self._gateway = gateway
+        self._keys = keys
+        self._sites = sites
+        self._memory = memory
+        self._trusted = trusted
+        self._tell = tell
+        self._reply = reply
+        self._followed: dict[str, _Followed] = {}
+        self._unconfirmed: set[str] = set()
+
+    async def receive(self, payload: bytes) -> None:
+        """One message from the topic `command`. What is not signed by a key of ours gets no
+        answer, but a line in the log."""
+        try:
+            command, key = verify_command(payload, self._keys)
+        except (SignatureError, DecodeError) as error:
+            log.warning("command refused: %s", error)
+            return
+        if (reason := self._refusal(command, key)) is not None:
+            self._answer(command, key, Outcome.REFUSED, reason)
+            return
+        self._memory.take(key, command.sequence)
+        self._answer(command, key, Outcome.ACCEPTED)
+        if command.action is Action.RAISE:
+            self._apply(command, key)
+            await self._remember()
+        else:
+            await self._remember()
+            self._apply(command, key)
+
+    def look(self) -> None:
+        """Tell of commands that have been confirmed by read-back, or have ended."""
+        for name, (command, key, order) in list(self._followed.items()):
+            site = self._sites[command.site]
+            if name in self._unconfirmed and site.shows is site.state.wanted:
+                self._unconfirmed.discard(name)
+                self._answer(command, key, Outcome.CONFIRMED, aspect=site.shows)
+            if order is None:
+                ended = name not in self._unconfirmed
+            elif ended := site.state.order is not order:
+                self._answer(command, key, Outcome.ENDED)
+            if ended:
+                del self._followed[name]
+                self._unconfirmed.discard(name)
+
+    def _refusal(self, command: Command, key: str) -> str | None:
+        """Why `command` is not carried out, or None."""
+        if command.gateway != self._gateway:
+            return f"it is for gateway {command.gateway!r}"
+        if (site := self._sites.get(command.site)) is None:
+            return f"there is no interlock {command.site!r} here"
+        if command.sequence <= (last := self._memory.last(key)):
+            return f"sequence {command.sequence} is not above {last}: it was sent before"
+        expires = command.expires_ms
+        if expires is not None and self._trusted() and expires <= clock.utc_ms():
+            return "it has expired"
+        match command.action:
+            case Action.RAISE if command.aspect is None:
+                return "a raise needs an aspect"
+            case Action.LOWER:
+                return self._lower_refusal(command)
+            case Action.CLEAR:
+                return _clear_refusal(command, site)
+        return None
+
+    def _lower_refusal(self, command: Command) -> str | None:
+        if command.aspect is None:
+            return "a lowering needs an aspect"
+        if not command.person.strip():
+            return "a lowering needs a person's name"
+        if command.expires_ms is None:
+            return "a lowering needs an end"
+        if not self._trusted():
+            return "the gateway's clock is not trusted: it could not tell when to end"
+        if command.expires_ms - clock.utc_ms() > LONGEST_LOWER_MS:
+            return "a lowering may last 24 hours at most"
+        return None
+
+    def _apply(self, command: Command, key: str) -> None:
+        site = self._sites[command.site]
+        now = clock.monotonic()
+        by = f"{command.person or 'nobody named'} ({key})"
+        order: Order | None = None
+        match command.action:
+            case Action.RAISE:
+                order = Order(command.aspect, None, self._until(command, now), by)
+            case Action.LOWER:
+                order = Order(None, command.aspect, self._until(command, now), by)
+            case Action.CANCEL:
+                site.take(Order(None, None, now, by), now)
+            case Action.CLEAR:
+                site.take(Agree(by), now)
+        if order is not None:
+            site.take(order, now)
+        self._followed[command.id] = _Followed(command, key, order)
+        self._unconfirmed.add(command.id)
+        self._answer(command, key, Outcome.APPLIED, aspect=site.state.wanted)
+
+    def _until(self, command: Command, now: float) -> float:
+        """The end on the monotonic clock; a raise without an end, or with one that a clock of
+        doubt cannot place, lasts until it is cancelled."""
+        if command.expires_ms is None or not self._trusted():
+            return float("inf")
+        return now + (command.expires_ms - clock.utc_ms()) / 1000
+
+    async def _remember(self) -> None:
+        try:
+            await asyncio.to_thread(self._memory.save)
+        except OSError as error:
+            log.error("the sequence of commands cannot be saved: %s", error)
+
+    def _answer(
+        self,
+        command: Command,
+        key: str,
+        outcome: Outcome,
+        reason: str = "",
+        aspect: Aspect | None = None,
+    ) -> None:
+        why = f": {reason}" if reason else ""
+        self._tell(
+            command.site if command.site in self._sites else "",
+            f"command_{outcome.value}",
+            f"{command.action.value} by {command.person or 'nobody named'} ({key}) "
+            f"{outcome.value}{why}",
+            {
+                "command": command.id,
+                "action": command.action.value,
+                "key": key,
+                "person": command.person,
+                "sequence": command.sequence,
+                "reason": reason or command.reason,
+            },
+        )
+        self._reply(Reply(command.id, outcome, clock.utc_ms(), reason, aspect))
+
+
+def _clear_refusal(command: Command, site: Site) -> str | None:
+    if not command.person.strip():
+        return "to clear needs a person's name"
+    if site.state.band != interlock.RED:
+        return "there is no red to clear"
+    healthy = [r for r in site.state.rulers.values() if not r.lost]
+    if not healthy:
+        return "no ruler answers: nobody can tell that the water has gone"
+    if max(rulers.settled(site.rule.rulers, r) for r in healthy) == interlock.RED:
+        return "the water still stands over the clear threshold"
+    return None

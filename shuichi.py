@@ -17,6 +17,7 @@ _ROOMS: Final = {
     "cloud": ("cloud.cli:cloud", "Check and run the aggregator."),
     "query": ("cloud.cli:query", "Print stored readings as a table, CSV or chart."),
     "account": ("cloud.cli:account", "Tell what was sealed, stored, missing and received twice."),
+    "command": ("cloud.orders:command", "Give signed orders to an interlock."),
     "sim": ("firmware_sim.cli:sim", "Run simulated devices on real lines."),
 }
 

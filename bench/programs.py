@@ -1,9 +1,12 @@
 """Programs that a figure runs beside itself: ours, by their own front door."""
 
+import os
+import shutil
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -14,21 +17,26 @@ _READY_WITHIN_S: Final = 30.0
 _STOP_WITHIN_S: Final = 20.0
 
 
-class Program:
-    """`shuichi ARGUMENTS` in `folder`, from entry to exit of the `with` block.
+class Process:
+    """A command that runs in `folder` from entry to exit of the `with` block.
 
     It has a session of its own, so that Ctrl-C reaches only the measurement, which then ends its
     programs in order, and a log of its own, `<name>.log`.
     """
 
-    def __init__(self, name: str, folder: Path, *arguments: str | Path) -> None:
+    def __init__(self, name: str, folder: Path, command: Sequence[str]) -> None:
         self.name = name
+        self.log = folder / f"{name}.log"
         self._folder = folder
-        self._command = [sys.executable, "-m", "shuichi", *map(str, arguments)]
-        self._log = folder / f"{name}.log"
+        self._command = command
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     def __enter__(self) -> Self:
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
                 cwd=self._folder,
@@ -55,7 +63,7 @@ class Program:
     def look(self) -> None:
         """Raises UserError with its last words if it has ended."""
         if (code := self._process.poll()) is not None:
-            lines = self._log.read_text("utf-8", "replace").strip().splitlines()
+            lines = self.log.read_text("utf-8", "replace").strip().splitlines()
             said = lines[-1] if lines else "it said nothing"
             raise UserError(f"{self.name} ended with code {code}: {said}")
 
@@ -67,3 +75,40 @@ class Program:
             if time.monotonic() > deadline:
                 raise UserError(f"{self.name} is not ready after {_READY_WITHIN_S:g} s")
             time.sleep(0.05)
+
+
+class Program(Process):
+    """`shuichi ARGUMENTS`, behind the words of `before` if there are any."""
+
+    def __init__(
+        self, name: str, folder: Path, *arguments: str | Path, before: Sequence[str] = ()
+    ) -> None:
+        ours = [sys.executable, "-m", "shuichi", *map(str, arguments)]
+        super().__init__(name, folder, [*before, *ours])
+
+
+class Mosquitto(Process):
+    """A broker on a port of 127.0.0.1 that forgets everything when it ends. Raises UserError if
+    there is none on this machine."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        # Debian puts servers into sbin, which a plain user's PATH leaves out.
+        places = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"))
+        if (command := shutil.which("mosquitto", path=places)) is None:
+            raise UserError("mosquitto is not installed: apt-get install mosquitto")
+        config = folder / "mosquitto.conf"
+        config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n", encoding="utf-8")
+        super().__init__("mosquitto", folder, [command, "-c", str(config)])
+        self._port = port
+
+    def accepts(self) -> bool:
+        """Whether it can be connected to."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

@@ -17,7 +17,8 @@ _PAUSE_S: Final = 0.5
 
 
 class StreamAccount(msgspec.Struct, frozen=True):
-    """One life of an outbox. `sealed_*` and `readings_sealed` are what the gateway said last."""
+    """One life of an outbox. `sealed_*` and `readings_sealed` are what the gateway said last,
+    `lost` and `readings_lost` what it has declared will never come."""
 
     gateway: str
     stream: str
@@ -27,6 +28,8 @@ class StreamAccount(msgspec.Struct, frozen=True):
     redelivered_batches: int
     readings_sealed: int
     readings_ledgered: int
+    lost: list[Range]
+    readings_lost: int
     first_at_ms: int | None
     last_at_ms: int | None
 
@@ -58,6 +61,7 @@ class Account(msgspec.Struct, frozen=True):
     readings_ledgered: int
     readings_in_store: int
     missing_batches: int
+    readings_lost: int
     redelivered_batches: int
     quarantined: int
     alerts: list[AlertAccount]
@@ -85,6 +89,7 @@ async def take(database: State, store: Store, gateway: str | None = None) -> Acc
         readings_ledgered=ledgered,
         readings_in_store=in_store,
         missing_batches=missing,
+        readings_lost=sum(one.readings_lost for one in streams),
         redelivered_batches=sum(one.redelivered_batches for one in streams),
         quarantined=quarantined,
         alerts=alerts,
@@ -103,6 +108,8 @@ def _streams(connection: Connection, gateway: str | None) -> list[StreamAccount]
             redelivered_batches=one.redelivered,
             readings_sealed=one.readings_sealed,
             readings_ledgered=one.readings,
+            lost=list(one.lost),
+            readings_lost=one.readings_lost,
             first_at_ms=one.first_at_ms,
             last_at_ms=one.last_at_ms,
         )

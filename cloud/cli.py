@@ -181,7 +181,8 @@ def _print(found: Account) -> None:
         )
     verdict = "ok" if found.ok else "NOT OK"
     console.print(
-        f"{verdict}: {found.missing_batches} batches missing; {found.readings_in_store} readings "
+        f"{verdict}: {found.missing_batches} batches missing, {found.readings_lost} readings "
+        f"declared lost; {found.readings_in_store} readings "
         f"counted in the store, {found.readings_ledgered} in the ledger; "
         f"{found.quarantined} messages in quarantine",
         highlight=False,

@@ -148,6 +148,9 @@ class Ingest:
                 stream.redelivered += 1
             else:
                 stream.accept(batch.number, len(batch.readings), now_ms)
+                for gap in batch.gaps:
+                    log.warning("%s has lost readings: %s", batch.gateway, gap.reason)
+                    stream.declare(gap)
                 fresh.append(batch)
         for key, number in intake.named:
             if number not in streams[key].received:
@@ -164,6 +167,8 @@ class Ingest:
         quarantine.save(connection, intake.cases, plan.now_ms)
         if events := [row for batch in plan.fresh for row in _event_rows(batch)]:
             connection.execute(insert(state.event_log), events)
+        if gaps := [row for batch in plan.fresh for row in _gap_rows(batch)]:
+            connection.execute(insert(state.gap), gaps)
         statuses = {status.gateway: status for status in intake.statuses}
         state.upsert(
             connection, state.gateway, [_status_row(s, plan.now_ms) for s in statuses.values()]
@@ -206,6 +211,21 @@ def _event_rows(batch: Batch) -> Iterator[dict[str, object]]:
             "kind": event.kind,
             "text": event.text,
             "detail": msgspec.json.encode(event.detail).decode(),
+        }
+
+
+def _gap_rows(batch: Batch) -> Iterator[dict[str, object]]:
+    for position, gap in enumerate(batch.gaps):
+        yield {
+            "gateway": batch.gateway,
+            "stream": batch.stream,
+            "batch": batch.number,
+            "position": position,
+            "reason": gap.reason,
+            "from_ms": gap.from_ms,
+            "to_ms": gap.to_ms,
+            "readings": gap.readings,
+            "batches": msgspec.json.encode(gap.batches).decode(),
         }
 
 

@@ -5,9 +5,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
+import msgspec
 from sqlalchemy import Connection, CursorResult, Table, delete, select, tuple_
 
 from cloud import state
+from wire.messages import Gap
 
 Range = tuple[int, int]
 """A closed interval of batch numbers."""
@@ -54,6 +56,16 @@ class Intervals:
         else:
             firsts.insert(at, number)
             lasts.insert(at, number)
+
+    def add_range(self, first: int, last: int) -> None:
+        """Put all of `first` .. `last` in."""
+        before = bisect_left(self._lasts, first - 1)  # the first interval that touches the range
+        after = bisect_right(self._firsts, last + 1)
+        if before < after:
+            first = min(first, self._firsts[before])
+            last = max(last, self._lasts[after - 1])
+        self._firsts[before:after] = [first]
+        self._lasts[before:after] = [last]
 
     def missing(self, up_to: int) -> list[Range]:
         """The ranges of 1 .. `up_to` that are not in the set."""
@@ -105,8 +117,9 @@ class Stream:
 
     `received` are the batches that were stored or put into quarantine, `readings` those of the
     stored ones, `redelivered` counts batches that came again and were dropped. `sealed` and
-    `readings_sealed` are the gateway's own word. Times are the cloud's, of the first and the last
-    batch that was not dropped.
+    `readings_sealed` are the gateway's own word. `lost` are batches that the gateway has declared
+    will never come, `readings_lost` the readings of all its gaps that it could count. Times are
+    the cloud's, of the first and the last batch that was not dropped.
     """
 
     received: Intervals = field(default_factory=Intervals)
@@ -116,14 +129,25 @@ class Stream:
     readings_sealed: int = 0
     first_at_ms: int | None = None
     last_at_ms: int | None = None
+    lost: Intervals = field(default_factory=Intervals)
+    readings_lost: int = 0
 
     @property
     def missing(self) -> list[Range]:
-        """The batches that must exist and that we do not have."""
-        return self.received.missing(max(self.received.highest, self.sealed))
+        """The batches that must exist, are not declared lost, and that we do not have."""
+        known = self.received.copy()
+        for first, last in self.lost:
+            known.add_range(first, last)
+        return known.missing(max(self.received.highest, self.sealed))
 
     def copy(self) -> "Stream":
-        return replace(self, received=self.received.copy())
+        return replace(self, received=self.received.copy(), lost=self.lost.copy())
+
+    def declare(self, gap: Gap) -> None:
+        """The gateway says that it has lost something."""
+        for first, last in gap.batches:
+            self.lost.add_range(first, last)
+        self.readings_lost += gap.readings or 0
 
     def accept(self, number: int, readings: int, now_ms: int) -> None:
         """Batch `number` with so many stored `readings` is in the store, or in quarantine (0)."""
@@ -156,6 +180,11 @@ def load(connection: Connection, keys: Collection[Key] | None = None) -> dict[Ke
         ranges.setdefault(Key(row.gateway, row.stream), []).append((row.first, row.last))
     for key, received in ranges.items():
         streams[key].received = Intervals.of(received)
+    for row in _rows(connection, state.gap, keys):
+        batches = msgspec.json.decode(row.batches, type=tuple[Range, ...])
+        streams[Key(row.gateway, row.stream)].declare(
+            Gap(row.reason, row.from_ms, row.to_ms, row.readings, batches)
+        )
     return streams
 
 

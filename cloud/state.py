@@ -104,6 +104,21 @@ event_log: Final = Table(
 )
 """The events of the gateways; rows are only ever added."""
 
+gap: Final = Table(
+    "gap",
+    metadata,
+    Column("gateway", String, primary_key=True),
+    Column("stream", String, primary_key=True),
+    Column("batch", BigInteger, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("reason", String, nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("to_ms", BigInteger, nullable=False),
+    Column("readings", BigInteger),  # NULL: nobody knows
+    Column("batches", String, nullable=False),  # JSON: intervals of numbers that never come
+)
+"""The losses that gateways have declared."""
+
 quarantine: Final = Table(
     "quarantine",
     metadata,

@@ -3,7 +3,6 @@
 Knows pydantic and TOML, and nothing of gateways or clouds.
 """
 
-import copy
 import difflib
 import importlib
 import pkgutil
@@ -51,6 +50,8 @@ class ConfigError(UserError):
 
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+Place = tuple[str | int, ...]
+"""Keys and indices that lead to an item."""
 
 
 def load(
@@ -90,23 +91,22 @@ def parse(
     strict mode takes a list for a tuple and a string for an enum from there, and these are all
     that TOML has.
     """
-    rest = copy.deepcopy(tables)
     faults: dict[Fault, None] = {}
-    cut: set[tuple[str | int, ...]] = set()
+    cut: frozenset[Place] = frozenset()
     found: ModelT | None = None
     shape = model
     while found is None:
         try:
-            found = shape.model_validate_json(msgspec.json.encode(rest))
+            found = shape.model_validate_json(msgspec.json.encode(_without(cut, tables)))
         except ValidationError as error:
             shape = _lenient(model)
-            for detail in error.errors():
-                path = _path(tables, detail["loc"])
-                if not (detail["type"] == "missing" and path in cut):
-                    faults[_fault(detail, path, model)] = None
-                if not path:  # the whole is wrong, not a part that could be cut away
+            details = [(_place(tables, detail["loc"], cut), detail) for detail in error.errors()]
+            for place, detail in details:
+                if not (detail["type"] == "missing" and place in cut):
+                    faults[_fault(detail, place, model)] = None
+                if not place:  # the whole is wrong, not a part that could be cut away
                     raise ConfigError(file, tuple(faults)) from None
-                _cut(rest, path, cut)
+            cut |= {_faulty(tables, place, cut) for place, _ in details}
     faults |= dict.fromkeys(check(found))
     if faults:
         raise ConfigError(file, tuple(faults))
@@ -158,18 +158,55 @@ class Kind:
         return core_schema.tagged_union_schema(choices, discriminator="kind")
 
 
-def _path(tables: Any, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """`loc` without the tags that pydantic adds for a `kind`: their writer has no such key."""
-    path: list[str | int] = []
+def _without(cut: frozenset[Place], tables: Any, here: Place = ()) -> Any:
+    """A copy of `tables` without what is cut."""
+    if isinstance(tables, dict):
+        return {
+            key: _without(cut, item, (*here, key))
+            for key, item in tables.items()
+            if (*here, key) not in cut
+        }
+    if isinstance(tables, list):
+        return [_without(cut, tables[i], (*here, i)) for i in _left(cut, tables, here)]
+    return tables
+
+
+def _left(cut: frozenset[Place], items: list[Any], here: Place) -> list[int]:
+    """The indices of a list's items that are not cut."""
+    return [i for i in range(len(items)) if (*here, i) not in cut]
+
+
+def _place(tables: Any, loc: Place, cut: frozenset[Place]) -> Place:
+    """Where in `tables` pydantic's `loc` is, which counts without what is cut, and has tags for a
+    `kind` that its writer has not."""
+    here: Place = ()
     for part in loc:
         if isinstance(tables, dict) and part == tables.get("kind") and part not in tables:
             continue
-        path.append(part)
-        try:
-            tables = tables[part]
-        except (KeyError, IndexError, TypeError):
-            tables = None
-    return tuple(path)
+        if isinstance(tables, list) and isinstance(part, int):
+            part = _left(cut, tables, here)[part]
+        here = (*here, part)
+        tables = _item(tables, part)
+    return here
+
+
+def _faulty(tables: Any, place: Place, cut: frozenset[Place]) -> Place:
+    """What to cut for a fault: the item; or, where it is missing, what should contain it."""
+    here: Place = ()
+    for part in place:
+        tables = _item(tables, part)
+        if tables is None or (*here, part) in cut:
+            break
+        here = (*here, part)
+    return here
+
+
+def _item(tables: Any, part: str | int) -> Any:
+    """An item of a table or list, or None; TOML has no None of its own."""
+    try:
+        return tables[part]
+    except (KeyError, IndexError, TypeError):
+        return None
 
 
 def _lenient(model: type[ModelT]) -> type[ModelT]:
@@ -182,26 +219,12 @@ def _lenient(model: type[ModelT]) -> type[ModelT]:
     return create_model(model.__name__, __base__=model, **demanded)
 
 
-def _cut(tables: Any, path: tuple[str | int, ...], cut: set[tuple[str | int, ...]]) -> None:
-    """Take the faulty item out; or, where it is missing, what should contain it."""
-    for length in range(len(path), 0, -1):
-        holder = tables
-        try:
-            for part in path[: length - 1]:
-                holder = holder[part]
-            del holder[path[length - 1]]
-        except (KeyError, IndexError, TypeError):
-            continue
-        cut.add(path[:length])
-        return
-
-
-def _fault(detail: ErrorDetails, path: tuple[str | int, ...], model: type[BaseModel]) -> Fault:
-    key = ".".join(map(str, path))
+def _fault(detail: ErrorDetails, place: Place, model: type[BaseModel]) -> Fault:
+    key = ".".join(map(str, place))
     context = detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
-            return Fault(key, f"is not a key here{suggest(str(path[-1]), _keys(model))}")
+            return Fault(key, f"is not a key here{suggest(str(place[-1]), _keys(model))}")
         case "missing":
             return Fault(key, "is missing")
         case "union_tag_not_found":

@@ -22,16 +22,26 @@ class Device:
     def __init__(self, master: Master, profile: Profile, unit: int) -> None:
         self.profile = profile
         self.unit = unit
+        self.port = master.port
         self._master = master
 
-    async def read(self, block: Block) -> tuple[Value, ...]:
-        """The measures of one block. Raises Unavailable, BadReply or Misconfigured."""
+    async def read(
+        self, block: Block, *, within_s: float | None = None, urgent: bool = False
+    ) -> tuple[Value, ...]:
+        """The measures of one block. Raises Unavailable, BadReply or Misconfigured.
+
+        Waits for the answer for `within_s`, or as long as the profile allows. An `urgent` read
+        does not wait for the rest after another device's silence.
+        """
+        line = self.profile.line
         words = await self._master.read_registers(
             self.unit,
             block.function,
             block.address,
             block.words,
-            within_s=self.profile.line.reply_within_ms / 1000,
+            within_s=line.reply_within_s if within_s is None else within_s,
+            late_s=line.late_s,
+            urgent=urgent,
         )
         registers = {block.address + i: word for i, word in enumerate(words)}
         return tuple(_value(measure, registers) for measure in block.measures)

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from configs import loader
 from configs.loader import Model
 from drivers.errors import BadReply, Misconfigured
+from drivers.outputs import Outputs, Register
 from drivers.ports import Baud
 from wire.reading import UNITS, Quantity
 
@@ -58,7 +59,6 @@ _LARGEST_F32: Final = (2 - 2**-23) * 2.0**127
 
 _STRUCT: Final = {"u16": ">H", "i16": ">h", "u32": ">I", "i32": ">i", "f32": ">f"}
 
-Register = Annotated[int, Field(ge=0, le=0xFFFF)]
 Unit = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -67,6 +67,11 @@ class Line(Model):
 
     `answers_in_ms` is the usual time from the end of a request to the first byte of the answer,
     `reply_within_ms` the longest; `merge_gap` how many unused registers a merged read may span.
+
+    After `reply_within_ms` an answer is given up. It may still come: `late_answers_ms` is the time
+    from the end of the request after which it never does (twice `reply_within_ms` unless told
+    otherwise). So long nothing is asked whose answer could be mistaken. A device that has ever been
+    slower needs a higher figure here: no master can tell an RTU answer that comes later still.
     """
 
     unit_id: Unit = 1
@@ -75,8 +80,30 @@ class Line(Model):
     stop_bits: Literal[1, 2] = 1
     answers_in_ms: Annotated[int, Field(ge=0, le=5000)] = 5
     reply_within_ms: Annotated[int, Field(ge=10, le=5000)] = 300
+    late_answers_ms: Annotated[int, Field(ge=10, le=60000)] | None = None
     merge_gap: Annotated[int, Field(ge=0, le=64)] = 4
     max_registers: Annotated[int, Field(ge=1, le=MAX_REGISTERS)] = MAX_REGISTERS
+
+    @model_validator(mode="after")
+    def _late_is_late(self) -> "Line":
+        if self.late_answers_ms is not None and self.late_answers_ms < self.reply_within_ms:
+            raise ValueError(
+                f"late_answers_ms {self.late_answers_ms} is below "
+                f"reply_within_ms {self.reply_within_ms}"
+            )
+        return self
+
+    @property
+    def reply_within_s(self) -> float:
+        """`reply_within_ms`, s."""
+        return self.reply_within_ms / 1000
+
+    @property
+    def late_s(self) -> float:
+        """`late_answers_ms`, s."""
+        if self.late_answers_ms is None:
+            return 2 * self.reply_within_s
+        return self.late_answers_ms / 1000
 
 
 class Measure(Model):
@@ -121,11 +148,9 @@ class Measure(Model):
             raise ValueError(f"valid_min {self.valid_min} is not below valid_max {self.valid_max}")
         if self.address + self.words > 0x10000:
             raise ValueError(f"a {self.type} at {self.address:#06x} ends beyond register 0xffff")
-        for code in self.missing:
-            if not 0 <= code < 1 << 16 * self.words:
-                raise ValueError(
-                    f"missing: {code} is not the content of {16 * self.words} bits, without a sign"
-                )
+        bits = 16 * self.words
+        if odd := [code for code in self.missing if not 0 <= code < 1 << bits]:
+            raise ValueError(f"missing: {odd[0]} is not the content of {bits} bits, without a sign")
         return self
 
     @property
@@ -232,47 +257,6 @@ class Measure(Model):
         return _split(bits, self.words)
 
 
-class OutputRegisters(Model):
-    """A board whose channels are holding registers: the codes that are written (function 6) and
-    those that are read back (function 3).
-
-    `pulse` plus a number of `pulse_step_ms` switches on for so long; `pulse` alone ends it.
-    """
-
-    on: Register
-    off: Register
-    reads_on: Register = 1
-    reads_off: Register = 0
-    pulse: Register | None = None
-
-    @model_validator(mode="after")
-    def _tell_apart(self) -> "OutputRegisters":
-        if self.on == self.off or self.reads_on == self.reads_off:
-            raise ValueError("the codes for on and off are the same")
-        return self
-
-
-class Outputs(Model):
-    """The channels of a relay board: coils, or with `registers` holding registers.
-
-    `pulse_on_address` is the first of the coils that switch a channel on for value ×
-    `pulse_step_ms` and then let it fall back: a watchdog in the relay itself.
-    """
-
-    address: Register = 0
-    count: Annotated[int, Field(ge=1, le=64)]
-    pulse_on_address: Register | None = None
-    pulse_step_ms: Annotated[int, Field(ge=1)] = 100
-    registers: OutputRegisters | None = None
-
-    @property
-    def longest_pulse_ms(self) -> int:
-        """0 for a board that knows no pulses."""
-        if self.registers is not None:
-            return 0 if self.registers.pulse is None else 0xFF * self.pulse_step_ms
-        return 0 if self.pulse_on_address is None else 0xFFFF * self.pulse_step_ms
-
-
 class Example(Model):
     """Bytes from the datasheet, with their checksum.
 
@@ -333,15 +317,12 @@ class Profile(Model):
             except ValueError:
                 raise ValueError(f"factory: {address!r} is not a register address") from None
         quantities = [m.quantity for m in self.measure]
-        for quantity in {q for q in quantities if quantities.count(q) > 1}:
-            raise ValueError(f"measures {quantity.value} twice")
-        for measure in self.measure:
-            span = max(measure.addresses) - min(measure.addresses) + 1
-            if span > self.line.max_registers:
-                raise ValueError(
-                    f"{measure.quantity.value} needs {span} registers in one read, "
-                    f"at most {self.line.max_registers} fit"
-                )
+        most = self.line.max_registers
+        for quantity, used in ((m.quantity, m.addresses) for m in self.measure):
+            if quantities.count(quantity) > 1:
+                raise ValueError(f"measures {quantity.value} twice")
+            if (span := max(used) - min(used) + 1) > most:
+                raise ValueError(f"{quantity} needs {span} registers at once, at most {most} fit")
         return self
 
     def blocks(self) -> tuple[Block, ...]:

@@ -1,21 +1,23 @@
 """`shuichi edge`: check and run a gateway."""
 
-import asyncio
 import json
-import logging
 import sqlite3
-import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.table import Table
+import msgspec
 
+from configs import logs
 from configs.loader import UserError
-from edge import config, load
+from edge import config, doors, load
 from edge.agent import open_agent
 from edge.config import Setup
 from edge.preflight import outside_faults
+from wire import loop
+
+_T = TypeVar("_T")
 
 config_option = click.option(
     "--config",
@@ -48,6 +50,9 @@ def check(file: Path, online: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"gateway": setup.config.gateway.id, "ports": _as_dicts(buses)}))
         return
+    from rich.console import Console  # here, because a gateway that runs has no use for it
+    from rich.table import Table
+
     console = Console()
     table = Table(title=f"{file}: no faults", title_justify="left", title_style="")
     table.add_column("port")
@@ -77,8 +82,14 @@ def check(file: Path, online: bool, as_json: bool) -> None:
     help="Start even if a port is missing or the broker does not answer, and wait for them: "
     "for systemd, where the lamp must work whatever else does not.",
 )
-def run(file: Path, unattended: bool) -> None:
-    """Run the gateway until SIGTERM or Ctrl-C.
+@click.option(
+    "--log",
+    "style",
+    type=click.Choice([style.value for style in logs.Style]),
+    help="How log lines look.  [default: as the journal likes them if it reads, else human]",
+)
+def run(file: Path, unattended: bool, style: str | None) -> None:
+    """Run the gateway until SIGTERM or Ctrl-C; SIGHUP reads the config again.
 
     Without --unattended the ports and the broker are tried first; what does not answer is told,
     one line each, and nothing starts (exit code 2).
@@ -86,23 +97,56 @@ def run(file: Path, unattended: bool) -> None:
     setup = config.read(file)
     if not unattended:
         _demand_outside(setup)
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s"
-    )
+    logs.start(style)
     try:
-        asyncio.run(_run(setup))
+        loop.run(_run(file, setup))
     except sqlite3.Error as error:
         path = setup.folder / setup.config.outbox.path
         raise UserError(f"{path}: the outbox cannot be opened: {error}") from None
 
 
-async def _run(setup: Setup) -> None:
-    async with open_agent(setup) as agent:
+async def _run(file: Path, setup: Setup) -> None:
+    async with open_agent(file, setup) as agent:
         await agent.run()
 
 
+@edge.command()
+@config_option
+@click.option("--all", "every_device", is_flag=True, help="Also of many devices each one.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def status(file: Path, every_device: bool, as_json: bool) -> None:
+    """Tell how the gateway that runs here is. Exit code 2 if none does."""
+    found = _ask(doors.ask_status(config.find_socket(file)))
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    from rich.console import Console
+
+    from edge import show
+
+    show.status(Console(), found, every_device=every_device)
+
+
+@edge.command()
+@config_option
+def reload(file: Path) -> None:
+    """Have the gateway that runs here read its config again, without touching the lamp.
+
+    A config with faults is refused as a whole, and the old one stays (exit code 2).
+    """
+    _ask(doors.ask_reload(config.find_socket(file)))
+    click.echo("the gateway runs with the new config")
+
+
+def _ask(question: Coroutine[Any, Any, _T]) -> _T:
+    try:
+        return loop.run(question)
+    except doors.Absent as error:
+        raise UserError(str(error)) from None
+
+
 def _demand_outside(setup: Setup) -> None:
-    if lines := asyncio.run(outside_faults(setup)):
+    if lines := loop.run(outside_faults(setup)):
         raise UserError("\n".join(lines))
 
 

@@ -83,7 +83,10 @@ class SequenceMemory:
 
 
 class CommandDesk:
-    """Takes commands and follows them. `trusted` says whether the UTC clock can be believed."""
+    """Takes commands and follows them, for the keys (name → public key) in `keys`.
+
+    `now_ms` is UTC as well as it is known, `trusted` whether it can be believed.
+    """
 
     def __init__(
         self,
@@ -91,12 +94,14 @@ class CommandDesk:
         keys: Mapping[str, str],
         sites: Mapping[str, Site],
         memory: SequenceMemory,
+        now_ms: Callable[[], int],
         trusted: Callable[[], bool],
         tell: Tell,
         reply: Callable[[Reply], None],
     ) -> None:
+        self.keys = keys
         self._gateway = gateway
-        self._keys = keys
+        self._now_ms = now_ms
         self._sites = sites
         self._memory = memory
         self._trusted = trusted
@@ -109,7 +114,7 @@ class CommandDesk:
         """One message from the topic `command`. What is not signed by a key of ours gets no
         answer, but a line in the log."""
         try:
-            command, key = verify_command(payload, self._keys)
+            command, key = verify_command(payload, self.keys)
         except (SignatureError, DecodeError) as error:
             log.warning("command refused: %s", error)
             return
@@ -128,7 +133,10 @@ class CommandDesk:
     def look(self) -> None:
         """Tell of commands that have been confirmed by read-back, or have ended."""
         for name, (command, key, order) in list(self._followed.items()):
-            site = self._sites[command.site]
+            if (site := self._sites.get(command.site)) is None:
+                del self._followed[name]  # a new config has no such interlock
+                self._unconfirmed.discard(name)
+                continue
             if name in self._unconfirmed and site.shows is site.state.wanted:
                 self._unconfirmed.discard(name)
                 self._answer(command, key, Outcome.CONFIRMED, aspect=site.shows)
@@ -149,7 +157,7 @@ class CommandDesk:
         if command.sequence <= (last := self._memory.last(key)):
             return f"sequence {command.sequence} is not above {last}: it was sent before"
         expires = command.expires_ms
-        if expires is not None and self._trusted() and expires <= clock.utc_ms():
+        if expires is not None and self._trusted() and expires <= self._now_ms():
             return "it has expired"
         match command.action:
             case Action.RAISE if command.aspect is None:
@@ -169,7 +177,7 @@ class CommandDesk:
             return "a lowering needs an end"
         if not self._trusted():
             return "the gateway's clock is not trusted: it could not tell when to end"
-        if command.expires_ms - clock.utc_ms() > LONGEST_LOWER_MS:
+        if command.expires_ms - self._now_ms() > LONGEST_LOWER_MS:
             return "a lowering may last 24 hours at most"
         return None
 
@@ -198,7 +206,7 @@ class CommandDesk:
         doubt cannot place, lasts until it is cancelled."""
         if command.expires_ms is None or not self._trusted():
             return float("inf")
-        return now + (command.expires_ms - clock.utc_ms()) / 1000
+        return now + (command.expires_ms - self._now_ms()) / 1000
 
     async def _remember(self) -> None:
         try:
@@ -229,7 +237,7 @@ class CommandDesk:
                 "reason": reason or command.reason,
             },
         )
-        self._reply(Reply(command.id, outcome, clock.utc_ms(), reason, aspect))
+        self._reply(Reply(command.id, outcome, self._now_ms(), reason, aspect))
 
 
 def _clear_refusal(command: Command, site: Site) -> str | None:

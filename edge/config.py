@@ -3,13 +3,14 @@
 Nothing here touches a port or a network: a config is right or wrong on a desk.
 """
 
+import base64
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from configs import loader
 from configs.loader import Fault, Kind, Model
@@ -17,8 +18,11 @@ from drivers.ports import PortConfig
 from drivers.profiles import Profile, Unit, find
 from drivers.signals import SignalConfig
 from edge import load
+from edge.clock import Source
 from edge.interlock import Rule
+from edge.localswitch import LocalSwitchConfig
 from edge.rulers import RulerRule
+from edge.shelf import Priority
 from wire.aspect import Aspect
 from wire.mqtt import Broker
 from wire.reading import Quantity
@@ -29,6 +33,8 @@ FULLEST_BUS: Final = 0.9
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
+Megabytes = Annotated[int, Field(ge=1, le=1_000_000)]
+Days = Annotated[float, Field(gt=0, le=3650)]
 Centimetres = Annotated[float, Field(gt=0, le=1000)]
 
 
@@ -41,31 +47,68 @@ class Gateway(Model):
 
 
 class Uplink(Model):
-    """The broker, and how long to wait before what the cloud has not acked is sent again."""
+    """The broker, how long to wait before what the cloud has not acked is sent again, and how fast
+    what has piled up is sent beside what is new."""
 
     broker: Broker = Broker()
     resend_after_s: Seconds = 15
-    backlog_batches_per_s: Annotated[float, Field(gt=0, le=1000)] = 20
+    backlog_kb_per_s: Annotated[float, Field(gt=0, le=100_000)] = 40
     status_every_s: Seconds = 5
     drain_at_stop_s: Annotated[float, Field(ge=0, le=600)] = 5
 
 
 class OutboxConfig(Model):
-    """Where sealed batches wait. What is not sealed yet is at most `seal_every_s` old."""
+    """Where sealed batches wait, and how much of them there may be: `docs/loss-contract.md`.
+
+    What is not sealed yet is at most `seal_every_s` old. Three days of 100 sensors that are read
+    each second take about 250 MB. `reserve_mb` of the disk are taken in advance, for the moment in
+    which somebody else has filled it.
+    """
 
     path: str = "outbox.db"
     seal_every_s: Annotated[float, Field(ge=0.1, le=60)] = 2
     seal_at_readings: Annotated[int, Field(ge=1, le=10000)] = 1000
+    routine_mb: Megabytes = 512
+    routine_days: Days = 30
+    interlock_mb: Megabytes = 128
+    interlock_days: Days = 90
+    event_mb: Megabytes = 64
+    event_days: Days = 365
+    reserve_mb: Annotated[int, Field(ge=0, le=1024)] = 8
+
+    def limit_mb(self, priority: Priority) -> int:
+        """How much of a priority may wait."""
+        return {
+            Priority.ROUTINE: self.routine_mb,
+            Priority.INTERLOCK: self.interlock_mb,
+            Priority.EVENT: self.event_mb,
+        }[priority]
+
+    def limit_days(self, priority: Priority) -> float:
+        """How old it may become."""
+        return {
+            Priority.ROUTINE: self.routine_days,
+            Priority.INTERLOCK: self.interlock_days,
+            Priority.EVENT: self.event_days,
+        }[priority]
+
+
+class ClockConfig(Model):
+    """When the system's clock is believed: `edge.clock.Source`."""
+
+    source: Source = Source.NTP
 
 
 class Sensor(Model):
-    """A device on a port, read by a profile every `interval_s`."""
+    """A device on a port, read by a profile every `interval_s`. The readings of an interlock's
+    rulers go before routine ones, and those of a sensor with `priority = "interlock"`."""
 
     port: str
     profile: str
     unit_id: Unit | None = None
     interval_s: Annotated[float, Field(ge=0.05, le=86400)] = 60
     site: Name | None = None
+    priority: Literal[Priority.INTERLOCK, Priority.ROUTINE] = Priority.ROUTINE
 
 
 class Interlock(Model):
@@ -92,6 +135,7 @@ class Interlock(Model):
     latch_red: bool = False
     safe_aspect: Aspect = Aspect.AMBER
     refresh_every_s: Seconds = 10
+    local_switch: LocalSwitchConfig | None = None
     signal: Annotated[SignalConfig, Kind("drivers.signals")]
 
     @model_validator(mode="after")
@@ -145,16 +189,42 @@ class Interlock(Model):
         )
 
 
+class Metrics(Model):
+    """Where Prometheus finds metrics, over HTTP and without a password: keep it local."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 9464
+
+
+def _public_key(text: str) -> str:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError:
+        raw = b""
+    if len(raw) != 32:
+        raise ValueError("is not a public key: `shuichi command key` prints one")
+    return text
+
+
+class Commands(Model):
+    """Whose orders the interlocks obey: public Ed25519 keys (base64) by name."""
+
+    keys: dict[Name, Annotated[str, AfterValidator(_public_key)]] = {}
+
+
 class GatewayConfig(Model):
-    """The whole of `gateway.toml`. Tables: [gateway], [uplink], [outbox], [port.NAME],
-    [sensor.NAME], [interlock.SITE]."""
+    """The whole of `gateway.toml`. Tables: [gateway], [uplink], [outbox], [clock], [metrics],
+    [port.NAME], [sensor.NAME], [interlock.SITE]."""
 
     gateway: Gateway
     uplink: Uplink = Uplink()
     outbox: OutboxConfig = OutboxConfig()
+    clock: ClockConfig = ClockConfig()
+    metrics: Metrics | None = None
     port: dict[Name, Annotated[PortConfig, Kind("drivers.ports")]] = {}
     sensor: dict[Name, Sensor] = {}
     interlock: dict[Name, Interlock] = {}
+    command: Commands = Commands()
 
 
 class Setup:
@@ -163,6 +233,12 @@ class Setup:
     def __init__(self, config: GatewayConfig, folder: Path) -> None:
         self.config = config
         self.folder = folder
+        self._found: dict[str, Profile] = {}
+
+    @property
+    def socket(self) -> Path:
+        """Where the gateway, while it runs, answers `shuichi edge status`."""
+        return socket_beside(self.folder / self.config.outbox.path)
 
     @cached_property
     def profiles(self) -> dict[str, Profile]:
@@ -170,8 +246,13 @@ class Setup:
         return {name: self.profile(s.profile) for name, s in self.config.sensor.items()}
 
     def profile(self, name: str) -> Profile:
-        """The profile `name`: from `profiles/` beside the config, or one of ours."""
-        return find(name, (self.folder / "profiles",))
+        """The profile `name`: from `profiles/` beside the config, or one of ours. Read once.
+
+        Raises ConfigError.
+        """
+        if name not in self._found:
+            self._found[name] = find(name, (self.folder / "profiles",))
+        return self._found[name]
 
     def unit(self, sensor: str) -> int:
         """The unit id of a sensor: its own, or that of its profile."""
@@ -181,6 +262,19 @@ class Setup:
     def site(self, sensor: str) -> str:
         """The site of a sensor: its own, or that of the gateway."""
         return self.config.sensor[sensor].site or self.config.gateway.site
+
+
+def socket_beside(outbox: Path) -> Path:
+    """The socket of the gateway that has this outbox."""
+    return outbox.with_suffix(".sock")
+
+
+def find_socket(file: Path) -> Path:
+    """The socket of the gateway that runs by this config, be it right or not by now. Raises
+    ConfigError for what is no TOML."""
+    outbox = loader.read(file).get("outbox")
+    path = outbox.get("path") if isinstance(outbox, dict) else None
+    return socket_beside(file.parent / (path if isinstance(path, str) else OutboxConfig().path))
 
 
 def read(file: Path) -> Setup:
@@ -208,6 +302,8 @@ def _faults(setup: Setup) -> Iterator[Fault]:
     for site, interlock in config.interlock.items():
         yield from _interlock_faults(site, interlock, setup)
         yield from _refresh_faults(site, interlock)
+        if (switch := interlock.local_switch) is not None:
+            yield from _port_faults(f"interlock.{site}.local_switch", switch.port, config)
         if (rides := interlock.signal.port) is not None:
             yield from _port_faults(f"interlock.{site}.signal", rides, config)
             yield from _carrier_faults(site, interlock.signal, config)

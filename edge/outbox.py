@@ -1,151 +1,265 @@
 """The outbox: what is sealed here survives kill -9 and a power cut, until the cloud has stored it.
 
-One SQLite file, one connection, one thread. A batch is sealed when its transaction is on the disk
-(WAL, synchronous FULL: SQLite fsyncs the log at every commit). Numbers run 1, 2, 3 ... within a
-stream, the life of one outbox file, so that the cloud can tell exactly what is missing.
+`Outbox` lets the event loop use one `OutboxFile` in a thread of its own. A file that is damaged is
+set aside, never deleted, and a new one takes its place; while no disk can be written, batches live
+in memory. `docs/loss-contract.md` says what is promised.
 """
 
 import asyncio
-import secrets
+import logging
 import sqlite3
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
-from wire.codec import encode_batch
-from wire.messages import Batch, Event
+from edge import outboxdisk
+from edge.batches import Draft, Position, Sealed
+from edge.clock import ThisMachine
+from edge.dating import Offset
+from edge.outboxdisk import open_file
+from edge.outboxfile import OutboxFile
+from edge.rulers import Notice
+from edge.salvage import Salvage, last_life, open_aside
+from edge.shelf import Priority, Range
+from wire.messages import Event
 from wire.reading import Reading
+
+log: Final = logging.getLogger("shuichi.outbox")
+
+PATIENCE: Final = 5
+"""Errors in a row after which a file is given up that is not damaged as far as SQLite can tell."""
 
 _T = TypeVar("_T")
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS outbox (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    stream TEXT NOT NULL,
-    sealed INTEGER NOT NULL,
-    readings_sealed INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS batch (
-    number INTEGER PRIMARY KEY,
-    readings INTEGER NOT NULL,
-    events INTEGER NOT NULL,
-    payload BLOB NOT NULL
-);
-"""
-
-
-class Sealed(NamedTuple):
-    """A batch on the disk, as it will go over the wire."""
-
-    number: int
-    has_events: bool
-    payload: bytes
-
-
-class Position(NamedTuple):
-    """`sealed`: highest number; `readings_sealed`: readings in all batches of this stream;
-    `pending`: batches that wait for the cloud's ack."""
-
-    stream: str
-    sealed: int
-    readings_sealed: int
-    pending: int
-
 
 class Outbox:
-    """Seals, hands out and forgets batches. All methods raise sqlite3.Error if the disk refuses."""
+    """Seals, hands out and forgets batches. Coroutines raise sqlite3.Error if the disk refuses;
+    `mend` then says whether it is worth trying again at once.
 
-    def __init__(self, gateway: str, database: sqlite3.Connection, thread: ThreadPoolExecutor):
+    `notices` is what is to be told as events. `position`, `readings_lost`, `sendable` (batches that
+    are dated) and `pending_by_priority` are as of the last call.
+    """
+
+    position: Position
+    readings_lost: int
+    sendable: int
+    pending_by_priority: dict[str, int]
+
+    def __init__(self, path: Path, gateway: str, boot: str, thread: ThreadPoolExecutor) -> None:
+        self.path = path
+        self.in_memory = False
+        self.notices: deque[Notice] = deque()
+        self.salvage: Salvage | None = None
+        self.make_room: Callable[[OutboxFile], bool] = lambda _: False
         self._gateway = gateway
-        self._database = database
+        self._boot = boot
         self._thread = thread
-        stream, sealed, readings_sealed = database.execute(
-            "SELECT stream, sealed, readings_sealed FROM outbox"
-        ).fetchone()
-        (pending,) = database.execute("SELECT count(*) FROM batch").fetchone()
-        self.position = Position(stream, sealed, readings_sealed, pending)
+        self._failed: OutboxFile | None = None
+        self._failures = 0
+        self._file = self._open()
+        self._note()
 
     async def seal(self, readings: Sequence[Reading], events: Sequence[Event] = ()) -> Sealed:
         """Put readings and events on the disk as the next batch."""
-        return await self._run(lambda: self._seal(tuple(readings), tuple(events)))
+        priority = Priority.EVENT if events else Priority.ROUTINE
+        (sealed,) = await self.seal_all([Draft(priority, tuple(readings), tuple(events))])
+        return sealed
 
-    async def forget(self, batches: Sequence[tuple[int, int]]) -> None:
+    async def seal_all(self, drafts: Sequence[Draft], *, local: bool = False) -> list[Sealed]:
+        """Put each draft on the disk as a batch: all of them, or none. `local`: their times are ms
+        since this boot, and they wait until they can be dated."""
+        return await self.run(lambda file: file.seal(drafts, local=local))
+
+    async def forget(self, batches: Sequence[Range], stream: str | None = None) -> None:
         """Delete the batches in these closed intervals: the cloud has stored them."""
-        await self._run(lambda: self._forget(batches))
+        await self.run(lambda file: file.forget(stream or file.stream, batches))
 
     async def pending(self, after: int, up_to: int, limit: int) -> list[Sealed]:
-        """The oldest `limit` batches with after < number <= up_to, in order."""
-        return await self._run(
-            lambda: [
-                Sealed(number, bool(events), payload)
-                for number, events, payload in self._database.execute(
-                    "SELECT number, events, payload FROM batch"
-                    " WHERE number > ? AND number <= ? ORDER BY number LIMIT ?",
-                    (after, up_to, limit),
-                )
-            ]
-        )
+        """The first `limit` batches with after < key <= up_to, in order (`edge.shelf.Key`; the keys
+        of routine readings in the first stream of a file are their numbers)."""
+        return await self.run(lambda file: file.pending(after, up_to, limit))
 
-    async def _run(self, work: Callable[[], _T]) -> _T:
-        # Shielded: a transaction that has begun is finished, so that the position stays true.
+    async def begin_stream(self) -> None:
+        """From now on seal into a new stream."""
+        await self.run(lambda file: file.begin_life())
+
+    async def learn(self, offset_ms: int) -> list[tuple[str, Offset]]:
+        """See `OutboxFile.learn`."""
+        return await self.run(lambda file: file.learn(offset_ms))
+
+    async def run(self, work: Callable[[OutboxFile], _T]) -> _T:
+        """Call `work` with the file, in its thread.
+
+        Shielded: a transaction that has begun is finished, so that the position stays true.
+        """
+
+        def call() -> _T:
+            try:
+                result = work(self._file)
+            except sqlite3.Error:
+                self._failed = self._file
+                raise
+            else:
+                self._failures = 0
+                return result
+            finally:
+                self._note()
+
+        return await self._in_thread(call)
+
+    async def mend(self, error: sqlite3.Error) -> bool:
+        """Do what can be done about an error of this outbox; True if that may have helped."""
+        return await self._in_thread(lambda: self._mend(error))
+
+    async def return_to_disk(self) -> bool:
+        """From memory back into a file; False if the disk still refuses."""
+        return await self._in_thread(self._return_to_disk)
+
+    def close(self) -> None:
+        """In the outbox's thread. What a disk does not take any more has been told of by then."""
+        try:
+            self._file.close()
+        except sqlite3.Error as error:
+            log.error("%s: %s", self.path, error)
+
+    @property
+    def _database(self) -> sqlite3.Connection:
+        return self._file.database
+
+    async def _in_thread(self, call: Callable[[], _T]) -> _T:
         loop = asyncio.get_running_loop()
-        return await asyncio.shield(loop.run_in_executor(self._thread, work))
+        return await asyncio.shield(loop.run_in_executor(self._thread, call))
 
-    def _seal(self, readings: tuple[Reading, ...], events: tuple[Event, ...]) -> Sealed:
-        stream, sealed, readings_sealed, pending = self.position
-        batch = Batch(self._gateway, stream, sealed + 1, readings, events)
-        payload = encode_batch(batch)
-        with self._database:
-            self._database.execute(
-                "INSERT INTO batch (number, readings, events, payload) VALUES (?, ?, ?, ?)",
-                (batch.number, len(readings), len(events), payload),
-            )
-            self._database.execute(
-                "UPDATE outbox SET sealed = ?, readings_sealed = readings_sealed + ?",
-                (batch.number, len(readings)),
-            )
-        self.position = Position(stream, batch.number, readings_sealed + len(readings), pending + 1)
-        return Sealed(batch.number, bool(events), payload)
+    def _note(self) -> None:
+        books = self._file.books
+        self.position = self._file.position
+        self.readings_lost = books.readings_lost
+        self.sendable = books.sendable
+        self.pending_by_priority = books.pending_by_priority
 
-    def _forget(self, batches: Sequence[tuple[int, int]]) -> None:
-        with self._database:
-            gone = sum(
-                self._database.execute(
-                    "DELETE FROM batch WHERE number BETWEEN ? AND ?", interval
-                ).rowcount
-                for interval in batches
+    def _open(self) -> OutboxFile:
+        """The outbox at the start. Raises sqlite3.Error where a person has to mend something: the
+        path is wrong, or names a file of somebody else."""
+        try:
+            file = open_file(self.path, self._gateway, self._boot)
+        except sqlite3.Error as error:
+            if outboxdisk.is_damaged(error) and outboxdisk.is_ours(self.path):
+                return self._replacement(error)
+            if outboxdisk.is_dying(error, self.path):
+                return self._in_memory(error)
+            raise
+        if file.books.salvage:
+            self._salvage_from(self.path.with_name(file.books.salvage), file)
+        return file
+
+    def _mend(self, error: sqlite3.Error) -> bool:
+        if self._failed is not self._file:
+            return True  # replaced since
+        if outboxdisk.is_full(error, self.path):
+            return self.make_room(self._file)
+        self._failures += 1
+        if self.in_memory or outboxdisk.is_busy(error):
+            return False
+        if not outboxdisk.is_damaged(error) and self._failures < PATIENCE:
+            return False
+        with suppress(sqlite3.Error):
+            self._file.database.close()
+        self._file = self._replacement(error)
+        self._failures = 0
+        self._note()
+        return True
+
+    def _replacement(self, error: sqlite3.Error) -> OutboxFile:
+        """A new file in the place of one that cannot be used, or memory if there cannot be one."""
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        try:
+            aside = outboxdisk.set_aside(self.path, stamp)
+            file = open_file(self.path, self._gateway, self._boot)
+        except (OSError, sqlite3.Error) as trouble:
+            return self._in_memory(trouble)
+        log.error("%s: %s; set aside as %s, a new stream begins", self.path, error, aside.name)
+        self.notices.append(
+            Notice(
+                "outbox_damaged",
+                f"the outbox is damaged ({error}) and was set aside as {aside.name}",
+                {"error": str(error), "file": aside.name},
             )
-        self.position = self.position._replace(pending=self.position.pending - gone)
+        )
+        self._salvage_from(aside, file)
+        return file
+
+    def _salvage_from(self, aside: Path, file: OutboxFile) -> None:
+        """Begin to read a file that was set aside; `edge.keeper` goes on with it."""
+        try:
+            source = open_aside(aside)
+            file.begin_life(at_least=last_life(source) + 1)
+            file.books.salvage = aside.name
+            salvage = Salvage(source)
+            salvage.begin(file)
+        except sqlite3.Error as error:
+            log.error("%s: nothing can be salvaged: %s", aside, error)
+        else:
+            self.salvage = salvage
+
+    def _in_memory(self, error: Exception) -> OutboxFile:
+        log.error("%s: %s; batches are kept in memory only", self.path, error)
+        self.in_memory = True
+        self.notices.append(
+            Notice(
+                "outbox_in_memory",
+                f"the disk refuses the outbox ({error}): what is not sent will not survive",
+                {"error": str(error)},
+            )
+        )
+        file = open_file(None, self._gateway, self._boot)
+        file.begin_life(at_least=outboxdisk.MEMORY_LIFE)
+        return file
+
+    def _return_to_disk(self) -> bool:
+        try:
+            file = open_file(self.path, self._gateway, self._boot)
+        except sqlite3.Error as error:
+            if not (outboxdisk.is_damaged(error) and outboxdisk.is_ours(self.path)):
+                return False
+            file = self._replacement(error)
+            if file.is_in_memory:
+                return False
+        carried = Salvage(self._file.database)
+        try:
+            self._file.flush()
+            carried.begin(file)
+            while carried.step(file):
+                pass
+            file.begin_life()
+        except sqlite3.Error:
+            file.database.close()
+            return False
+        self._file.database.close()
+        self._file, self.in_memory = file, False
+        self._note()
+        log.info("%s: the disk takes the outbox again", self.path)
+        text = f"the disk takes the outbox again, with {carried.batches} batches from memory"
+        self.notices.append(Notice("outbox_on_disk", text, {"batches": carried.batches}))
+        return True
 
 
 @asynccontextmanager
-async def open_outbox(path: Path, gateway: str) -> AsyncIterator[Outbox]:
-    """The outbox at `path`; a new file begins a new stream. Raises sqlite3.Error."""
+async def open_outbox(path: Path, gateway: str, boot: str = "") -> AsyncIterator[Outbox]:
+    """The outbox at `path`, in this boot of the machine. Raises sqlite3.Error for a path at which
+    there can be none."""
     thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
     loop = asyncio.get_running_loop()
     try:
-        database = await loop.run_in_executor(thread, _open, path)
+        outbox = await loop.run_in_executor(
+            thread, Outbox, path, gateway, boot or ThisMachine().boot, thread
+        )
         try:
-            yield await loop.run_in_executor(thread, Outbox, gateway, database, thread)
+            yield outbox
         finally:
-            await loop.run_in_executor(thread, database.close)
+            await loop.run_in_executor(thread, outbox.close)
     finally:
         thread.shutdown()
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise sqlite3.OperationalError(f"{path.parent}: {error.strerror}") from None
-    database = sqlite3.connect(path, check_same_thread=False)
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = FULL")
-    with database:
-        database.executescript(_SCHEMA)
-        database.execute(
-            "INSERT OR IGNORE INTO outbox VALUES (1, ?, 0, 0)", (secrets.token_hex(8),)
-        )
-    return database

@@ -1,8 +1,6 @@
-"""The bus: one task a port that decides what is read next.
+"""The bus: one task a port that carries out what its agenda says.
 
-Lamp writes go first, then sensors that feed an interlock, then whatever is due earliest. A device
-that keeps silent is asked less often, so that all silent devices together take no more than
-`DEAD_SHARE` of the bus.
+Lamp writes go before all reads, and do not wait for a device that has been silent before.
 """
 
 import asyncio
@@ -11,18 +9,27 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
-from drivers.device import Device, Value
-from drivers.errors import DriverError
-from drivers.profiles import Block
+import msgspec
+
+from drivers.device import Value
+from drivers.errors import BadReply, DriverError, GivenUp, LineDown, Misconfigured, Unavailable
 from edge import clock
+from edge.agenda import Agenda, Health, Job
+from edge.gauges import Busy, quantile
+from edge.health import State
+from edge.notify import BEAT_EVERY_S, Beat
 
 log: Final = logging.getLogger("shuichi.bus")
 
-SILENT_AFTER: Final = 3
-"""Failures in a row after which a device is only probed."""
+_BRIEFLY: Final[tuple[tuple[type[DriverError], str], ...]] = (
+    (LineDown, "no line"),
+    (Unavailable, "no answer"),
+    (BadReply, "bad reply"),
+    (Misconfigured, "refused"),
+)
+"""Short, because it is sent with every missing reading."""
 
-DEAD_SHARE: Final = 0.05
-"""Share of the bus that the probes of silent devices may take together."""
+_GAIN: Final = 1 / 8
 
 
 class Heard(NamedTuple):
@@ -34,39 +41,67 @@ class Heard(NamedTuple):
     at: float
 
 
-class Job:
-    """One block of one device, to be read every `interval_s`."""
+class DeviceState(msgspec.Struct, frozen=True):
+    """A device at this moment. `failures` are those in a row, `failed` all of them. Times in s:
+    `median_s` and `p95_s` of the last answers, `wait_s` how long it is waited for now, `cycle_s`
+    between its last two answers, `answered_s` since the last."""
 
-    def __init__(
-        self, sensor: str, device: Device, block: Block, interval_s: float, *, urgent: bool
-    ) -> None:
-        self.sensor = sensor
-        self.device = device
-        self.block = block
-        self.interval_s = interval_s
-        self.urgent = urgent
-        self.due = 0.0
-        self.failures = 0
-        self.overruns = 0
+    sensor: str
+    unit: int
+    breaker: State
+    failures: int
+    failed: int
+    overruns: int
+    median_s: float | None
+    p95_s: float | None
+    wait_s: float
+    cycle_s: float | None
+    answered_s: float | None
 
-    @property
-    def silent(self) -> bool:
-        """Whether the device is only probed now and then."""
-        return self.failures >= SILENT_AFTER
+
+class BusState(msgspec.Struct, frozen=True):
+    """A bus at this moment. `busy` is its share of time in the last minute, `cycle_s` the time to
+    read once everything that answers; answer times are those of all its devices."""
+
+    port: str
+    busy: float
+    cycle_s: float
+    overruns: int
+    failed: int
+    median_s: float | None
+    p95_s: float | None
+    devices: tuple[DeviceState, ...]
 
 
 class Bus:
-    """Owns one port. `on_heard` is called in the bus's own task, before the next read."""
+    """Owns one port. `on_heard` is called in the bus's own task, before the next read; `beat` each
+    time round, at least every `BEAT_EVERY_S` and the longest exchange."""
 
-    def __init__(self, name: str, jobs: Sequence[Job], on_heard: Callable[[Heard], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        jobs: Sequence[Job],
+        on_heard: Callable[[Heard], None],
+        beat: Beat = lambda: None,
+    ) -> None:
         self.name = name
-        self.jobs = tuple(jobs)
+        self._agenda = Agenda(jobs)
+        self._busy = Busy()
         self._on_heard = on_heard
+        self._beat = beat
         self._asked: deque[Callable[[], Awaitable[None]]] = deque()
-        self._woken = asyncio.Event()
+        self._reading: Job | None = None
+        self._waker: asyncio.Future[None] | None = None
+        self._is_down = False
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """All that is read here."""
+        return self._agenda.jobs
 
     async def first(self, action: Callable[[], Awaitable[None]]) -> None:
-        """Run `action` ahead of all reads, as soon as the exchange under way is over.
+        """Run `action` ahead of all reads, as soon as the exchange under way is over. One with a
+        device in doubt ends now.
 
         Raises what `action` raises.
         """
@@ -85,74 +120,155 @@ class Bus:
                     done.set_result(None)
 
         self._asked.append(run)
-        self._woken.set()
+        if self._reading is not None and not self._reading.health.is_well:
+            self._reading.device.port.give_up("given up for something more urgent")
+        self._wake()
         await done
 
+    def change(self, jobs: Sequence[Job]) -> None:
+        """Read `jobs` from now on. Those that were there before go on as they are."""
+        self._agenda.change(jobs, clock.monotonic())
+        self._wake()
+
+    def state(self) -> BusState:
+        """How the bus and its devices are now."""
+        healths = list(dict.fromkeys(job.health for job in self.jobs))
+        times = [seconds for health in healths for seconds in health.times.last]
+        return BusState(
+            port=self.name,
+            busy=self._busy.share,
+            cycle_s=sum(job.took_s or 0.0 for job in self.jobs if job.health.is_well),
+            overruns=sum(job.overruns for job in self.jobs),
+            failed=sum(health.breaker.failed for health in healths),
+            median_s=quantile(times, 0.5),
+            p95_s=quantile(times, 0.95),
+            devices=tuple(_device(health) for health in healths),
+        )
+
     async def run(self) -> None:
-        """Poll for ever. Starts are spread over a second, so that they do not come in a heap."""
-        start = clock.monotonic()
-        for i, job in enumerate(self.jobs):
-            job.due = start + min(1.0, job.interval_s) * i / len(self.jobs)
+        """Poll for ever."""
+        self._agenda.start(clock.monotonic())
         while True:
-            while self._asked:
+            self._beat()
+            began = clock.monotonic()
+            free_at = self._free_at()
+            if self._asked:
                 await self._asked.popleft()()
-            if (due := self._next(clock.monotonic())) is None:
-                await self._sleep_until_due()
+            elif (job := self._agenda.next(began, free_at)) is not None:
+                await self._read(job, began)
             else:
-                await self._read(due)
+                await self._sleep(min(self._agenda.wake_at(began, free_at), began + BEAT_EVERY_S))
+                continue
+            self._busy.add(clock.monotonic() - began)
 
-    def _next(self, now: float) -> Job | None:
-        due = [job for job in self.jobs if job.due <= now]
-        return min(due, key=lambda job: (not job.urgent, job.due), default=None)
+    def _free_at(self) -> float:
+        return self.jobs[0].device.port.free_at() if self.jobs else 0.0
 
-    async def _sleep_until_due(self) -> None:
-        self._woken.clear()
-        due = min((job.due for job in self.jobs), default=None)
+    def _wake(self) -> None:
+        if self._waker is not None and not self._waker.done():
+            self._waker.set_result(None)
+
+    async def _sleep(self, until: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._waker = loop.create_future()
+        alarm = loop.call_at(until, self._wake)
         try:
-            async with asyncio.timeout_at(due):
-                await self._woken.wait()
-        except TimeoutError:
-            pass
+            await self._waker
+        finally:
+            alarm.cancel()
+            self._waker = None
 
-    async def _read(self, job: Job) -> None:
+    async def _read(self, job: Job, began: float) -> None:
+        port = job.device.port
+        self._reading = job
         try:
-            values = await job.device.read(job.block)
-        except DriverError as error:
-            self._failed(job, error)
-            values = tuple(Value(m.quantity, None, _brief(error)) for m in job.block.measures)
-        else:
-            self._answered(job)
-        at = clock.monotonic()
-        self._reschedule(job, at)
-        self._on_heard(Heard(job.sensor, values, clock.utc_ms(), at))
-
-    def _failed(self, job: Job, error: DriverError) -> None:
-        job.failures += 1
-        if job.failures == 1:
-            log.warning("%s: %s", job.sensor, error)
-        elif job.failures == SILENT_AFTER:
-            log.warning("%s: silent; from now on only probed", job.sensor)
-
-    def _answered(self, job: Job) -> None:
-        if job.failures:
-            log.info("%s: answers again after %d failures", job.sensor, job.failures)
-        job.failures = 0
-
-    def _reschedule(self, job: Job, now: float) -> None:
-        if job.silent:
-            silent = [j for j in self.jobs if j.silent]
-            # A probe that fails costs the wait for the answer and the rest that follows it.
-            cost_s = sum(2 * j.device.profile.line.reply_within_ms / 1000 for j in silent)
-            job.due = now + max(job.interval_s, cost_s / DEAD_SHARE)
+            values = await job.device.read(
+                job.block, within_s=job.health.times.wait_s, urgent=job.urgent
+            )
+        except GivenUp:
+            self._agenda.unread(job, clock.monotonic())
             return
-        job.due += job.interval_s
-        if job.due < now:  # late: catch up in time, not in reads
-            job.overruns += 1
-            job.due = now
+        except DriverError as error:
+            at = clock.monotonic()
+            values = tuple(Value(m.quantity, None, _brief(error)) for m in job.block.measures)
+            if isinstance(error, LineDown):
+                self._down(job, error, at)
+            else:
+                self._up()
+                self._failed(job, error, began, at)
+        else:
+            at = port.answered_at
+            self._up()
+            self._answered(job, began, at)
+        finally:
+            self._reading = None
+        age_ms = round((clock.monotonic() - at) * 1000)
+        self._on_heard(Heard(job.sensor, values, clock.utc_ms() - age_ms, at))
+        if job.urgent:
+            await asyncio.sleep(0)  # a lamp that this turns is asked for in its keeper's task: now
+
+    def _answered(self, job: Job, began: float, at: float) -> None:
+        health = job.health
+        if health.breaker.failures:
+            self._say(logging.INFO, job, f"answers again after {health.breaker.failures} failures")
+        job.refused = False
+        took_s = at - began
+        job.took_s = took_s if job.took_s is None else job.took_s + _GAIN * (took_s - job.took_s)
+        job.cycle_s = None if job.answered_at is None else at - job.answered_at
+        health.answered_at = job.answered_at = at
+        health.times.heard(job.device.port.answer_s)
+        self._agenda.answered(job, at)
+
+    def _down(self, job: Job, error: LineDown, now: float) -> None:
+        if not self._is_down:
+            log.warning("%s", error, extra={"port": self.name})
+        self._is_down = True
+        self._agenda.unread(job, now)
+
+    def _up(self) -> None:
+        if self._is_down:
+            log.info("%s: the line is back", self.name, extra={"port": self.name})
+        self._is_down = False
+
+    def _failed(self, job: Job, error: DriverError, began: float, now: float) -> None:
+        breaker = job.health.breaker
+        if isinstance(error, Misconfigured):  # an answer, though not a welcome one
+            if not job.refused:
+                self._say(logging.WARNING, job, str(error))
+            job.refused = True
+            job.health.answered_at = now
+            self._agenda.answered(job, now)
+            return
+        if isinstance(error, Unavailable):
+            job.health.times.missed()
+        if breaker.failures == 0:
+            self._say(logging.WARNING, job, str(error))
+        was_closed = breaker.state is State.CLOSED
+        self._agenda.failed(job, began, now, self._free_at())
+        if was_closed and breaker.state is State.OPEN:
+            self._say(logging.WARNING, job, "silent; from now on only probed")
+
+    def _say(self, level: int, job: Job, text: str) -> None:
+        about = {"port": self.name, "sensor": job.sensor}
+        log.log(level, "%s: %s", job.sensor, text, extra=about)
 
 
 def _brief(error: DriverError) -> str:
-    """`no answer` or `bad reply`: short, because it is sent with every missing reading."""
-    return {"Unavailable": "no answer", "BadReply": "bad reply"}.get(
-        type(error).__name__, "refused"
+    return next(text for kind, text in _BRIEFLY if isinstance(error, kind))
+
+
+def _device(health: Health) -> DeviceState:
+    job, last = health.jobs[0], health.times.last
+    return DeviceState(
+        sensor=job.sensor,
+        unit=job.device.unit,
+        breaker=health.breaker.state,
+        failures=health.breaker.failures,
+        failed=health.breaker.failed,
+        overruns=sum(job.overruns for job in health.jobs),
+        median_s=quantile(last, 0.5),
+        p95_s=quantile(last, 0.95),
+        wait_s=health.times.wait_s,
+        cycle_s=job.cycle_s,
+        answered_s=(None if health.answered_at is None else clock.monotonic() - health.answered_at),
     )

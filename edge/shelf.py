@@ -79,7 +79,8 @@ class Key(NamedTuple):
     @staticmethod
     def unpack(key: int) -> "Key":
         upper, number = divmod(key, 2**_NUMBER_BITS)
-        return Key(*divmod(upper, 2**_LIFE_BITS), number)
+        place, life = divmod(upper, 2**_LIFE_BITS)
+        return Key(place, life, number)
 
 
 def span(place: int) -> tuple[int, int]:
@@ -92,7 +93,7 @@ def first_shelf(priority: Priority) -> Shelf:
     return LADDERS[priority][0]
 
 
-def giving(sizes: Sequence[int], limit: int) -> int | None:
+def giving(sizes: Sequence[float], limit: float) -> int | None:
     """Which step of a ladder gives way, or None if nothing must.
 
     `sizes` are the bytes on its shelves, `limit` what they may hold together. It is the freshest

@@ -1,17 +1,15 @@
 """Keeps a signal at the aspect that its interlock wants, and believes it only by read-back."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Final
 
 from drivers.errors import DriverError
 from drivers.signals import Signal
 from edge import clock
+from edge.notify import BEAT_EVERY_S, Beat
 from edge.poller import Bus
 from wire.aspect import Aspect
-
-log: Final = logging.getLogger("shuichi.signal")
 
 RETRY_AFTER_S: Final = 0.25
 SLOWEST_RETRY_S: Final = 5.0
@@ -21,28 +19,41 @@ Tell = Callable[[str, str, dict[str, str | int | float | bool | None]], None]
 
 
 class SignalKeeper:
-    """Writes, reads back, refreshes. `bus` is the bus on which the signal rides, if any."""
+    """Writes, reads back, refreshes. `bus` is the bus on which the signal rides, if any; `beat` is
+    called each time round, at least every `BEAT_EVERY_S` and the longest attempt.
+
+    `wanted` is what was last asked for, `asked_at` when (monotonic), `cause` why.
+    """
 
     def __init__(
-        self, site: str, signal: Signal, bus: Bus | None, refresh_every_s: float, tell: Tell
+        self,
+        site: str,
+        signal: Signal,
+        bus: Bus | None,
+        refresh_every_s: float,
+        tell: Tell,
+        beat: Beat = lambda: None,
     ) -> None:
         self.site = site
         self.confirmed: Aspect | None = None
+        self.wanted: Aspect | None = None
+        self.asked_at = clock.monotonic()
+        self.cause = ""
         self.on_seen: Callable[[], None] = lambda: None
         self._signal = signal
         self._bus = bus
         self._refresh_every_s = refresh_every_s
         self._tell = tell
-        self._wanted: Aspect | None = None
+        self._beat = beat
         self._since = 0.0
-        self._cause = ""
         self._changed = asyncio.Event()
         self._obeys = asyncio.Event()
 
     def want(self, aspect: Aspect, since: float, cause: str) -> None:
         """Show `aspect`; `since` is the monotonic time of the reading that asked for it first."""
-        if aspect is not self._wanted:
-            self._wanted, self._since, self._cause = aspect, since, cause
+        if aspect is not self.wanted:
+            self.wanted, self._since, self.cause = aspect, since, cause
+            self.asked_at = clock.monotonic()
             self._obeys.clear()
             self._changed.set()
 
@@ -54,24 +65,26 @@ class SignalKeeper:
         """Keep the signal as wanted, for ever."""
         told_of: Aspect | None = None
         failing = False
+        failed_at = 0.0
         delay = RETRY_AFTER_S
         while True:
-            if self._wanted is None:
-                await self._changed.wait()
+            self._beat()
+            if self.wanted is None:
+                await self._wait(BEAT_EVERY_S)
                 continue
             self._changed.clear()
-            wanted, since, cause = self._wanted, self._since, self._cause
+            wanted, since, cause = self.wanted, self._since, self.cause
             trouble = await self._try(wanted)
             if trouble is None:
-                if failing:
-                    log.info("%s: signal obeys again", self.site)
-                if told_of is not wanted or failing:
+                if told_of is not wanted:
                     self._confirm(wanted, since, cause)
+                elif failing:  # it was confirmed before: the stopwatch runs from the loss
+                    self._confirm(wanted, failed_at, "signal obeys again")
                 told_of, failing, delay = wanted, False, RETRY_AFTER_S
                 await self._wait(self._refresh_every_s)
             else:
                 if not failing:
-                    log.error("%s: signal does not show %s: %s", self.site, wanted.value, trouble)
+                    failed_at = clock.monotonic()
                     self._tell(
                         "signal_unconfirmed",
                         f"{wanted.value} is not confirmed: {trouble}",
@@ -93,16 +106,19 @@ class SignalKeeper:
         try:
             await (show_and_look() if self._bus is None else self._bus.first(show_and_look))
         except DriverError as error:
-            self.confirmed = None
+            self._saw(None)
             return str(error)
-        if seen is not self.confirmed:
-            self.confirmed = seen
-            self.on_seen()
+        self._saw(seen)
         if seen is wanted:
-            if wanted is self._wanted:
+            if wanted is self.wanted:
                 self._obeys.set()
             return None
         return f"it shows {seen.value if seen else 'no known aspect'}"
+
+    def _saw(self, seen: Aspect | None) -> None:
+        if seen is not self.confirmed:
+            self.confirmed = seen
+            self.on_seen()
 
     def _confirm(self, aspect: Aspect, since: float, cause: str) -> None:
         latency_ms = round((clock.monotonic() - since) * 1000, 1)
@@ -113,8 +129,12 @@ class SignalKeeper:
         )
 
     async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
+        """Until something else is wanted, at most so long."""
+        end = clock.monotonic() + seconds
+        while not self._changed.is_set() and (now := clock.monotonic()) < end:
+            self._beat()
+            try:
+                async with asyncio.timeout_at(min(end, now + BEAT_EVERY_S)):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from edge import clock, interlock
 from edge.interlock import Rule, State, Tick
-from edge.rulers import Sample
+from edge.rulers import Ruler, Sample
 from edge.signal import SignalKeeper, Tell
 from wire.aspect import Aspect
 from wire.messages import InterlockState
@@ -40,6 +42,20 @@ class SiteInterlock:
     def start(self) -> None:
         """Show the safe aspect until the water is known."""
         self.keeper.want(self.state.wanted, clock.monotonic(), self._cause)
+        self.announce()
+
+    def change(self, rule: Rule, rulers: tuple[str, ...], keeper: SignalKeeper) -> None:
+        """A new config: go on from how things stand, so that the lamp does not move for it. A ruler
+        that is new must first be heard."""
+        if (rule, frozenset(rulers), keeper) == (self.rule, self.rulers, self.keeper):
+            return
+        self.rule, self.rulers = rule, frozenset(rulers)
+        known = self.state.rulers
+        standing = {name: known.get(name, Ruler()) for name in rulers}
+        self.state = msgspec.structs.replace(self.state, rulers=standing)
+        if keeper is not self.keeper:
+            self.keeper = keeper
+            keeper.want(self.state.wanted, clock.monotonic(), "new config")
         self.announce()
 
     def leave(self) -> None:

@@ -7,39 +7,77 @@ broker's PUBACK proves nothing. Everything else here may fail and is tried again
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+import sqlite3
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from typing import Final
 
+from msgspec.structs import replace
+
 from edge import clock
+from edge.backlog import Backlog
+from edge.batches import Sealed
+from edge.clock import Clock
 from edge.config import Gateway, Uplink
-from edge.outbox import Outbox, Sealed
+from edge.outbox import Outbox
+from edge.shelf import LADDERS, Priority, Range
 from wire import codec, topics
-from wire.messages import Ack, GatewayState, InterlockState, Status
+from wire.messages import Ack, GatewayState, InterlockState, Reply, Status
 from wire.mqtt import Disconnected, PublishRefused, Session, Will, keep_connected
 from wire.topics import What
 
 log: Final = logging.getLogger("shuichi.uplink")
 
 WINDOW: Final = 64
-"""Batches on their way at most; a new one goes out all the same."""
+"""Batches of the backlog that may be without an ack."""
+
+MOST_SENT: Final = 256
+"""Batches that are remembered as sent. When the cloud acknowledges nothing, the oldest become
+backlog again, and new ones go out all the same."""
+
+BESIDE: Final = 2
+"""Batches of the backlog that the broker may not have confirmed yet: a new one waits for no more
+than these on a slow line, whatever its rate."""
+
+TAKEN_AT_ONCE: Final = 8
 
 SLOWEST_RESEND_S: Final = 300.0
+
+
+Obey = Callable[[bytes], Awaitable[None]]
+"""Takes the payload of a command; never raises."""
 
 
 class UplinkWorker:
     """One gateway's connection to its broker, kept up for ever."""
 
-    def __init__(self, gateway: Gateway, settings: Uplink, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        settings: Uplink,
+        outbox: Outbox,
+        time: Clock | None = None,
+        obey: Obey | None = None,
+    ) -> None:
         self.connected = False
+        self.acked_at: float | None = None
         self._gateway = gateway
         self._settings = settings
         self._outbox = outbox
+        self._time = time
+        self._obey = obey
         self._session: Session | None = None
-        self._sent_at: dict[int, float] = {}
-        self._next_backlog = 0
+        self._sent_at: dict[tuple[str, int], float] = {}
+        self._backlog = Backlog(outbox)
         self._interlocks: dict[str, InterlockState] = {}
         self._acked = asyncio.Event()
+        self._progress = asyncio.Event()
         self._patience_s = settings.resend_after_s
+
+    @property
+    def in_flight(self) -> int:
+        """Batches that were sent and have no ack yet."""
+        return len(self._sent_at)
 
     async def run(self) -> None:
         """Connect, send, listen; again after every loss."""
@@ -57,9 +95,17 @@ class UplinkWorker:
 
     def show(self, state: InterlockState) -> None:
         """Publish, retained, how an interlock stands; now or on the next connection."""
+        if self._time is not None:
+            state = replace(state, at_ms=self._time.best_utc_ms())
         self._interlocks[state.site] = state
         if self._session is not None:
-            self._tell(self._session, self._topic(What.INTERLOCK, state.site), codec.encode(state))
+            self._tell_interlock(self._session, state)
+
+    def reply(self, reply: Reply) -> None:
+        """Answer a command, if there is a connection; the event log has it in any case."""
+        if self._session is not None:
+            sent = self._session.send(self._topic(What.REPLY), codec.encode(reply))
+            sent.add_done_callback(self._refusals("a reply"))
 
     async def drain(self, seconds: float) -> bool:
         """Wait until the cloud has everything, at most so long; True if it has."""
@@ -83,13 +129,13 @@ class UplinkWorker:
     async def _serve(self, session: Session) -> None:
         # What the last connection carried may be lost: everything not acked is backlog now.
         self._sent_at.clear()
-        self._next_backlog = 0
-        await session.subscribe(self._topic(What.ACK))
+        self._backlog.rewind()
+        await session.subscribe(self._topic(What.ACK), self._topic(What.COMMAND))
         self._session = session
         self.connected = True
         try:
             for state in self._interlocks.values():
-                self.show(state)
+                self._tell_interlock(session, state)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._listen(session), name="uplink acks")
                 group.create_task(self._send_backlog(session), name="uplink backlog")
@@ -100,69 +146,103 @@ class UplinkWorker:
 
     async def _listen(self, session: Session) -> None:
         while True:
-            batches: list[tuple[int, int]] = []
+            acked: dict[str, list[Range]] = defaultdict(list)
             messages = await session.take(100)
             for message in messages:
+                if message.topic == self._topic(What.COMMAND):
+                    if self._obey is not None:
+                        await self._obey(message.payload)
+                    continue
                 try:
                     ack = codec.decode(message.payload, Ack)
                 except codec.DecodeError as error:
                     log.warning("ack skipped: %s", error)
                     continue
-                if ack.stream == self._outbox.position.stream:
-                    batches += ack.batches
-            if batches:
-                await self._outbox.forget(batches)
-                self._sent_at = {
-                    n: at
-                    for n, at in self._sent_at.items()
-                    if not any(first <= n <= last for first, last in batches)
-                }
-                self._acked.set()
-                if self._patience_s > self._settings.resend_after_s:
-                    log.info("the cloud acknowledges again")
-                    self._patience_s = self._settings.resend_after_s
+                acked[ack.stream] += ack.batches
+            for stream, batches in acked.items():
+                await self._forget(stream, batches)
             for message in messages:
                 session.ack(message)
 
+    async def _forget(self, stream: str, batches: list[Range]) -> None:
+        self.acked_at = clock.monotonic()
+        try:
+            await self._outbox.forget(batches, stream)
+        except sqlite3.Error as error:  # they are sent, and acknowledged, again
+            await self._mend(error)
+        for key in [*self._sent_at]:
+            if key[0] == stream and any(first <= key[1] <= last for first, last in batches):
+                del self._sent_at[key]
+        self._acked.set()
+        self._progress.set()
+        if self._patience_s > self._settings.resend_after_s:
+            log.info("the cloud acknowledges again")
+            self._patience_s = self._settings.resend_after_s
+
     async def _send_backlog(self, session: Session) -> None:
-        """Oldest first, paced, and only as much as may be on its way; then what got no ack."""
-        pause_s = 1 / self._settings.backlog_batches_per_s
+        """Most important first, then oldest first; paced, and only as much as may be on its way."""
+        beside: set[asyncio.Future[None]] = set()
         while True:
-            room = WINDOW - len(self._sent_at)
-            sealed = self._outbox.position.sealed
-            batches = await self._outbox.pending(self._next_backlog, sealed, max(0, min(room, 8)))
-            for batch in batches:
-                self._next_backlog = batch.number
-                if batch.number not in self._sent_at:
-                    self._send(session, batch)
-                    await asyncio.sleep(pause_s)
-            if not batches:
-                self._look_for_the_unanswered()
-                await asyncio.sleep(1)
+            for batch in await self._next_of_backlog():
+                if (batch.stream, batch.number) in self._sent_at:
+                    continue
+                beside.add(self._send(session, batch))
+                await asyncio.sleep(len(batch.payload) / (1000 * self._settings.backlog_kb_per_s))
+                beside = {sent for sent in beside if not sent.done()}
+                if len(beside) >= BESIDE:
+                    await asyncio.wait(beside, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _next_of_backlog(self) -> list[Sealed]:
+        """Some batches, or none after a while in which there was nothing to send."""
+        room = WINDOW - len(self._sent_at)
+        # What is on its way is in the outbox too: without more there is nothing to look for.
+        if room > 0 and self._outbox.sendable > len(self._sent_at):
+            try:
+                if batches := await self._backlog.take(min(room, TAKEN_AT_ONCE)):
+                    return batches
+            except sqlite3.Error as error:
+                await self._mend(error)
+            self._backlog.rewind()
+        self._look_for_the_unanswered()
+        self._progress.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await self._progress.wait()
+        return []
 
     def _look_for_the_unanswered(self) -> None:
         """Send again, ever more slowly, what should have been acked: the cloud may be down while
         the broker is up."""
         overdue = clock.monotonic() - self._patience_s
-        late = [number for number, at in self._sent_at.items() if at < overdue]
+        late = [key for key, at in self._sent_at.items() if at < overdue]
         if late:
             if self._patience_s == self._settings.resend_after_s:
                 log.warning("the cloud acknowledges nothing; %d batches are sent again", len(late))
             self._patience_s = min(2 * self._patience_s, SLOWEST_RESEND_S)
-            for number in late:
-                del self._sent_at[number]
-            self._next_backlog = min(late) - 1
+            for key in late:
+                del self._sent_at[key]
+            self._backlog.rewind()
+
+    async def _mend(self, error: sqlite3.Error) -> None:
+        with contextlib.suppress(sqlite3.Error):  # the sealer says so, once
+            await self._outbox.mend(error)
 
     async def _report(self, session: Session) -> None:
         while True:
             self._tell(session, self._topic(What.STATUS), self._status(GatewayState.ONLINE))
             await asyncio.sleep(self._settings.status_every_s)
 
-    def _send(self, session: Session, batch: Sealed) -> None:
-        self._sent_at[batch.number] = clock.monotonic()
-        what = What.EVENT if batch.has_events else What.DATA
+    def _send(self, session: Session, batch: Sealed) -> asyncio.Future[None]:
+        while len(self._sent_at) >= MOST_SENT:
+            del self._sent_at[next(iter(self._sent_at))]
+        self._sent_at[batch.stream, batch.number] = clock.monotonic()
+        what = What.EVENT if batch.place in LADDERS[Priority.EVENT] else What.DATA
         sent = session.send(self._topic(what), batch.payload)
         sent.add_done_callback(self._refusals(f"batch {batch.number}"))
+        return sent
+
+    def _tell_interlock(self, session: Session, state: InterlockState) -> None:
+        self._tell(session, self._topic(What.INTERLOCK, state.site), codec.encode(state))
 
     def _tell(self, session: Session, topic: str, payload: bytes) -> None:
         sent = session.send(topic, payload, retain=True)
@@ -176,17 +256,21 @@ class UplinkWorker:
         return look
 
     def _status(self, state: GatewayState) -> bytes:
+        at_ms = clock.utc_ms() if self._time is None else self._time.best_utc_ms()
+        if state is GatewayState.LOST:
+            return codec.encode(Status(self._gateway.id, state, at_ms))
         position = self._outbox.position
-        known = state is not GatewayState.LOST
         return codec.encode(
             Status(
                 gateway=self._gateway.id,
                 state=state,
-                at_ms=clock.utc_ms(),
-                stream=position.stream if known else "",
-                sealed=position.sealed if known else 0,
-                readings_sealed=position.readings_sealed if known else 0,
-                pending=position.pending if known else 0,
+                at_ms=at_ms,
+                stream=position.stream,
+                sealed=position.sealed,
+                readings_sealed=position.readings_sealed,
+                pending=position.pending,
+                clock_trusted=self._time is None or self._time.trusted,
+                readings_lost=self._outbox.readings_lost,
             )
         )
 

@@ -163,6 +163,10 @@ def _print_lines(console: Console, bench: Bench, folder: Path) -> None:
             for device in bench.on_line(name)
         )
         console.print(Text(f"{name}: {place}: {devices or 'no device'}"), soft_wrap=True)
+    for name, controller in bench.config.controller.items():
+        address = bench.addresses[name]
+        place = address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+        console.print(Text(f"{name}: {place}: controller, {controller.kind}"), soft_wrap=True)
 
 
 def _status(bench: Bench, speed: float) -> Text:
@@ -176,4 +180,5 @@ def _status(bench: Bench, speed: float) -> Text:
         if device.profile.outputs is not None:
             on = " ".join(map(str, sorted(device.outputs)))
             parts.append(f"{device.name}: {on or 'all off'}")
+    parts += [f"{name}: {one.shows.value}" for name, one in bench.controllers.items()]
     return Text("  ".join(parts))

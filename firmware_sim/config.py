@@ -9,10 +9,11 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import Field
 
 from configs import loader
-from configs.loader import Fault, Model
+from configs.loader import Fault, Kind, Model
 from drivers import profiles
 from drivers.ports import Baud
 from drivers.profiles import Profile
+from firmware_sim.controllers import ControllerConfig
 from wire.reading import Quantity
 
 DEFAULT: Final = loader.HERE / "sites" / "underpass" / "sim.toml"
@@ -44,13 +45,14 @@ class PtyLine(Model):
     """A serial line of this machine. `link` will lead to it; relative to the config's folder.
 
     `answer_ms` is the time from the end of a request to the start of its answer; without it, what
-    each device's profile says.
+    each device's profile says. With `echo` the adapter hears itself.
     """
 
     kind: Literal["pty"]
     link: Annotated[str, Field(min_length=1)]
     baud: Baud
     answer_ms: AnswerMs | None = None
+    echo: bool = False
 
 
 class TcpLine(Model):
@@ -80,11 +82,12 @@ class DeviceConfig(Model):
 
 
 class SimConfig(Model):
-    """The whole of `sim.toml`: [scenario], [line.NAME], [device.NAME]."""
+    """The whole of `sim.toml`: [scenario], [line.NAME], [device.NAME], [controller.NAME]."""
 
     scenario: ScenarioConfig = ScenarioConfig()
     line: dict[str, LineConfig] = {}
     device: dict[str, DeviceConfig] = {}
+    controller: dict[str, Annotated[ControllerConfig, Kind("firmware_sim.controllers")]] = {}
 
 
 def load(file: Path) -> SimConfig:
@@ -133,6 +136,8 @@ def _faults(config: SimConfig, folder: Path) -> Iterator[Fault]:
         on_line[device.line].append((name, profile))
     for name, line in config.line.items():
         yield from _pace_faults(line, on_line[name])
+    for name in config.controller.keys() & config.line.keys():
+        yield Fault(f"controller.{name}", f"there is a [line.{name}] already")
     yield from _place_faults(config, folder)
 
 

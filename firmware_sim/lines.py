@@ -12,13 +12,17 @@ class LineError(UserError):
 
 
 class Sending(NamedTuple):
-    """Bytes that start to leave `delay_s` after the silence that ends a request. `left` is called
-    when the last of them is out."""
+    """Bytes that start to leave `delay_s` after the silence that ends a request, or `late_s` later
+    than that, when nobody waits for them any more. `left` is called when the last is out."""
 
     delay_s: float
     data: bytes
     left: Callable[[], None]
+    late_s: float = 0.0
 
+
+Ask = Callable[[bytes], None]
+"""Puts a frame on a line as another master would: all hear it, and who is meant answers."""
 
 Hear = Callable[[Request, Callable[[bytes], bytes]], Iterable[Sending]]
 """What a line calls with a whole request, at the moment at which the devices know that it has

@@ -1,7 +1,7 @@
 """The options that choose what the devices live through: a storm, or a recorded series."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +42,20 @@ class Record(NamedTuple):
         }
         pairs = [*given.items(), *(("--where", pair) for pair in self.where)]
         return [word for option, value in pairs if value is not None for word in (option, value)]
+
+
+class BesideAtRest:
+    """A record, and all signals that it does not hold at rest: a gauge that stands dry answers,
+    a gauge without any signal would keep silent and hold up the bus that it shares."""
+
+    def __init__(self, record: Scenario, signal: str) -> None:
+        self.duration_s = record.duration_s
+        self._record = record
+        self._rest = {name: 0.0 for name in SIGNALS if name != signal}
+
+    def at(self, t_s: float) -> Mapping[str, float]:
+        """The record's own signal as it has it, gaps included; all others 0."""
+        return {**self._rest, **self._record.at(t_s)}
 
 
 def scenario_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,7 +122,7 @@ def choose_scenario(record: Record, seed: int) -> Scenario:
             raise UserError(f"--where {pair!r}: write it as COLUMN=VALUE")
         wanted[key] = value
     try:
-        return load_replay(
+        played = load_replay(
             record.file,
             record.column,
             record.time_column,
@@ -116,5 +130,6 @@ def choose_scenario(record: Record, seed: int) -> Scenario:
             record.unit,
             signal=record.signal,
         )
+        return BesideAtRest(played, record.signal)
     except ScenarioError as error:
         raise UserError(str(error)) from None

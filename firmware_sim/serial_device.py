@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from drivers.ports.serial import Config as Serial
-from firmware_sim.framing import Request, Rtu
-from firmware_sim.lines import Hear, LineError
+from firmware_sim.framing import Framing, Request, Rtu
+from firmware_sim.lines import Ask, Hear, LineError
 
 _CHUNK_S: Final = 0.004
 """An answer leaves in pieces of about this length; the last byte is on time whatever this is."""
@@ -23,9 +23,15 @@ _SLAVES: Final = "/dev/pts/"
 
 
 @asynccontextmanager
-async def open_pty(settings: Serial, hear: Hear) -> AsyncIterator[str]:
+async def open_pty(
+    settings: Serial,
+    hear: Hear,
+    framing: Callable[[], Framing] = Rtu,
+    meet: Callable[[Ask], None] = lambda _: None,
+) -> AsyncIterator[str]:
     """Serve the line at the link `settings.device`; yields the path of the terminal behind it.
 
+    With `settings.echo` the adapter hears itself. `meet` is told how another master can ask here.
     Raises LineError if the link cannot be made.
     """
     link = Path(settings.device)
@@ -35,9 +41,10 @@ async def open_pty(settings: Serial, hear: Hear) -> AsyncIterator[str]:
         _prepare(slave, settings.baud)
         os.set_blocking(master, False)
         _make_link(link, path)
-        line = _Pty(master, slave, settings, hear)
+        line = _Pty(master, slave, settings, hear, framing)
         try:
             with line:
+                meet(line.ask)
                 yield path
         finally:
             _remove_link(link, path)
@@ -97,13 +104,22 @@ def _speed(baud: int) -> int:
 class _Pty:
     """Every time is an absolute deadline of the loop's clock, so that delays do not add up."""
 
-    def __init__(self, master: int, slave: int, settings: Serial, hear: Hear) -> None:
+    def __init__(
+        self,
+        master: int,
+        slave: int,
+        settings: Serial,
+        hear: Hear,
+        framing: Callable[[], Framing],
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._master, self._slave = master, slave
         self._speed = _speed(settings.baud)
         self._byte_s, self._gap_s = settings.byte_s, settings.gap_s
+        self._has_echo = settings.echo
         self._hear = hear
-        self._framing = Rtu()
+        self._new_framing = framing
+        self._framing = framing()
         self._wire_busy_until = 0.0
         self._is_open = True
 
@@ -119,29 +135,41 @@ class _Pty:
             data = os.read(self._master, 4096)
         except BlockingIOError:
             return
-        now_s = self._loop.time()
-        # A pty passes bytes on at once; the wire would still carry them for a while.
-        self._wire_busy_until = max(now_s, self._wire_busy_until) + len(data) * self._byte_s
+        if self._has_echo:
+            self._send(data, max(self._loop.time(), self._wire_busy_until))
         if termios.tcgetattr(self._slave)[_OUTPUT_SPEED] != self._speed:
-            return  # at another baud rate all is noise
-        for request in self._framing.feed(data, now_s):
+            data = bytes(len(data))  # at another baud rate all is noise
+        self._carry(data, self._framing)
+
+    def ask(self, frame: bytes) -> None:
+        """Another master's request: our own master hears it, and the answer to it."""
+        self._send(frame, max(self._loop.time(), self._wire_busy_until))
+        self._carry(frame, self._new_framing())
+
+    def _carry(self, data: bytes, framing: Framing) -> None:
+        """Bytes go onto the wire: a pty has passed them on at once, a wire takes a while."""
+        now_s = self._loop.time()
+        self._wire_busy_until = max(now_s, self._wire_busy_until) + len(data) * self._byte_s
+        for request in framing.feed(data, now_s):
             heard_s = self._wire_busy_until + self._gap_s
             self._loop.call_at(heard_s, self._answer, request, heard_s)
 
     def _answer(self, request: Request, heard_s: float) -> None:
-        if not self._is_open:
-            return
-        for delay_s, data, left in self._hear(request, partial(self._framing.wrap, request)):
-            start_s = heard_s + delay_s
-            step = max(1, int(_CHUNK_S / self._byte_s))
-            for begin in range(0, len(data), step):
-                end = min(begin + step, len(data))
-                self._loop.call_at(
-                    start_s + end * self._byte_s,
-                    self._write,
-                    data[begin:end],
-                    left if end == len(data) else None,
-                )
+        if self._is_open:
+            for one in self._hear(request, partial(self._framing.wrap, request)):
+                self._send(one.data, heard_s + one.delay_s + one.late_s, one.left)
+
+    def _send(self, data: bytes, start_s: float, left: Callable[[], None] | None = None) -> None:
+        """To our master, as the wire brings it."""
+        step = max(1, int(_CHUNK_S / self._byte_s))
+        for begin in range(0, len(data), step):
+            end = min(begin + step, len(data))
+            self._loop.call_at(
+                start_s + end * self._byte_s,
+                self._write,
+                data[begin:end],
+                left if end == len(data) else None,
+            )
 
     def _write(self, data: bytes, left: Callable[[], None] | None) -> None:
         if not self._is_open:

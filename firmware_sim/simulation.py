@@ -7,13 +7,13 @@ async with simulate(config, folder) as bench:
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final
 
+from configs import loader
 from drivers import profiles
 from drivers.ports import Baud
 from drivers.ports.serial import Config as Serial
@@ -28,18 +28,17 @@ from firmware_sim.config import (
     find_profile,
     unit_id,
 )
+from firmware_sim.controllers import Address, Controller, Stage
 from firmware_sim.faults import Fault, NoFault
-from firmware_sim.framing import Request
-from firmware_sim.lines import Hear, Sending
+from firmware_sim.framing import Framing, Request, Rtu, Tcp
+from firmware_sim.lines import Ask, Hear, Sending
 from firmware_sim.modbus_device import Answer, ModbusDevice
 from firmware_sim.scenario import Scenario
 from firmware_sim.serial_device import clear_stale_link, open_pty
 from firmware_sim.tcp_device import open_tcp
 from wire.reading import Quantity
 
-Tell: TypeAlias = Callable[[truth.Fact], None]
-Address: TypeAlias = str | tuple[str, int]
-"""The path of a terminal, or host and port."""
+_FRAMINGS: Final[dict[str, type[Framing]]] = {"tcp": Tcp, "rtu": Rtu}
 
 
 class SimDevice:
@@ -92,7 +91,7 @@ class SimDevice:
         pieces = self.fault.sends(wrap(answer.pdu), t_s)
         lefts = [_nothing] * (len(pieces) - 1) + [partial(self._left, answer)]
         return [
-            Sending(self._answers_in_s + delay_s, data, left)
+            Sending(self._answers_in_s, data, left, delay_s)
             for (delay_s, data), left in zip(pieces, lefts, strict=False)
         ]
 
@@ -106,7 +105,9 @@ class SimDevice:
             if quantity not in self._told or self._told[quantity] != value:
                 self._told[quantity] = value
                 self._bench.tell(
-                    truth.Answered(at_ms=now_ms(), device=self.name, quantity=quantity, value=value)
+                    truth.Answered(
+                        at_ms=truth.now_ms(), device=self.name, quantity=quantity, value=value
+                    )
                 )
 
     def _watch_outputs(self) -> None:
@@ -115,7 +116,9 @@ class SimDevice:
             self._shown = on
             self._changed.set()
             self._changed = asyncio.Event()
-            self._bench.tell(truth.Outputs(at_ms=now_ms(), device=self.name, on=tuple(sorted(on))))
+            self._bench.tell(
+                truth.Outputs(at_ms=truth.now_ms(), device=self.name, on=tuple(sorted(on)))
+            )
         self.close()
         if (falls_at := self._modbus.falls_at(self._bench.now_s)) is not None:
             loop = asyncio.get_running_loop()
@@ -125,6 +128,7 @@ class SimDevice:
 class Bench:
     """A running simulation, for those who test against it.
 
+    `asks` lets another master speak on a serial line: `asks["bus"](frame)`.
     `values` are signals (SI) set by hand; they stand above the scenario's, at once. None takes a
     signal away: its device has nothing to say.
     """
@@ -135,12 +139,14 @@ class Bench:
         folder: Path,
         scenario: Scenario | None,
         speed: float,
-        tell: Tell,
+        tell: truth.Tell,
     ) -> None:
         self.config = config
         self.values: dict[str, float | None] = {}
         self.tell = tell
         self.addresses: dict[str, Address] = {}
+        self.asks: dict[str, Ask] = {}
+        self.controllers: dict[str, Controller] = {}
         self._scenario = scenario
         self._speed = speed
         self._loop = asyncio.get_running_loop()
@@ -168,20 +174,24 @@ class Bench:
         return {name: value for name, value in signals.items() if value is not None}
 
     def terminal(self, line: str) -> str:
-        """The path of the terminal that is a serial line."""
+        """The path of the terminal that is a serial line, or that a controller answers on."""
         address = self.addresses[line]
-        assert isinstance(address, str), f"{line} is a TCP line"
+        assert isinstance(address, str), f"{line} is no terminal"
         return address
 
     def endpoint(self, line: str) -> tuple[str, int]:
-        """Host and port of a TCP line."""
+        """Host and port of a TCP line or a controller."""
         address = self.addresses[line]
-        assert not isinstance(address, str), f"{line} is a serial line"
+        assert not isinstance(address, str), f"{line} has no host and port"
         return address
 
     def device(self, name: str) -> SimDevice:
         """A device by its name in the config."""
         return self.devices[name]
+
+    def controller(self, name: str) -> Controller:
+        """A controller by its name in the config."""
+        return self.controllers[name]
 
     def on_line(self, line: str) -> list[SimDevice]:
         """The devices on a line, in the order of the config."""
@@ -205,15 +215,17 @@ class Bench:
         """A line is open at `address`."""
         self.addresses[line] = address
         text = address if isinstance(address, str) else f"{address[0]}:{address[1]}"
-        self.tell(truth.Line(at_ms=now_ms(), line=line, address=text))
+        self.tell(truth.Line(at_ms=truth.now_ms(), line=line, address=text))
 
     def start(self) -> None:
         """The scenario starts now."""
         self._start_s = self._loop.time()
-        self.tell(truth.Ready(at_ms=now_ms()))
+        self.tell(truth.Ready(at_ms=truth.now_ms()))
         if self._scenario is not None:
             end_s = self._start_s + self._scenario.duration_s / self._speed
-            self._end = self._loop.call_at(end_s, lambda: self.tell(truth.End(at_ms=now_ms())))
+            self._end = self._loop.call_at(
+                end_s, lambda: self.tell(truth.End(at_ms=truth.now_ms()))
+            )
 
     def close(self) -> None:
         """No more timers."""
@@ -230,7 +242,7 @@ async def simulate(
     *,
     scenario: Scenario | None = None,
     speed: float = 1.0,
-    tell: Tell = lambda _: None,
+    tell: truth.Tell = lambda _: None,
 ) -> AsyncIterator[Bench]:
     """Bring the devices of `config` to life until the block ends; links go to `folder`.
 
@@ -238,34 +250,37 @@ async def simulate(
     `speed` is scenario seconds per second; `tell` is called with every fact.
     Raises LineError if a line cannot be opened.
     """
-    for line in config.line.values():
-        if isinstance(line, PtyLine):
-            clear_stale_link(folder / line.link)
+    links = [line.link for line in config.line.values() if isinstance(line, PtyLine)]
+    for link in (*links, *(link for one in config.controller.values() for link in one.links)):
+        clear_stale_link(folder / link)
     bench = Bench(config, folder, scenario, speed, tell)
     async with AsyncExitStack() as lines:
         lines.callback(bench.close)
         for name in config.line:
             bench.opened(name, await lines.enter_async_context(_open(name, folder, bench)))
+        for name, controller in config.controller.items():
+            stage = Stage(name, folder, lambda: bench.t_s, tell)
+            module = loader.plugin("firmware_sim.controllers", controller.kind)
+            alive = await lines.enter_async_context(module.open(controller, stage))
+            bench.controllers[name] = alive
+            bench.opened(name, alive.address)
         bench.start()
         yield bench
-
-
-def now_ms() -> int:
-    """UTC, milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 def _open(name: str, folder: Path, bench: Bench) -> AbstractAsyncContextManager[Address]:
     line, hear = bench.config.line[name], bench.hear(name)
     if isinstance(line, PtyLine):
-        return open_pty(_wire(line.baud, folder / line.link, bench.on_line(name)), hear)
+        wire = _wire(line.baud, folder / line.link, bench.on_line(name), echo=line.echo)
+        return open_pty(wire, hear, meet=partial(bench.asks.__setitem__, name))
     if line.baud is None:
-        return open_tcp(line.port, line.framing, hear)
+        return open_tcp(line.port, _FRAMINGS[line.framing], hear)
     wire = _wire(line.baud, Path(name), bench.on_line(name))
-    return open_tcp(line.port, line.framing, hear, byte_s=wire.byte_s, gap_s=wire.gap_s)
+    framing = _FRAMINGS[line.framing]
+    return open_tcp(line.port, framing, hear, byte_s=wire.byte_s, gap_s=wire.gap_s)
 
 
-def _wire(baud: Baud, device: Path, speakers: Sequence[SimDevice]) -> Serial:
+def _wire(baud: Baud, device: Path, speakers: Sequence[SimDevice], *, echo: bool = False) -> Serial:
     """The serial settings of a line, on which all speakers agree."""
     form = speakers[0].profile.line if speakers else profiles.Line()
     return Serial(
@@ -274,6 +289,7 @@ def _wire(baud: Baud, device: Path, speakers: Sequence[SimDevice]) -> Serial:
         baud=baud,
         parity=form.parity,
         stop_bits=form.stop_bits,
+        echo=echo,
     )
 
 

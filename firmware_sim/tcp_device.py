@@ -1,23 +1,28 @@
 """Devices behind a TCP port: Modbus TCP, or RTU frames as a serial server passes them on."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
 from typing import Final
 
-from firmware_sim.framing import RTU_OVERHEAD, Framing, Request, Rtu, Tcp
+from firmware_sim.framing import RTU_OVERHEAD, Framing, Request
 from firmware_sim.lines import Hear, LineError
 
 HOST: Final = "127.0.0.1"
-_FRAMINGS: Final[dict[str, type[Framing]]] = {"tcp": Tcp, "rtu": Rtu}
 
 
 @asynccontextmanager
 async def open_tcp(
-    port: int, framing: str, hear: Hear, *, byte_s: float = 0.0, gap_s: float = 0.0
+    port: int,
+    framing: Callable[[], Framing],
+    hear: Hear,
+    *,
+    byte_s: float = 0.0,
+    gap_s: float = 0.0,
 ) -> AsyncIterator[tuple[str, int]]:
-    """Serve any number of clients; yields host and port (a free one for port 0).
+    """Serve any number of clients, each with a `framing` of its own; yields host and port (a free
+    one for port 0).
 
     With the time of a character (`byte_s`) and of the silence after a frame (`gap_s`) there is a
     serial line behind the port: one request at a time, each as long as it takes there.
@@ -49,8 +54,10 @@ async def open_tcp(
 
 
 class _TcpLine:
-    def __init__(self, framing: str, hear: Hear, byte_s: float, gap_s: float) -> None:
-        self._framing = _FRAMINGS[framing]
+    def __init__(
+        self, framing: Callable[[], Framing], hear: Hear, byte_s: float, gap_s: float
+    ) -> None:
+        self._framing = framing
         self._hear = hear
         self._byte_s, self._gap_s = byte_s, gap_s
         self._turn = asyncio.Lock() if byte_s else nullcontext()
@@ -74,9 +81,17 @@ class _TcpLine:
         on_wire_s = (len(request.pdu) + RTU_OVERHEAD) * self._byte_s
         heard_s = self._loop.time() + on_wire_s + self._gap_s
         await self._until(heard_s)
-        for delay_s, data, left in self._hear(request, partial(framing.wrap, request)):
+        for delay_s, data, left, late_s in self._hear(request, partial(framing.wrap, request)):
             on_wire_s = (len(data) - framing.overhead + RTU_OVERHEAD) * self._byte_s
-            await self._until(heard_s + delay_s + on_wire_s)
+            sent_s = heard_s + delay_s + on_wire_s
+            if late_s:
+                self._loop.call_at(sent_s + late_s, self._send, writer, data, left)
+            else:
+                await self._until(sent_s)
+                self._send(writer, data, left)
+
+    def _send(self, writer: asyncio.StreamWriter, data: bytes, left: Callable[[], None]) -> None:
+        if not writer.is_closing():
             writer.write(data)
             left()
 

@@ -1,9 +1,12 @@
 """What really happened on the simulated lines: facts for those who must compare."""
 
+import time
+from collections.abc import Callable
 from typing import TypeAlias
 
 import msgspec
 
+from wire.aspect import Aspect
 from wire.reading import Quantity
 
 
@@ -40,8 +43,22 @@ class Outputs(_Fact, frozen=True, tag="outputs"):
     on: tuple[int, ...]
 
 
+class Shows(_Fact, frozen=True, tag="shows"):
+    """The lamps of a signal controller have changed to this."""
+
+    device: str
+    aspect: Aspect
+
+
 class End(_Fact, frozen=True, tag="end"):
     """The scenario is over; the devices go on with its last values."""
 
 
-Fact: TypeAlias = Line | Ready | Answered | Outputs | End
+Fact: TypeAlias = Line | Ready | Answered | Outputs | Shows | End
+
+Tell: TypeAlias = Callable[[Fact], None]
+
+
+def now_ms() -> int:
+    """UTC, milliseconds since 1970."""
+    return time.time_ns() // 1_000_000

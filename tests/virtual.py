@@ -9,6 +9,8 @@ from unittest import mock
 
 from edge import clock
 
+LONGEST_S = 3600.0
+
 T = TypeVar("T")
 
 
@@ -41,8 +43,13 @@ class _Loop(asyncio.SelectorEventLoop):
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` in virtual time, which is also the gateway's monotonic clock and UTC.
 
-    Fails if a task is left behind, or if asyncio had to report what nobody looked at.
+    Fails after a virtual hour, if a task is left behind, and if asyncio had to report what nobody
+    looked at.
     """
+
+    async def bounded() -> T:
+        async with asyncio.timeout(LONGEST_S):
+            return await main
 
     def utc_ms() -> int:
         return round(loop.time() * 1000)
@@ -52,12 +59,19 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         mock.patch.object(clock, "monotonic", (loop := runner.get_loop()).time),
         mock.patch.object(clock, "utc_ms", utc_ms),
     ):
-        result = runner.run(main)
+        result = runner.run(bounded())
         left = asyncio.all_tasks(loop)
         assert not left, left
         assert isinstance(loop, _Loop)
         assert not loop.reports, loop.reports
     return result
+
+
+def pass_by(seconds: float) -> None:
+    """Let time pass while the loop can do nothing, as if the machine were busy."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, _Loop)
+    loop._jumping.now_s += seconds
 
 
 def now() -> float:

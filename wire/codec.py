@@ -37,8 +37,9 @@ from wire.topics import is_name
 MAX_JSON_BYTES: Final = 8 * 1024 * 1024
 """A batch that unpacks to more than this is refused: a few bytes must not fill the memory."""
 
-_RELATIVE_BELOW_S: Final = 2**28
-"""SenML takes smaller times as relative to now (RFC 8428, section 4.5.3). We never send them."""
+ABSOLUTE_FROM_MS: Final = 2**28 * 1000
+"""SenML takes smaller times as relative (RFC 8428, section 4.5.3). We never send them: a gateway
+that does not know the time keeps its batches with times since its boot, until it does."""
 
 
 class DecodeError(ValueError):
@@ -106,8 +107,8 @@ def encode_batch(batch: Batch) -> bytes:
     return zlib.compress(_encode(envelope), 9)
 
 
-def decode_batch(payload: bytes) -> Batch:
-    """The batch in `payload`.
+def decode_batch(payload: bytes, *, relative: bool = False) -> Batch:
+    """The batch in `payload`, whose times must be absolute unless they may be `relative`.
 
     Raises DecodeError if it is not zlib, not JSON, not version 1, or not a SenML pack of readings
     whose names, units and qualities we know.
@@ -125,7 +126,9 @@ def decode_batch(payload: bytes) -> Batch:
         gateway=envelope.gateway,
         stream=envelope.stream,
         number=envelope.number,
-        readings=tuple(_unpack(envelope.gateway, envelope.senml)),
+        readings=tuple(
+            _unpack(envelope.gateway, envelope.senml, 0 if relative else ABSOLUTE_FROM_MS)
+        ),
         events=envelope.events,
         gaps=envelope.gaps,
     )
@@ -194,7 +197,7 @@ def _pack(gateway: str, readings: Iterable[Reading]) -> Iterator[_Record]:
         yield record
 
 
-def _unpack(gateway: str, records: Iterable[_Record]) -> Iterator[Reading]:
+def _unpack(gateway: str, records: Iterable[_Record], from_ms: int) -> Iterator[Reading]:
     base = _Record()
     base_ms = 0
     names: dict[str, tuple[str, str, Quantity]] = {}
@@ -218,7 +221,7 @@ def _unpack(gateway: str, records: Iterable[_Record]) -> Iterator[Reading]:
         if (unit := record.u or base.bu) != UNITS[quantity]:
             raise DecodeError(f"{name} is in {unit!r}, not in {UNITS[quantity]!r}")
         at_ms = base_ms + _milliseconds(record.t) if record.t is not None else base_ms
-        if at_ms < _RELATIVE_BELOW_S * 1000:
+        if at_ms < from_ms:
             raise DecodeError(f"{name} has no absolute time")
         yield Reading(
             site=site,

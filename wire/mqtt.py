@@ -1,20 +1,23 @@
 """MQTT 5 as both ends need it, and the only module that imports an MQTT library.
 
 aiomqtt, as it comes, acknowledges a message before its receiver has stored it, throws away what a
-full queue cannot hold, and does not tell when the broker refuses a publish. `_Client` mends these
-three things by overriding the callbacks that aiomqtt gives to paho (decision record 0002); nothing
-else here reaches below aiomqtt's surface.
+full queue cannot hold, does not tell when the broker refuses a publish, and connects in a thread
+that nobody can stop. `_Client` mends these things by overriding the callbacks that aiomqtt gives to
+paho, and by bringing its own socket (decision record 0002); nothing else here reaches below
+aiomqtt's surface.
 """
 
 import asyncio
 import contextlib
 import logging
+import os
 import random
+import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple, Self
+from typing import Annotated, Any, Final, NamedTuple
 
 import aiomqtt
 from paho.mqtt.client import Client as PahoClient
@@ -24,11 +27,15 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from pydantic import BaseModel, ConfigDict, Field
 
+from wire.dial import dial
+
 log: Final = logging.getLogger("shuichi.mqtt")
 
 PUBACK_TIMEOUT_S: Final = 20.0
 _FIRST_DELAY_S: Final = 0.5
 _LONGEST_DELAY_S: Final = 30.0
+_STEADY_AFTER_S: Final = 10.0
+_GOODBYE_S: Final = 1.0
 
 
 class Unreachable(Exception):
@@ -135,17 +142,26 @@ async def connect(
 
     Raises Unreachable or Refused on entry, Disconnected from within.
     """
-    with _ours():
+    with _files():
         client = _Client(broker, identifier, will, keep_session_s, receive_maximum)
-    async with contextlib.AsyncExitStack() as stack:
-        try:
-            await stack.enter_async_context(client)
-        except aiomqtt.exceptions.MqttConnectError as error:
-            reason = str(error.rc).lower()
-            raise Refused(f"broker {broker} refuses us as {identifier!r}: {reason}") from None
-        except aiomqtt.MqttError as error:
-            raise Unreachable(f"broker {broker} cannot be reached: {_lower(error)}") from None
+        # In a thread: the certificates of all authorities take a while to read.
+        tls = await asyncio.to_thread(_tls, broker) if broker.tls else None
+    try:
+        async with asyncio.timeout(broker.connect_timeout_s):
+            await client.open(tls)
+    except aiomqtt.exceptions.MqttConnectError as error:
+        reason = str(error.rc).lower()
+        raise Refused(f"broker {broker} refuses us as {identifier!r}: {reason}") from None
+    except TimeoutError:
+        raise Unreachable(
+            f"broker {broker} cannot be reached: no answer within {broker.connect_timeout_s:g} s"
+        ) from None
+    except (OSError, aiomqtt.MqttError) as error:
+        raise Unreachable(f"broker {broker} cannot be reached: {_reason(error)}") from None
+    try:
         yield Session(client)
+    finally:
+        await client.leave()
 
 
 async def keep_connected(
@@ -160,11 +176,14 @@ async def keep_connected(
     """Call `run(session)` for connection after connection until it returns by itself.
 
     Waits 0.5 s to 30 s, with jitter, between tries, so that a city of gateways does not come back
-    in one instant. Logs the first failure and the recovery, nothing between.
+    in one instant; and only a connection that has lasted is taken for a recovery. Logs the first
+    failure and the recovery, nothing between.
     """
+    loop = asyncio.get_running_loop()
     delay, down = _FIRST_DELAY_S, False
     while True:
         ended = False
+        since = loop.time()
         trouble: Exception | None = None
         try:
             async with connect(
@@ -176,7 +195,7 @@ async def keep_connected(
             ) as session:
                 if down:
                     log.info("broker %s: connected again", broker)
-                delay, down = _FIRST_DELAY_S, False
+                down, since = False, loop.time()
                 await run(session)
                 ended = True
         except* (Unreachable, Disconnected) as group:
@@ -185,6 +204,8 @@ async def keep_connected(
             return
         if not down:
             log.warning("%s; trying again until it answers", trouble)
+            if loop.time() - since >= _STEADY_AFTER_S:
+                delay = _FIRST_DELAY_S
             down = True
         await asyncio.sleep(delay * random.uniform(0.5, 1.0))
         delay = min(2 * delay, _LONGEST_DELAY_S)
@@ -214,27 +235,44 @@ class _Client(aiomqtt.Client):
             properties=properties,
             keepalive=broker.keepalive_s,
             timeout=broker.connect_timeout_s,
-            tls_context=_tls(broker),
         )
         self._client.manual_ack_set(True)
-        self._client.connect_timeout = broker.connect_timeout_s
         self._inbox: deque[Message] = deque()
         self._arrived = asyncio.Event()
         self._unconfirmed: dict[int, asyncio.Future[None]] = {}
 
-    async def __aenter__(self) -> Self:
-        await super().__aenter__()
-        self._disconnected.add_done_callback(lambda _: self._give_up_unconfirmed())
-        return self
-
-    async def __aexit__(self, *exc: Any) -> None:
+    async def open(self, tls: ssl.SSLContext | None) -> None:
+        """Connect, in place of `__aenter__`: without a thread, and leaving nothing open if it
+        fails or is cancelled. Raises OSError or MqttError; sets no time limit."""
+        host, port = self._hostname, self._port
+        line = await dial(host, port, tls, unanswered_s=self._keepalive)
+        # paho has no other way to be given a socket.
+        self._client._create_socket = lambda: line  # type: ignore[method-assign]
         try:
-            with contextlib.suppress(aiomqtt.MqttError):  # a broker that is gone hears no goodbye
-                await super().__aexit__(*exc)
+            self._client_connect()  # only puts CONNECT on the line
+            await asyncio.wait((self._connected,))
+            self._connected.result()
+        except BaseException:
+            self._hang_up()
+            raise
+        self._disconnected.add_done_callback(lambda _: self._give_up_unconfirmed())
+
+    async def leave(self) -> None:
+        """Say goodbye, in place of `__aexit__`, to a broker that may not listen any more."""
+        try:
+            if not self._disconnected.done() and not self._client.disconnect():
+                await asyncio.wait((self._disconnected,), timeout=_GOODBYE_S)
         finally:
-            if self._disconnected.done() and not self._disconnected.cancelled():
-                self._disconnected.exception()  # seen, so that asyncio does not report it
-            self._give_up_unconfirmed()
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._client._sock_close()
+        for future in (self._connected, self._disconnected):
+            if future.done():
+                future.exception()  # seen, so that asyncio does not report it
+        if not self._disconnected.done():
+            self._disconnected.set_result(None)
+        self._give_up_unconfirmed()
 
     def _give_up_unconfirmed(self) -> None:
         for future in self._unconfirmed.values():
@@ -273,6 +311,16 @@ class _Client(aiomqtt.Client):
             self._unconfirmed[info.mid] = future
         return future
 
+    def _on_socket_close(self, client: PahoClient, userdata: Any, sock: Any) -> None:
+        super()._on_socket_close(client, userdata, sock)
+        if not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError("it hung up without a word"))
+
+    def _on_socket_register_write(self, client: PahoClient, userdata: Any, sock: Any) -> None:
+        # At once. aiomqtt leaves it to the loop's next round: by then the socket may be closed,
+        # and its number that of another one.
+        self._loop.add_writer(sock, client.loop_write)
+
     def _on_message(self, client: PahoClient, userdata: Any, message: MQTTMessage) -> None:
         self._inbox.append(
             Message(message.topic, bytes(message.payload), message.retain, message.mid, message.qos)
@@ -303,25 +351,42 @@ def _ours() -> Iterator[None]:
         yield
     except aiomqtt.MqttError as error:
         raise Disconnected(str(error)) from error
-    except OSError as error:  # a password or certificate file that cannot be read
-        raise Refused(f"{error.strerror}: {error.filename}") from error
+
+
+@contextlib.contextmanager
+def _files() -> Iterator[None]:
+    """A password or certificate file that cannot be used."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise Refused(f"the certificate files cannot be used: {error.reason}") from None
+    except OSError as error:
+        raise Refused(f"{error.strerror}: {error.filename}") from None
 
 
 def _secret(file: str | None) -> str | None:
     return None if file is None else Path(file).read_text(encoding="utf-8").strip()
 
 
-def _tls(broker: Broker) -> ssl.SSLContext | None:
-    if not broker.tls:
-        return None
+def _tls(broker: Broker) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=broker.ca_file)
     if broker.cert_file is not None:
         context.load_cert_chain(broker.cert_file, broker.key_file)
     return context
 
 
-def _lower(error: Exception) -> str:
-    text = str(error).removeprefix("[Errno ").partition("] ")[2] or str(error)
+def _reason(error: Exception) -> str:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not to be trusted: {error.verify_message}"
+        case ssl.SSLError():
+            return f"TLS failed: {error.reason or error}"
+        case socket.gaierror():
+            text = str(error.strerror)
+        case OSError() if error.errno is not None:
+            text = os.strerror(error.errno)
+        case _:
+            text = str(error)
     return text[:1].lower() + text[1:]
 
 

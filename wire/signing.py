@@ -9,7 +9,6 @@ A context word is signed with them, so that a lease can never pass for a command
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -51,6 +50,14 @@ def generate() -> tuple[str, str]:
         base64.b64encode(private.private_bytes_raw()).decode(),
         base64.b64encode(private.public_key().public_bytes_raw()).decode(),
     )
+
+
+def public_of(private: str) -> str:
+    """The public key that goes with a private one, both in base64. Raises ValueError."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.from_private_bytes(_bytes(private, "private key"))
+    return base64.b64encode(key.public_key().public_bytes_raw()).decode()
 
 
 def sign(message: Command | Lease, key: str, private: str) -> bytes:
@@ -95,7 +102,7 @@ def _verified(payload: bytes, keys: Mapping[str, str], context: Context) -> tupl
 
     try:
         signed = msgspec.json.decode(payload, type=_Signed)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SignatureError(f"not signed: {error}") from None
     if (public := keys.get(signed.key)) is None:
         raise SignatureError(f"key {signed.key!r} is not known here")
@@ -120,5 +127,5 @@ def _signed_bytes(context: Context, body: bytes) -> bytes:
 def _bytes(text: str, what: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or letters that are not ASCII
         raise SignatureError(f"the {what} is not base64") from None

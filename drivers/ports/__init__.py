@@ -45,7 +45,8 @@ class Port(Protocol):
 
     `byte_s` is the time of one character on the wire, `gap_s` the silence that must precede a
     request; both are 0 where there is no wire to wait for. `framing` is how Modbus travels here.
-    Where bytes come in `datagrams`, each of them is a whole message.
+    Where bytes come in `datagrams`, each of them is a whole message. Of the last answer,
+    `answered_at` is when it was whole (loop time) and `answer_s` how long the device took for it.
     """
 
     name: str
@@ -53,16 +54,42 @@ class Port(Protocol):
     datagrams: bool
     byte_s: float
     gap_s: float
+    answered_at: float
+    answer_s: float
 
     async def exchange(
-        self, request: bytes, scan: Scan, *, answer_bytes: int, answer_within_s: float
+        self,
+        request: bytes,
+        scan: Scan,
+        *,
+        answer_bytes: int,
+        answer_within_s: float,
+        late_s: float | None = None,
+        begins: bytes = b"",
+        urgent: bool = False,
+        mistakable: bool = True,
     ) -> bytes:
         """Send `request` and wait for its answer.
 
         Waits for `answer_within_s` plus the wire time of request and answer. Raises Unavailable
-        (no line, no answer in time) or BadReply (from `scan`); after either the line rests until
-        a late answer can no longer pass for the answer to the next request.
+        (no answer in time; LineDown where there is no line; GivenUp) or BadReply (from `scan`).
+        After each of these the line rests: an answer may still come until `late_s` after the end
+        of the request (None: twice `answer_within_s`).
+
+        `begins` are the bytes with which every answer to this request begins: one that begins
+        otherwise cannot pass for it. An `urgent` request does not wait for the rest after requests
+        whose answers begin otherwise; if one of those comes all the same, it is dropped, or costs
+        this exchange. The answer to one that is not `mistakable` carries a number of its own, or
+        nothing that anybody believes: it is never held back for what may come late.
         """
+        ...
+
+    def free_at(self) -> float:
+        """Loop time from which the line does not rest, for requests that are not urgent."""
+        ...
+
+    def give_up(self, why: str) -> None:
+        """End the wait of the exchange under way, if there is one, as if its time were over."""
         ...
 
     async def open(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Final, Literal
@@ -9,8 +10,8 @@ from typing import Annotated, Final, Literal
 import serial
 from pydantic import Field
 
-from drivers.errors import Unavailable
-from drivers.ports import Baud, Port, PortConfig
+from drivers.errors import BadReply, Unavailable
+from drivers.ports import Baud, Port, PortConfig, Scan
 from drivers.ports.line import Line
 
 FASTEST_WITH_CHARACTER_GAP: Final = 19200
@@ -25,13 +26,17 @@ _PARITY: Final = {
 
 
 class Config(PortConfig):
-    """`device` is a path such as /dev/ttyUSB0, better one under /dev/serial/by-id."""
+    """`device` is a path such as /dev/ttyUSB0, better one under /dev/serial/by-id.
+
+    `echo`: the adapter hears itself, so that what is sent comes back before the answer.
+    """
 
     kind: Literal["serial"]
     device: Annotated[str, Field(min_length=1)]
     baud: Baud = 9600
     parity: Literal["none", "even", "odd"] = "none"
     stop_bits: Literal[1, 2] = 1
+    echo: bool = False
 
     @property
     def byte_s(self) -> float:
@@ -67,6 +72,9 @@ class SerialLine(Line):
     def is_open(self) -> bool:
         return self._serial is not None
 
+    def expect(self, request: bytes, scan: Scan) -> Scan:
+        return _behind(request, scan) if self._config.echo else scan
+
     async def open(self) -> None:
         config = self._config
         try:
@@ -78,7 +86,7 @@ class SerialLine(Line):
                 timeout=0,
                 exclusive=True,
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, termios.error) as error:
             raise Unavailable(f"{config.device}: {_reason(error, config.device)}") from None
         asyncio.get_running_loop().add_reader(self._serial.fileno(), self._readable)
 
@@ -124,11 +132,31 @@ async def open(name: str, config: Config) -> AsyncIterator[Port]:
         await line.close()
 
 
+def _behind(request: bytes, scan: Scan) -> Scan:
+    """Looks for the answer behind what was sent ourselves."""
+    heard_itself = False
+
+    def answer(received: bytearray) -> bytes | None:
+        nonlocal heard_itself
+        if not heard_itself:
+            if not request.startswith(received[: len(request)]):
+                raise BadReply("the echo is not what was sent: did somebody else speak?")
+            if len(received) < len(request):
+                return None
+            del received[: len(request)]
+            heard_itself = True
+        return scan(received)
+
+    return answer
+
+
 def _reason(error: Exception, device: str) -> str:
     if not os.path.exists(device):
         return "no such port; is the adapter plugged in? (ls /dev/serial/by-id)"
     if isinstance(error, PermissionError) or "Permission denied" in str(error):
         return "permission denied; add the user to the group dialout"
+    if isinstance(error, termios.error):
+        return "the adapter does not take this baud, parity or stop_bits"
     if "exclusively lock" in str(error):
         return "in use by another program"
     return str(error)

@@ -24,6 +24,9 @@ Oid = tuple[int, ...]
 _NUMBER: Final = {"1": api.SNMP_VERSION_1, "2c": api.SNMP_VERSION_2C}
 """The version as it stands in a message."""
 
+UNREADABLE: Final = (PyAsn1Error, IndexError, TypeError, ValueError)
+"""What pyasn1 raises for bytes that are no message: its own error, and slips that it makes."""
+
 _ABSENT: Final = (rfc1905.NoSuchObject, rfc1905.NoSuchInstance, rfc1905.EndOfMibView)
 
 _MAY_PASS: Final = {5: "general error", 13: "no resources", 14: "commit failed", 15: "undo failed"}
@@ -87,6 +90,8 @@ class Manager:
             self._scan(int(module.apiPDU.get_request_id(pdu)), answers.append),
             answer_bytes=len(request),
             answer_within_s=self._within_s,
+            late_s=0.0,
+            mistakable=False,  # it bears the number of its question
         )
         (answer,) = answers
         if status := int(module.apiPDU.get_error_status(answer)):
@@ -115,7 +120,7 @@ class Manager:
         try:
             message, rest = decoder.decode(datagram, asn1Spec=self._module.Message())
             pdu = api_message.get_pdu(message)
-        except PyAsn1Error:
+        except UNREADABLE:
             raise BadReply(f"{len(datagram)} bytes that are no SNMP message") from None
         if rest or not isinstance(pdu, self._module.GetResponsePDU):
             raise BadReply("an SNMP message that answers nothing")

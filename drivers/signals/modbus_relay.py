@@ -18,8 +18,9 @@ from pydantic import Field, model_validator
 
 from configs.loader import ConfigError, Fault
 from drivers.errors import BadReply, Misconfigured
+from drivers.outputs import Outputs
 from drivers.ports import PortConfig
-from drivers.profiles import Outputs, Unit
+from drivers.profiles import Line, Unit
 from drivers.protocols.modbus import (
     READ_REQUEST_BYTES,
     SINGLE_WRITE_BYTES,
@@ -138,7 +139,7 @@ class ModbusRelay:
             wiring.masters[config.port],
             unit,
             profile.outputs,
-            profile.line.reply_within_ms / 1000,
+            profile.line,
             config.pulse_ms,
         )
         self._pictures = config.pictures
@@ -180,14 +181,14 @@ class _Board:
     """How one board is written and read, as its profile says."""
 
     def __init__(
-        self, master: Master, unit: int, outputs: Outputs, within_s: float, pulse_ms: int | None
+        self, master: Master, unit: int, outputs: Outputs, line: Line, pulse_ms: int | None
     ) -> None:
         self.at_once = pulse_ms is None and outputs.registers is None
         self._master = master
         self._unit = unit
         self._outputs = outputs
         self._codes = outputs.registers
-        self._within_s = within_s
+        self._within_s, self._late_s = line.reply_within_s, line.late_s
         self._pulse = None if pulse_ms is None else pulse_ms // outputs.pulse_step_ms
 
     async def switch_all(self, lit: Channels) -> None:
@@ -217,11 +218,11 @@ class _Board:
         address, count = self._outputs.address, self._outputs.count
         if self._codes is None:
             coils = await self._master.read_coils(
-                self._unit, address, count, within_s=self._within_s
+                self._unit, address, count, within_s=self._within_s, late_s=self._late_s
             )
             return frozenset(channel for channel, on in enumerate(coils) if on)
         words = await self._master.read_registers(
-            self._unit, 3, address, count, within_s=self._within_s
+            self._unit, 3, address, count, within_s=self._within_s, late_s=self._late_s
         )
         for channel, word in enumerate(words):
             if word not in (self._codes.reads_on, self._codes.reads_off):

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 import click
@@ -33,6 +34,7 @@ _FRAMES_PER_S: Final = 5
 _PLAIN_EVERY_S: Final = 10
 _AFTER_THE_END_S: Final = 2.0
 _INTERRUPTED: Final = 130
+_ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Died(Exception):
@@ -127,19 +129,22 @@ def _running(
 ) -> Iterator[tuple[Stage, Running]]:
     """All programs; ended at the exit, last started first, whatever has happened."""
     running = Running()
-    with ExitStack() as stack, _interrupts():
+    with _interrupts(), ExitStack() as stack:
 
-        def start(program: Program) -> Program:
-            stack.callback(program.stop)
-            return running.add(program)
+        def start(name: str, command: Sequence[str | Path]) -> Program:
+            with _deferred_interrupts():  # a process that nobody knows of could not be ended
+                program = running.add(Program(name, command, folder))
+                stack.callback(program.stop)
+            return program
 
-        broker, running.broker_port = programs.mosquitto(folder)
-        start(broker)
+        command, running.broker_port = programs.mosquitto(folder)
+        start("mosquitto", command).wait_until(lambda: programs.accepts(running.broker_port))
         settings: dict[str, Any] = {"kind": "sqlite"}
         if store == "influx":
             if influx_url is None:
-                database, influx_url = programs.influxd(folder)
-                start(database)
+                command, port = programs.influxd(folder)
+                start("influxd", command).wait_until(lambda: programs.accepts(port))
+                influx_url = f"http://{programs.HOST}:{port}"
             settings = {
                 "kind": "influx",
                 "url": influx_url,
@@ -147,31 +152,49 @@ def _running(
                 "database": f"shuichi_{folder.name.replace('-', '_').replace('.', '_')}",
             }
         ready = stage.prepare(folder, running.broker_port, programs.free_port(), settings)
-        start(Program("cloud", programs.shuichi("cloud", "run"), folder))
+        start("cloud", programs.shuichi("cloud", "run"))
         arguments = ["--speed", f"{speed:g}", "--truth", "truth.jsonl", *record.arguments()]
         if seed is not None:
             arguments += ["--seed", str(seed)]
-        sim = start(Program("sim", programs.shuichi("sim", "run", "sim.toml", *arguments), folder))
+        sim = start("sim", programs.shuichi("sim", "run", "sim.toml", *arguments))
         sim.wait_until((folder / "ttyBus").exists)
-        start(Program("edge", programs.shuichi("edge", "run"), folder))
+        start("edge", programs.shuichi("edge", "run"))
         yield ready, running
 
 
 @contextmanager
 def _interrupts() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo as Ctrl-C does, with everything that it has started."""
+    """Ctrl-C, SIGTERM and SIGHUP end the demo with everything that it has started."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = {s: signal.signal(s, interrupt) for s in (signal.SIGTERM, signal.SIGHUP)}
+    with _handling(interrupt):
+        try:
+            yield
+        except KeyboardInterrupt:
+            sys.exit(_INTERRUPTED)
+
+
+@contextmanager
+def _deferred_interrupts() -> Iterator[None]:
+    """A Ctrl-C within takes effect at the end."""
+    came: list[int] = []
+    with _handling(lambda number, _: came.append(number)):
+        yield
+    for number in came[:1]:
+        signal.raise_signal(number)
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Have `handler` called for all that ends a program; afterwards as it was before."""
+    before = {number: signal.signal(number, handler) for number in _ENDS}
     try:
         yield
-    except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 def _wait_for_start(ready: Stage, running: Running) -> int:
@@ -195,33 +218,36 @@ async def _show(
     """Watch until the scenario has ended and the gateway has handed over; False after Ctrl-C."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
     watching = asyncio.create_task(watch(picture, ready, running.broker_port), name="demo watch")
-    try:
-        ended = asyncio.create_task(picture.ended.wait(), name="demo end")
-        stopped = asyncio.create_task(stop.wait(), name="demo stop")
-        drawing = asyncio.create_task(
-            _draw(picture, ready, clock, running, console), name="demo screen"
-        )
-        await asyncio.wait((ended, stopped, drawing, watching), return_when=asyncio.FIRST_COMPLETED)
-        if not stopped.done() and ended.done():
-            await asyncio.wait((stopped, drawing), timeout=_AFTER_THE_END_S)
-        for task in (ended, stopped, drawing):
-            task.cancel()
-        done, _ = await asyncio.wait((drawing, watching), timeout=1)
-        for task in done:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
-        if stop.is_set():
-            return False
-        edge = running.programs.pop("edge")
-        await asyncio.to_thread(edge.stop)
-        await asyncio.sleep(_AFTER_THE_END_S / 2)  # the last acks and alerts reach the picture
-        return True
-    finally:
-        watching.cancel()
-        await asyncio.wait((watching,))
+    # Not by the loop's own handlers: it would leave the default ones behind, which end a program
+    # without its children.
+    with _handling(lambda *_: loop.call_soon_threadsafe(stop.set)):
+        try:
+            ended = asyncio.create_task(picture.ended.wait(), name="demo end")
+            stopped = asyncio.create_task(stop.wait(), name="demo stop")
+            drawing = asyncio.create_task(
+                _draw(picture, ready, clock, running, console), name="demo screen"
+            )
+            await asyncio.wait(
+                (ended, stopped, drawing, watching), return_when=asyncio.FIRST_COMPLETED
+            )
+            if not stopped.done() and ended.done():
+                await asyncio.wait((stopped, drawing), timeout=_AFTER_THE_END_S)
+            for task in (ended, stopped, drawing):
+                task.cancel()
+            done, _ = await asyncio.wait((drawing, watching), timeout=1)
+            for task in done:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    raise error
+            if stop.is_set():
+                return False
+            edge = running.programs.pop("edge")
+            await asyncio.to_thread(edge.stop)
+            await asyncio.sleep(_AFTER_THE_END_S / 2)  # the last acks and alerts reach the picture
+            return not stop.is_set()
+        finally:
+            watching.cancel()
+            await asyncio.wait((watching,))
 
 
 async def _draw(

@@ -71,6 +71,9 @@ class Program:
             return self._process.wait(_STOP_WITHIN_S)
         except subprocess.TimeoutExpired:
             return self.kill()
+        except KeyboardInterrupt:  # somebody has no patience
+            self.kill()
+            raise
 
     def kill(self) -> int:
         """SIGKILL; returns the exit code."""
@@ -104,8 +107,8 @@ def accepts(port: int) -> bool:
     return True
 
 
-def mosquitto(folder: Path) -> tuple[Program, int]:
-    """A broker of our own, and its port. Raises UserError if there is no mosquitto."""
+def mosquitto(folder: Path) -> tuple[list[str | Path], int]:
+    """How to start a broker of our own, and its port. Raises UserError if there is no mosquitto."""
     port = free_port()
     config = folder / "mosquitto.conf"
     config.write_text(
@@ -116,13 +119,11 @@ def mosquitto(folder: Path) -> tuple[Program, int]:
         f"persistence_location {folder}/\n"
         "log_dest stdout\n"
     )
-    program = Program("mosquitto", [_server("mosquitto"), "-c", config], folder)
-    program.wait_until(lambda: accepts(port))
-    return program, port
+    return [_server("mosquitto"), "-c", config], port
 
 
-def influxd(folder: Path) -> tuple[Program, str]:
-    """An InfluxDB 1.x of our own, and its URL. Raises UserError if there is no influxd."""
+def influxd(folder: Path) -> tuple[list[str | Path], int]:
+    """How to start an InfluxDB 1.x of our own, and its port. Raises UserError if there is none."""
     port, rpc = free_port(), free_port()
     config = folder / "influxdb.conf"
     config.write_text(
@@ -133,9 +134,7 @@ def influxd(folder: Path) -> tuple[Program, str]:
         f'[http]\nbind-address = "{HOST}:{port}"\nlog-enabled = false\n'
         "[monitor]\nstore-enabled = false\n"
     )
-    program = Program("influxd", [_server("influxd"), "run", "-config", config], folder)
-    program.wait_until(lambda: accepts(port))
-    return program, f"http://{HOST}:{port}"
+    return [_server("influxd"), "run", "-config", config], port
 
 
 def _server(name: str) -> str:

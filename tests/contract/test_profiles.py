@@ -14,7 +14,8 @@ from pymodbus.pdu.register_message import (
     WriteSingleRegisterRequest,
 )
 
-from drivers.profiles import Example, Outputs, Profile, available, find
+from drivers.outputs import Outputs
+from drivers.profiles import Example, Profile, available, find
 from firmware_sim.modbus_device import ModbusDevice
 from wire.reading import Quantity
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,15 @@ from drivers.errors import Misconfigured, Unavailable
 from drivers.ports import Port, serial, tcp
 from drivers.profiles import find
 from drivers.protocols.modbus import Master
-from edge.poller import DEAD_SHARE, SILENT_AFTER, Bus, Heard, Job
+from edge.agenda import DEAD_SHARE, Job
+from edge.health import SILENT_AFTER
+from edge.poller import Bus, Heard
+from edge.signal import SignalKeeper
 from firmware_sim.config import SimConfig, parse
 from firmware_sim.faults import NoFault, Silent
 from firmware_sim.simulation import Bench, simulate
 from tests.waiting import until
+from wire.aspect import Aspect
 from wire.reading import Quantity
 
 WITHIN_S = 1.0
@@ -142,6 +146,7 @@ class Polling:
     those at which it did not."""
 
     def __init__(self, port: Port, units: dict[str, int], interval_s: float) -> None:
+        self.on_heard: Callable[[Heard], None] = lambda _: None
         self.spoke: dict[str, list[float]] = {name: [] for name in units}
         self.kept_silent: dict[str, list[float]] = {name: [] for name in units}
         self.master = Master(port)
@@ -159,14 +164,22 @@ class Polling:
         (value,) = heard.values
         assert value.quantity is Quantity.DEPTH
         (self.kept_silent if value.value is None else self.spoke)[heard.sensor].append(heard.at)
+        self.on_heard(heard)
 
 
 @asynccontextmanager
 async def polling(port: Port, units: dict[str, int], interval_s: float) -> AsyncIterator[Polling]:
     polling = Polling(port, units, interval_s)
-    task = asyncio.create_task(polling.bus.run(), name="bus")
-    try:
+    async with meanwhile("bus", polling.bus.run()):
         yield polling
+
+
+@asynccontextmanager
+async def meanwhile(name: str, work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Have something done that has no end."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
     finally:
         task.cancel()
         await asyncio.wait((task,))
@@ -219,6 +232,50 @@ async def test_the_lamp_overtakes_the_reads_that_wait(tmp_path: Path) -> None:
                 await reads_reach(reads() + 4)
             assert all(job.overruns for job in heard.bus.jobs)
             assert not any(heard.kept_silent.values())
+
+
+class Lamp:
+    """A lamp on the relay's first coil, which writes down when it is switched."""
+
+    def __init__(self, master: Master, order: list[str]) -> None:
+        self._master = master
+        self._order = order
+
+    async def show(self, aspect: Aspect) -> None:
+        self._order.append("lamp")
+        await self._master.write_coil(1, 0, aspect is Aspect.RED, within_s=WITHIN_S)
+
+    async def read_back(self) -> Aspect:
+        (red,) = await self._master.read_coils(1, 0, 1, within_s=WITHIN_S)
+        return Aspect.RED if red else Aspect.AMBER
+
+
+async def test_nothing_is_read_between_the_reading_that_decides_and_the_lamp(
+    tmp_path: Path,
+) -> None:
+    units = {"ruler": 2, "r3": 3, "r4": 4}
+    sim = config(LINES["pty"], r3=3, r4=4)
+    async with simulate(sim, tmp_path) as bench, opened(bench, tmp_path) as port:
+        bench.values["depth"] = 0.0
+        async with polling(port, units, interval_s=0.05) as heard:  # the next one is always due
+            order: list[str] = []
+            lamp = Lamp(heard.master, order)
+            keeper = SignalKeeper("underpass", lamp, heard.bus, 60, lambda *_: None)
+            aspects = itertools.cycle((Aspect.RED, Aspect.AMBER))
+
+            def decide(one: Heard) -> None:
+                order.append("read")
+                if order[-5:] == ["read"] * 5:
+                    order.append("decision")
+                    keeper.want(next(aspects), one.at, "water rises")
+
+            heard.on_heard = decide
+            async with meanwhile("signal", keeper.run()):
+                await until(lambda: order.count("lamp") >= 10)
+            followed = [
+                after for before, after in itertools.pairwise(order) if before == "decision"
+            ]
+            assert set(followed) == {"lamp"}, order
 
 
 def write(master: Master, on: bool) -> Callable[[], Any]:

@@ -3,10 +3,14 @@
 import asyncio
 import contextlib
 import socket
+import ssl
+from datetime import timedelta
 
 import pytest
 
 from tests import services
+from tests.certificates import Authority
+from tests.faultproxy import FaultProxy, Way
 from wire import mqtt
 from wire.mqtt import Broker, Disconnected, PublishRefused, Refused, Unreachable, Will
 
@@ -139,3 +143,125 @@ async def test_the_will_is_said_when_a_client_vanishes_and_not_when_it_leaves(mo
             line.shutdown(socket.SHUT_RDWR)
         (said,) = await reader.take(10)
     assert said.payload == b"lost"
+
+
+async def test_a_broker_that_never_answers_is_given_up_and_nothing_stays_open():
+    async def never_answer(reader, writer):
+        await reader.read()  # until the client hangs up
+        writer.close()
+        hung_up.set()
+
+    hung_up = asyncio.Event()
+    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        broker = Broker(port=port, connect_timeout_s=0.3)
+        with pytest.raises(Unreachable, match=r"no answer within 0\.3 s"):
+            async with mqtt.connect(broker, "probe"):
+                pass
+        async with asyncio.timeout(WAIT_S):
+            await hung_up.wait()
+
+
+async def test_a_connection_can_be_given_up_while_it_is_made():
+    async def never_answer(reader, writer):
+        asked.set()
+        await reader.read()
+        writer.close()
+        hung_up.set()
+
+    asked, hung_up = asyncio.Event(), asyncio.Event()
+    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
+    async with server, asyncio.timeout(WAIT_S):
+        broker = Broker(port=server.sockets[0].getsockname()[1])
+        task = asyncio.create_task(mqtt.keep_connected(broker, "probe", never_run), name="probe")
+        await asked.wait()
+        task.cancel()
+        await asyncio.wait((task,))
+        assert task.cancelled()
+        await hung_up.wait()
+
+
+async def test_a_broker_that_hangs_up_before_it_answers_is_not_waited_for():
+    async def hang_up(reader, writer):
+        await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with server:
+        broker = Broker(port=server.sockets[0].getsockname()[1], connect_timeout_s=WAIT_S)
+        with pytest.raises(Unreachable, match="it hung up without a word"):
+            async with mqtt.connect(broker, "probe"):
+                pass
+
+
+async def never_run(open_session):
+    raise AssertionError("there was no connection")
+
+
+async def test_a_half_open_connection_is_left_within_a_second_or_two(mosquitto):
+    with FaultProxy(mosquitto.port) as way:
+        async with mqtt.connect(Broker(port=way.port), "probe") as probe:
+            await probe.publish("a", b"1")
+            way.make(Way.SILENT)
+            lost = probe.send("a", b"2")
+            began = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - began < 3
+        with pytest.raises(Disconnected):
+            await lost
+
+
+async def test_a_broker_that_reads_slowly_is_left_within_a_second_or_two(mosquitto):
+    with FaultProxy(mosquitto.port) as way:
+        async with mqtt.connect(Broker(port=way.port), "probe") as probe:
+            await probe.publish("a", b"1")
+            way.make(Way.SLOW)
+            lost = [probe.send("a", bytes(1_000_000)) for _ in range(20)]
+            began = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - began < 3
+        with pytest.raises(Disconnected):
+            await lost[-1]
+
+
+async def test_tls_is_believed_only_with_the_right_authority(tmp_path):
+    ours, theirs = Authority(tmp_path, "ours"), Authority(tmp_path, "theirs")
+    good = ours.sign("good")
+    broker = services.mosquitto(tmp_path / "broker")
+    with (tmp_path / "broker" / "mosquitto.conf").open("a") as config:
+        config.write(f"certfile {good.certificate}\nkeyfile {good.key}\n")
+    with broker:
+        trusting = Broker(port=broker.port, tls=True, ca_file=str(ours.file))
+        async with mqtt.connect(trusting, "probe") as probe:
+            await probe.subscribe("a")
+            await probe.publish("a", bytes(100_000))
+            (echo,) = await probe.take(1)
+            assert echo.payload == bytes(100_000)
+        doubting = Broker(port=broker.port, tls=True, ca_file=str(theirs.file))
+        with pytest.raises(Unreachable, match=r"not to be trusted: .*(issuer|self-signed)"):
+            async with mqtt.connect(doubting, "probe"):
+                pass
+        elsewhere = trusting.model_copy(update={"host": "localhost"})
+        with pytest.raises(Unreachable, match="not to be trusted: Hostname mismatch"):
+            async with mqtt.connect(elsewhere, "probe"):
+                pass
+        absent = trusting.model_copy(update={"ca_file": str(tmp_path / "none")})
+        with pytest.raises(Refused, match="No such file or directory"):
+            async with mqtt.connect(absent, "probe"):
+                pass
+        no_pem = trusting.model_copy(update={"ca_file": str(good.key)})
+        with pytest.raises(Refused, match="certificate files cannot be used"):
+            async with mqtt.connect(no_pem, "probe"):
+                pass
+
+
+async def test_an_expired_certificate_is_told(tmp_path):
+    ours = Authority(tmp_path, "ours")
+    old = ours.sign("old", ended_ago=timedelta(hours=1))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*old)
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Unreachable, match="not to be trusted: certificate has expired"):
+            async with mqtt.connect(Broker(port=port, tls=True, ca_file=str(ours.file)), "probe"):
+                pass

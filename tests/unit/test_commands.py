@@ -56,8 +56,9 @@ class Desk:
             {"ops": PUBLIC},
             {"here": self.site},
             self.memory,
+            clock.utc_ms,
             lambda: self.trusted,
-            lambda *event: self.events.append(event),  # type: ignore[arg-type]
+            lambda *event: self.events.append(event),
             self.replies.append,
         )
         self.sequence = 0

@@ -53,6 +53,9 @@ class Site:
         self.state, _, notices = interlock.step(self.rule, self.state, event, self.now)
         self.notices += notices
 
+    def shown(self) -> Aspect:
+        return self.state.wanted
+
     def kinds(self):
         return [n.kind for n in self.notices]
 
@@ -140,15 +143,15 @@ def test_the_highest_healthy_ruler_decides():
     site = Site(rulers=("a", "b"))
     site.feed(0.0, 0.0, ruler="a")
     site.feed(0.0, 0.0, ruler="b")
-    assert site.state.wanted is Aspect.GREEN
+    assert site.shown() is Aspect.GREEN
     site.feed(0.4, 0.4, ruler="b")
-    assert site.state.wanted is Aspect.RED
+    assert site.shown() is Aspect.RED
     assert site.state.depth == 0.4
     # b dies: a decides, but red must still be held.
     for _ in range(20):
         site.feed(0.0, ruler="a")
     assert "ruler_lost" in site.kinds()
-    assert site.state.wanted is Aspect.RED
+    assert site.shown() is Aspect.RED
 
 
 def test_a_latched_red_waits_for_a_person():

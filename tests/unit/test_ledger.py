@@ -6,9 +6,11 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Connection, insert
 
 from cloud import ledger, state
 from cloud.ledger import Intervals, Key, Stream
+from wire.messages import Gap
 
 numbers = st.lists(st.integers(1, 60), max_size=80)
 
@@ -77,3 +79,37 @@ async def test_streams_come_back_from_the_database_as_they_went(tmp_path: Path) 
     assert (found[key].first_at_ms, found[key].last_at_ms) == (2, 20)
     assert found[other].redelivered == 5
     assert found[other].missing == [(1, 7)]
+
+
+@given(numbers, st.lists(st.tuples(st.integers(1, 60), st.integers(0, 20)), max_size=8))
+def test_ranges_are_added_as_their_numbers(added: list[int], spans: list[tuple[int, int]]) -> None:
+    plain, intervals = set(added), Intervals(added)
+    for first, length in spans:
+        intervals.add_range(first, first + length)
+        plain |= set(range(first, first + length + 1))
+    assert intervals == Intervals(plain)
+
+
+async def test_a_declared_gap_is_not_missing_and_survives_a_restart(tmp_path: Path) -> None:
+    key = Key("gw", "s")
+    stream = Stream()
+    for number in (1, 2, 9):
+        stream.accept(number, 10, 1000)
+    stream.expect(10, 100)
+    stream.declare(Gap("disk full", 5, 6, 30, ((3, 5),)))
+    stream.declare(Gap("outbox damaged", 5, 6))
+    assert stream.missing == [(6, 8), (10, 10)]
+    assert stream.readings_lost == 30
+
+    def write(connection: Connection) -> None:
+        ledger.save(connection, {key: stream}, {key: Stream()})
+        row = {"gateway": "gw", "stream": "s", "batch": 9, "position": 0, "reason": "disk full"}
+        times = {"from_ms": 5, "to_ms": 6, "readings": 30, "batches": "[[3,5]]"}
+        connection.execute(insert(state.gap), [row | times])
+
+    async with state.opened(tmp_path / "cloud.db") as database:
+        await database.run(write)
+    async with state.opened(tmp_path / "cloud.db") as database:
+        (again,) = (await database.run(ledger.load)).values()
+    assert again.missing == [(6, 8), (10, 10)]
+    assert again.readings_lost == 30

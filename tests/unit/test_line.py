@@ -15,6 +15,12 @@ from tests import virtual
 from tests.scripted_line import BYTE_S, GAP_S, ScriptedLine, rtu
 
 WITHIN_S = 0.1
+REST_S = 2 * WITHIN_S + (8 + 7) * BYTE_S
+"""From a request, until no late answer can come."""
+
+LATE = rtu("02 03 02 11 11")
+OWN = rtu("02 03 02 22 22")
+OTHER = rtu("03 03 02 33 33")
 
 
 async def read(master: Master) -> list[int]:
@@ -31,8 +37,32 @@ def test_silence_costs_its_time_limit_and_then_as_long_a_rest():
             await read(master)
         over = virtual.now()
         assert over - start == pytest.approx((8 + 7) * BYTE_S + WITHIN_S)
+        assert line.free_at() - start == pytest.approx(REST_S)
         assert await read(master) == [31]
-        assert line.sent_at[1] - over == pytest.approx(WITHIN_S + 7 * BYTE_S + GAP_S)
+        assert line.sent_at[1] - start == pytest.approx(REST_S)
+
+    virtual.run(main())
+
+
+def test_the_rest_lasts_as_long_as_the_profile_says_however_short_the_wait():
+    async def main():
+        line = ScriptedLine([], [(0.01, OWN)])
+        master = Master(line)
+        with pytest.raises(Unavailable, match="within 20 ms"):
+            await master.read_registers(2, 3, 0, 1, within_s=0.02, late_s=0.7)
+        assert await read(master) == [0x2222]
+        assert line.sent_at[1] - line.sent_at[0] == pytest.approx(0.7 + 15 * BYTE_S)
+
+    virtual.run(main())
+
+
+def test_the_line_tells_when_the_last_answer_came_and_how_long_it_took():
+    async def main():
+        line = ScriptedLine([(8 * BYTE_S + 0.03 + 7 * BYTE_S, OWN)])
+        start = virtual.now()
+        await read(Master(line))
+        assert line.answered_at - start == pytest.approx(15 * BYTE_S + 0.03)
+        assert line.answer_s == pytest.approx(0.03)
 
     virtual.run(main())
 
@@ -74,9 +104,11 @@ async def _fail(how: str, line: ScriptedLine, master: Master) -> None:
                 await read(master)
 
 
-LATE = rtu("02 03 02 11 11")
-OWN = rtu("02 03 02 22 22")
-REST_S = WITHIN_S + 7 * BYTE_S
+def left_s(line: ScriptedLine) -> float:
+    """How long a late answer to the first request can still come."""
+    return line.sent_at[0] + REST_S - virtual.now()
+
+
 FAILURES = st.sampled_from(["silent", "garbled", "cancelled", "lost"])
 STRAYS = st.lists(
     st.tuples(
@@ -100,10 +132,9 @@ def test_what_comes_before_the_next_request_is_never_its_answer(how, strays):
         line = ScriptedLine([], [(0.01, OWN)])
         master = Master(line)
         await _fail(how, line, master)
-        over = virtual.now()
-        line.feed(strays)
+        line.feed([(min(after_s, left_s(line)), data) for after_s, data in strays])
         assert await read(master) == [0x2222]
-        assert line.sent_at[1] - over >= REST_S
+        assert line.sent_at[1] - line.sent_at[0] >= REST_S - 1e-9
 
     virtual.run(main())
 
@@ -117,7 +148,7 @@ def test_the_tail_of_a_late_answer_spoils_the_next_one_at_most(how, cut, togethe
         line = ScriptedLine([], spoilt, [(0.01, OWN)])
         master = Master(line)
         await _fail(how, line, master)
-        line.feed([(REST_S, LATE[:cut])])
+        line.feed([(left_s(line), LATE[:cut])])
         with pytest.raises(DriverError):
             await read(master)
         assert await read(master) == [0x2222]
@@ -134,15 +165,15 @@ def test_a_caller_that_leaves_at_any_moment_leaves_a_usable_line(leaves_after_s)
         line = ScriptedLine([], [(0.02, LATE)])
         master = Master(line)
         await _fail("silent", line, master)
-        rested = virtual.now() + REST_S
+        rested = line.sent_at[0] + REST_S
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(leaves_after_s):
                 assert await read(master) == [0x1111]
-        if len(line.sent) == 2 and (left := virtual.now()) < line.sent_at[1] + 0.02:
-            rested = left + REST_S
+        if len(line.sent) == 2 and virtual.now() < line.sent_at[1] + 0.02:
+            rested = line.sent_at[1] + REST_S
         line.answers = [[(0.01, OWN)]]
         assert await read(master) == [0x2222]
-        assert line.sent_at[-1] >= rested
+        assert line.sent_at[-1] >= rested - 1e-9
 
     virtual.run(main())
 
@@ -166,7 +197,7 @@ def test_a_line_lost_while_it_rests_is_opened_again():
         master = Master(line)
         with pytest.raises(Unavailable):
             await read(master)
-        asyncio.get_running_loop().call_later(REST_S / 2, line.break_off, "connection lost")
+        asyncio.get_running_loop().call_later(WITHIN_S / 2, line.break_off, "connection lost")
         assert await read(master) == [0x2222]
         assert line.opened == 1
 

@@ -124,8 +124,8 @@ def test_the_datasheets_bytes_go_out_and_come_back_in_any_pieces(name, framing, 
         ("03 03 04 00 1F 00 20", "unit 3 spoke, unit 2 was asked"),
         ("02 04 04 00 1F 00 20", "function 4 was answered, 3 was asked"),
         ("02 84 02", "function 132 was answered, 3 was asked"),
-        ("02 03 02 00 1F 00 20", "2 bytes of registers, 4 were due"),
-        ("02 03 06 00 1F 00 20 00 21", "11 bytes, 9 were due"),
+        ("02 03 02 00 1F 00 20", "2 bytes of data, 4 were due"),
+        ("02 03 06 00 1F 00 20 00 21", "6 bytes of data, 4 were due"),
     ],
 )
 def test_an_answer_that_cannot_be_believed_is_a_bad_reply(reply, complaint):
@@ -139,7 +139,7 @@ def test_an_answer_that_cannot_be_believed_is_a_bad_reply(reply, complaint):
     [
         ("03 03 04 00 1F 00 20", "unit 3 spoke"),
         ("02 04 04 00 1F 00 20", "function 4 was answered"),
-        ("02 03 02 00 1F 00 20", "2 bytes of registers"),
+        ("02 03 02 00 1F 00 20", "2 bytes of data"),
         ("02 03 02 00 1F", "4 bytes, 6 were due"),
         ("02 03 06 00 1F 00 20 00 21", "8 bytes, 6 were due"),
         ("02 03", "1 bytes, 6 were due"),
@@ -161,7 +161,20 @@ def test_a_garbage_header_over_tcp_is_a_bad_reply(header):
 
 def test_a_short_answer_is_none():
     with pytest.raises(Unavailable, match="no answer within 100 ms after 7 stray bytes"):
-        ask(read_two, [(0.01, rtu("02 03 02 00 1F"))])
+        ask(read_two, [(0.01, rtu("02 03 04 00 1F 00 20")[:7])])
+
+
+@pytest.mark.parametrize("click", [b"\0", b"\xff\xff", b"\0\0\0"])
+def test_a_click_behind_an_answer_does_not_spoil_it(click):
+    assert ask(read_one, [(0.01, OWN + click)]) == [0x2222]
+
+
+@pytest.mark.parametrize("chunks", [(8, 15), (3, 8, 15), (15,)])
+def test_an_adapter_that_hears_itself_is_found_out(chunks):
+    heard = rtu("02 03 00 00 00 01 84 39") + OWN
+    pieces = [heard[a:b] for a, b in itertools.pairwise((0, *chunks))]
+    with pytest.raises(BadReply, match="set echo = true"):
+        ask(read_one, [(0.01 + i * 1e-3, piece) for i, piece in enumerate(pieces)])
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,11 @@ def test_half_a_value_is_not_said() -> None:
         ("relay-waveshare-8ch", "0f 0004 0008 01 ff", "8f 02"),
         ("relay-waveshare-8ch", "0f 0000 0009 01 ff", "8f 03"),  # nine coils in one byte
         ("relay-lctech-8ch", "05 0200 0001", "85 02"),  # it has no pulses
+        ("relay-laskakit-8ch", "01 0000 0008", "81 01"),  # it has registers in place of coils
+        ("relay-laskakit-8ch", "06 0009 0100", "86 02"),
+        ("relay-laskakit-8ch", "06 0001 0300", "86 03"),  # toggle, which we never use
+        ("relay-laskakit-8ch", "03 0000 0001", "83 02"),
+        ("relay-laskakit-8ch", "03 0001 0009", "83 02"),
     ],
 )
 def test_refusals(profile: str, request_pdu: str, refusal: str) -> None:
@@ -182,6 +187,35 @@ def test_a_plain_write_ends_a_pulse() -> None:
     ask(relay, "05 0200 0007", now_s=0.2)
     ask(relay, "05 0000 0000", now_s=0.3)
     assert relay.outputs(0.4) == frozenset()
+
+
+def test_channels_that_are_registers_are_written_with_codes_and_read_back_as_states() -> None:
+    relay = ModbusDevice(PROFILES["relay-laskakit-8ch"])
+    assert ask(relay, "06 0001 0100") == "06 00 01 01 00"
+    assert ask(relay, "06 0003 0100") == "06 00 03 01 00"
+    assert ask(relay, "03 0001 0004") == "03 08 00 01 00 00 00 01 00 00"
+    assert ask(relay, "06 0001 0200") == "06 00 01 02 00"
+    assert relay.outputs(0.0) == {2}
+
+
+def test_a_timed_register_ends_by_itself_or_by_a_pulse_of_no_length() -> None:
+    relay = ModbusDevice(PROFILES["relay-laskakit-8ch"])
+    assert ask(relay, "06 0001 0602", now_s=10.0) == "06 00 01 06 02"
+    assert relay.falls_at(10.0) == pytest.approx(12.0)
+    ask(relay, "06 0001 0200", now_s=10.5)  # a plain off leaves a pulse alone
+    assert relay.outputs(11.9) == {0}
+    assert relay.outputs(12.1) == frozenset()
+    ask(relay, "06 0001 0602", now_s=20.0)
+    ask(relay, "06 0001 0600", now_s=20.1)
+    assert relay.outputs(20.2) == frozenset()
+
+
+def test_a_device_that_does_not_obey_answers_as_if_it_did() -> None:
+    relay = ModbusDevice(PROFILES["relay-waveshare-8ch"])
+    answer = relay.answer(bytes.fromhex("05 0000 ff00"), {}, 0.0, obeys=False)
+    assert answer is not None
+    assert answer.pdu.hex() == "050000ff00"
+    assert relay.outputs(0.0) == frozenset()
 
 
 def test_settings_that_a_master_writes_change_how_the_value_is_told() -> None:

@@ -119,7 +119,10 @@ def test_a_new_wish_does_not_wait_for_the_next_retry():
 
 
 WISHES = st.lists(
-    st.tuples(st.sampled_from([Aspect.GREEN, Aspect.AMBER, Aspect.RED]), st.floats(0, 0.3)),
+    st.tuples(
+        st.sampled_from([Aspect.GREEN, Aspect.AMBER, Aspect.RED]),
+        st.sampled_from([0.0, 0.01, 0.03, 0.05, 0.1, 0.3]),
+    ),
     min_size=1,
     max_size=12,
 )

@@ -71,6 +71,17 @@ def test_ours_has_no_fault() -> None:
             "line.b.port",
             "line 'a' is there",
         ),
+        ({"controller": {"c": {"kind": "gbt"}}}, "controller.c.kind", "'gbt20999'"),
+        (
+            {"line": {"a": PTY}, "controller": {"a": {"kind": "gbt20999"}}},
+            "controller.a",
+            "there is a [line.a] already",
+        ),
+        (
+            {"controller": {"c": {"kind": "gbt20999", "transport": "pty"}}},
+            "controller.c",
+            "link go together",
+        ),
     ],
 )
 def test_each_fault_is_told_with_its_key(tables: dict[str, Any], key: str, says: str) -> None:

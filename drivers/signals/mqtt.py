@@ -1,0 +1,212 @@
+"""A controller that subscribes: the aspect is a signed lease, retained on a topic.
+
+The controller shows an aspect only while its lease lasts, and then its own safe aspect: nobody need
+tell it that the gateway is dead. It says on another topic what it shows and which lease made it
+(`Shown`); only the word for the lease that was sent last counts as read-back. That word is not
+signed: the broker's access list must leave the topic to the controller.
+
+Time. A lease ends at a UTC time and is judged by the controller's clock. A gateway whose clock is
+behind sends leases that have ended; one whose clock is ahead sends leases that would outlive it by
+hours, so a controller must refuse what reaches further than a lease may (`longest_lease_s` there).
+Either way the safe aspect shows, and the read-back tells. Sequence numbers are UTC milliseconds,
+but always above the last one sent; after a restart the gateway first reads its own last lease from
+the broker, where it is retained, and goes on above it, so that a clock that was set back cannot
+make it count again.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from secrets import token_hex
+from typing import Annotated, ClassVar, Final, Literal
+
+import msgspec
+from pydantic import Field, StringConstraints, model_validator
+
+from configs.loader import UserError
+from drivers.errors import BadReply, Misconfigured, Unavailable
+from drivers.signals import Signal, SignalConfig, Wiring
+from wire import mqtt, signing
+from wire.aspect import Aspect
+from wire.codec import DecodeError
+from wire.messages import Lease
+from wire.mqtt import Broker, Disconnected, Message, PublishRefused, Session
+
+_MOST_AT_ONCE: Final = 20
+
+Topic = Annotated[str, StringConstraints(pattern=r"^[^+#]+$", max_length=200)]
+
+
+class Shown(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the controller says, retained, whenever that changes and after each lease it hears.
+
+    `sequence` is that of the last lease it took. `refused` says why it did not take the last
+    message on the topic, "" if it did.
+    """
+
+    aspect: Aspect
+    sequence: int
+    refused: str = ""
+
+
+class Config(SignalConfig):
+    """`topic` carries the lease, `shown_topic` what the controller says. The lease is signed with
+    the private key in `key_file` (32 bytes in base64), which the controller knows as `key`."""
+
+    watchdog_key: ClassVar = "lease_s"
+
+    kind: Literal["mqtt"]
+    port: None = None
+    broker: Broker = Broker()
+    topic: Topic
+    shown_topic: Topic
+    key: Annotated[str, Field(min_length=1)]
+    key_file: Annotated[str, Field(min_length=1)]
+    lease_s: Annotated[float, Field(ge=1, le=3600)] = 30
+    within_ms: Annotated[int, Field(ge=20, le=60_000)] = 2000
+
+    @property
+    def refresh_within_s(self) -> float:
+        return self.lease_s
+
+    @model_validator(mode="after")
+    def _two_topics(self) -> "Config":
+        if self.topic == self.shown_topic:
+            raise ValueError("topic and shown_topic are the same")
+        return self
+
+
+class Mqtt:
+    """Sends a lease for each `show`, and waits in `read_back` for the word on that lease."""
+
+    def __init__(self, config: Config, site: str, private: str) -> None:
+        self._config = config
+        self._site = site
+        self._private = private
+        self._public = signing.public_of(private)
+        self.connection: asyncio.Task[None] | None = None
+        self._session: Session | None = None
+        self._ready = asyncio.Event()
+        self._sequence = 0
+        self._sent: int | None = None
+        self._heard: Shown | None = None
+        self._nonsense = False
+        self._news = asyncio.Event()
+
+    async def show(self, aspect: Aspect) -> None:
+        if self.connection is not None and self.connection.done():
+            await self.connection  # it never ends by itself: raise here what has ended it
+        try:
+            async with asyncio.timeout(self._config.within_ms / 1000):
+                await self._ready.wait()
+                await self._lease(aspect)
+        except TimeoutError:
+            what = "does not acknowledge" if self._ready.is_set() else "is not connected"
+            raise Unavailable(f"broker {self._config.broker} {what}") from None
+        except Disconnected as error:
+            raise Unavailable(f"broker {self._config.broker}: {error}") from None
+        except PublishRefused as error:
+            raise Misconfigured(
+                f"broker {self._config.broker} refuses a lease on {self._config.topic}: {error}"
+            ) from None
+
+    async def read_back(self) -> Aspect | None:
+        if self._sent is None:
+            raise Unavailable("the controller has had no lease from us yet")
+        try:
+            async with asyncio.timeout(self._config.within_ms / 1000):
+                while (aspect := self._told(self._sent)) is None:
+                    self._news.clear()
+                    await self._news.wait()
+                return aspect
+        except TimeoutError:
+            raise Unavailable(
+                f"the controller says nothing of our lease on {self._config.shown_topic}"
+            ) from None
+
+    async def run(self) -> None:
+        """Keep the connection, for ever."""
+        identifier = f"shuichi-signal-{self._site}-{token_hex(4)}"
+        await mqtt.keep_connected(self._config.broker, identifier, self._listen)
+
+    async def _lease(self, aspect: Aspect) -> None:
+        assert self._session is not None
+        now_ms = time.time_ns() // 1_000_000
+        self._sequence = max(self._sequence + 1, now_ms)
+        end_ms = now_ms + round(self._config.lease_s * 1000)
+        lease = Lease(self._site, aspect, end_ms, self._sequence)
+        self._sent, self._heard, self._nonsense = self._sequence, None, False
+        payload = signing.sign(lease, self._config.key, self._private)
+        await self._session.publish(self._config.topic, payload, retain=True)
+
+    def _told(self, sequence: int) -> Aspect | None:
+        """None while the controller has not spoken of the lease with this number."""
+        if self._nonsense:
+            raise BadReply(f"{self._config.shown_topic}: not what a controller would say")
+        if (heard := self._heard) is None:
+            return None
+        if heard.refused:
+            raise Misconfigured(f"the controller refuses our lease: {heard.refused}")
+        return heard.aspect if heard.sequence == sequence else None
+
+    async def _listen(self, session: Session) -> None:
+        """One connection. Our own lease, which is retained, says where to go on counting."""
+        self._session = session
+        await session.subscribe(self._config.topic, self._config.shown_topic)
+        self._ready.set()
+        try:
+            while True:
+                for message in await session.take(_MOST_AT_ONCE):
+                    if message.topic == self._config.topic:
+                        self._go_on_above(message.payload)
+                    else:
+                        self._hear(message)
+                    session.ack(message)
+        finally:
+            self._ready.clear()
+            self._session = None
+
+    def _go_on_above(self, payload: bytes) -> None:
+        try:
+            lease, _ = signing.verify_lease(payload, {self._config.key: self._public})
+        except (signing.SignatureError, DecodeError):
+            return  # not ours
+        self._sequence = max(self._sequence, lease.sequence)
+
+    def _hear(self, message: Message) -> None:
+        try:
+            heard = msgspec.json.decode(message.payload, type=Shown)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self._nonsense = True
+        else:
+            if heard.refused and message.retained:
+                return  # of a lease that is long gone
+            self._heard, self._nonsense = heard, False
+        self._news.set()
+
+
+@asynccontextmanager
+async def open(config: Config, wiring: Wiring) -> AsyncIterator[Signal]:
+    """The signal that `config` describes. Raises UserError for a key that cannot be used; the
+    broker may come later."""
+    where = f"interlock.{wiring.site}.signal.key_file"
+    file = wiring.folder / config.key_file
+    try:
+        signal = Mqtt(config, wiring.site, _read(file))
+    except OSError as error:
+        raise UserError(f"{where}: {file}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{where}: {file}: {error}") from None
+    connection = asyncio.create_task(signal.run(), name=f"signal {wiring.site} mqtt")
+    signal.connection = connection
+    try:
+        yield signal
+    finally:
+        connection.cancel()
+        await asyncio.wait([connection])
+
+
+def _read(file: Path) -> str:
+    return file.read_text(encoding="ascii", errors="replace").strip()

@@ -1,0 +1,273 @@
+"""What a bus reads next. Pure: the time is handed in.
+
+Sensors that feed an interlock come first, then whatever is due earliest. A device in doubt, whose
+last answer did not come, is asked the same again and nothing else, so that an answer which comes
+later than anybody thought still says what was asked. A silent one is only probed, so seldom that
+all of them together waste no more than `DEAD_SHARE` of the bus, and at moments at which no ruler is
+due.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heappush
+from typing import Final, Literal
+
+from drivers.device import Device
+from drivers.profiles import Block
+from drivers.protocols.modbus import READ_REQUEST_BYTES, read_answer_bytes
+from edge.health import SILENT_AFTER, AnswerTimes, Breaker, State
+
+DEAD_SHARE: Final = 0.04
+"""Share of the bus that silent devices may waste together: what is promised is 5 %."""
+
+LONE_SHARE: Final = 0.5
+"""The same while nobody on the bus answers, who could suffer from it."""
+
+PROBE_PATIENCE_S: Final = 10.0
+"""How long a probe waits for a moment at which it delays no ruler. Then it takes the next one."""
+
+
+class Health:
+    """What is known of one device, for all of its jobs. `doubted` is the job that was not answered
+    last."""
+
+    def __init__(self, device: Device) -> None:
+        self.breaker = Breaker()
+        self.times = AnswerTimes(device.profile.line.reply_within_s)
+        self.jobs: list[Job] = []
+        self.doubted: Job | None = None
+        self.answered_at: float | None = None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether its last answer came."""
+        return self.doubted is None and self.breaker.state is State.CLOSED
+
+
+class Job:
+    """One block of one device, to be read every `interval_s`; `urgent` if it feeds an interlock.
+
+    `due` is monotonic, s. `failures` are those in a row; `overruns` counts reads that began more
+    than an interval late. `took_s` is the bus time of the last reads, smoothed; `cycle_s` the time
+    between the last two.
+    """
+
+    def __init__(
+        self, sensor: str, device: Device, block: Block, interval_s: float, *, urgent: bool
+    ) -> None:
+        self.sensor = sensor
+        self.device = device
+        self.block = block
+        self.interval_s = interval_s
+        self.urgent = urgent
+        self.health = Health(device)
+        self.due = 0.0
+        self.failures = 0
+        self.overruns = 0
+        self.refused = False
+        self.took_s: float | None = None
+        self.cycle_s: float | None = None
+        self.answered_at: float | None = None
+        frames = READ_REQUEST_BYTES + read_answer_bytes(block.words)
+        self.wire_s = frames * device.port.byte_s
+        self.place: Literal["nowhere", "due", "probes"] = "nowhere"
+        self.ticket = 0
+
+    def is_as(self, other: "Job") -> bool:
+        """Whether `other` would read the same in the same way."""
+        return (
+            (self.sensor, self.device.unit, self.interval_s, self.urgent)
+            == (other.sensor, other.device.unit, other.interval_s, other.urgent)
+            and self.block == other.block
+            and self.device.profile == other.device.profile
+        )
+
+
+_Entry = tuple[float, int, Job]
+"""When it is due, a ticket, the job. It is void if the job has got another ticket since."""
+
+
+class Agenda:
+    """The jobs of one bus."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs: tuple[Job, ...] = ()
+        self._members: set[Job] = set()
+        self._urgent: list[_Entry] = []
+        self._ordinary: list[_Entry] = []
+        self._probes: dict[bool, deque[Job]] = {True: deque(), False: deque()}  # by urgency
+        self._turn = True
+        self._probe_from = 0.0
+        self._tickets = 0
+        self._take(jobs)
+
+    def start(self, now: float) -> None:
+        """First reads are spread over a second, so that they do not come in a heap."""
+        self._probe_from = now
+        self._spread(self.jobs, now)
+
+    def change(self, jobs: Sequence[Job], now: float) -> None:
+        """`jobs` from now on. Those that were there before go on as they are."""
+        jobs = [next((old for old in self.jobs if old.is_as(job)), job) for job in jobs]
+        new = [job for job in jobs if job not in self._members]
+        self._take(jobs)
+        for heap in (self._urgent, self._ordinary):
+            heap[:] = [entry for entry in heap if entry[2] in self._members]
+            heapify(heap)
+        for probes in self._probes.values():
+            for gone in [job for job in probes if job not in self._members]:
+                probes.remove(gone)
+        self._spread(new, now)
+
+    def next(self, now: float, free_at: float) -> Job | None:
+        """The job to be read now; the line rests until `free_at` for what is not urgent."""
+        if (job := self._due(self._urgent, now)) is not None:
+            return job
+        if free_at > now:
+            return None
+        if now >= self._probe_from and (job := self._probe(now)) is not None:
+            return job
+        return self._due(self._ordinary, now)
+
+    def wake_at(self, now: float, free_at: float) -> float:
+        """When there may be something to do, if there is nothing now."""
+        times = [math.inf]
+        if (urgent := _first(self._urgent)) is not None:
+            times.append(urgent.due)
+        if (ordinary := _first(self._ordinary)) is not None:
+            times.append(max(ordinary.due, free_at))
+        if waiting := [job.due for probes in self._probes.values() for job in probes]:
+            ready = max(self._probe_from, min(waiting))
+            times.append(max(ready, free_at) if ready > now else ready + PROBE_PATIENCE_S)
+        return min(times)
+
+    def answered(self, job: Job, now: float) -> None:
+        """The device has answered this job."""
+        if job not in self._members:
+            return  # the config has changed meanwhile
+        health = job.health
+        if job.failures >= SILENT_AFTER:  # a probe has no time to keep
+            job.due = now
+        job.failures = 0
+        if not health.is_well:
+            health.doubted = None
+            health.breaker.answer()
+            for other in health.jobs:
+                if other.place == "nowhere" and other is not job:
+                    other.due = now
+                    self._list(other)
+        self._again(job, now)
+
+    def failed(self, job: Job, began: float, now: float, free_at: float) -> None:
+        """It has not. The line rests until `free_at` because of it."""
+        if job not in self._members:
+            return
+        health, breaker = job.health, job.health.breaker
+        over = max(now, free_at)
+        job.failures += 1
+        is_mute = job.failures > SILENT_AFTER and breaker.state is State.CLOSED
+        if is_mute:  # a block that is never answered, of a device that does answer
+            self._pause_probes(over, over - began)
+            self._queue_probe(job, now)
+            return
+        health.doubted = job
+        breaker.fail()
+        if breaker.state is State.CLOSED:
+            self._again(job, over)
+            return
+        self._pause_probes(over, over - began)
+        for other in health.jobs:
+            if other.place == "due":
+                other.place = "nowhere"
+        if not any(other.place == "probes" for other in health.jobs):
+            follower = health.jobs[(health.jobs.index(job) + 1) % len(health.jobs)]
+            self._queue_probe(follower, now)
+
+    def unread(self, job: Job, now: float) -> None:
+        """The read was cut short, or there was no line: it has shown nothing."""
+        if job not in self._members:
+            return
+        if job.health.breaker.state is State.PROBING:
+            job.health.breaker.unprobed()
+            self._queue_probe(job, now)
+        else:
+            self._again(job, now)
+
+    def _take(self, jobs: Sequence[Job]) -> None:
+        self.jobs = tuple(jobs)
+        self._members = set(jobs)
+        healths: dict[Device, Health] = {}
+        for job in jobs:
+            job.health = healths.setdefault(job.device, job.health)
+        for health in healths.values():
+            health.jobs = [job for job in jobs if job.health is health]
+
+    def _spread(self, jobs: Sequence[Job], now: float) -> None:
+        for i, job in enumerate(jobs):
+            job.due = now + min(1.0, job.interval_s) * i / len(jobs)
+            self._list(job)
+
+    def _due(self, heap: list[_Entry], now: float) -> Job | None:
+        while (job := _first(heap)) is not None and job.due <= now:
+            heappop(heap)
+            job.place = "nowhere"
+            if job.health.doubted in (None, job):
+                return job
+        return None
+
+    def _probe(self, now: float) -> Job | None:
+        """Urgent ones and others take turns."""
+        for urgent in (self._turn, not self._turn):
+            for job in self._probes[urgent]:
+                if job.due <= now and self._has_room(job, now):
+                    self._probes[urgent].remove(job)
+                    self._turn = not urgent
+                    job.place = "nowhere"
+                    if job.health.breaker.state is State.OPEN:
+                        job.health.breaker.probe()
+                    return job
+        return None
+
+    def _has_room(self, probe: Job, now: float) -> bool:
+        """Whether it would be over before a ruler is due, or has waited for that long enough."""
+        if now >= max(self._probe_from, probe.due) + PROBE_PATIENCE_S:
+            return True
+        urgent = _first(self._urgent)
+        return urgent is None or now + probe.wire_s + probe.health.times.wait_s <= urgent.due
+
+    def _pause_probes(self, now: float, cost_s: float) -> None:
+        healths: Iterable[Health] = {job.health for job in self.jobs}
+        anybody = any(health.breaker.state is State.CLOSED for health in healths)
+        share = DEAD_SHARE if anybody else LONE_SHARE
+        self._probe_from = now + cost_s * (1 / share - 1)
+
+    def _again(self, job: Job, now: float) -> None:
+        job.due += job.interval_s
+        if job.due < now:  # late: catch up in time, not in reads
+            job.overruns += 1
+            job.due = now
+        self._list(job)
+
+    def _list(self, job: Job) -> None:
+        if job.failures >= SILENT_AFTER:
+            self._queue_probe(job, job.due)
+            return
+        self._tickets += 1
+        job.place, job.ticket = "due", self._tickets
+        heappush(self._urgent if job.urgent else self._ordinary, (job.due, self._tickets, job))
+
+    def _queue_probe(self, job: Job, now: float) -> None:
+        job.due = now + job.interval_s
+        job.place = "probes"
+        self._probes[job.urgent].append(job)
+
+
+def _first(heap: list[_Entry]) -> Job | None:
+    """The job at the front, without void entries."""
+    while heap:
+        _, ticket, job = heap[0]
+        if job.place == "due" and job.ticket == ticket:
+            return job
+        heappop(heap)
+    return None

@@ -1,0 +1,248 @@
+"""Everything at the end of a cable: ports with their buses, signals with their interlocks.
+
+A new config takes the place of the old one part by part. What it does not change goes on, with its
+state: a lamp is not touched because somebody has added a rain gauge. What it does change is opened
+first and changed over after, so that a part which cannot be opened leaves everything as it was.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AsyncExitStack
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+from configs import loader
+from drivers.device import Device
+from drivers.ports import Port, PortConfig
+from drivers.protocols.modbus import Master
+from drivers.signals import SignalConfig, Wiring
+from edge import clock
+from edge.agenda import Job
+from edge.config import Setup
+from edge.interlock import Local
+from edge.localswitch import LocalSwitch
+from edge.notify import Heartbeats
+from edge.poller import Bus, Heard
+from edge.signal import SignalKeeper, Tell
+from edge.site import SiteInterlock
+from wire.aspect import Aspect
+from wire.messages import InterlockState
+
+LEAVE_WITHIN_S: Final = 3.0
+"""How long a stop waits for the signals to confirm their safe aspect."""
+
+
+class Outlets(NamedTuple):
+    """Where the field's news goes: what a bus has heard, what happens at a site (`teller(site)`
+    records it), and how an interlock stands."""
+
+    heard: Callable[[Heard], None]
+    teller: Callable[[str], Tell]
+    publish: Callable[[InterlockState], None]
+
+
+class Line(NamedTuple):
+    """A port, opened for `config`, and its bus."""
+
+    config: PortConfig
+    port: Port
+    master: Master
+    bus: Bus
+    closing: AsyncExitStack
+
+
+class Lamp(NamedTuple):
+    """A signal, opened for these settings on that line, and its keeper."""
+
+    config: SignalConfig
+    refresh_every_s: float
+    line: Line | None
+    keeper: SignalKeeper
+    closing: AsyncExitStack
+
+
+class Plan(NamedTuple):
+    """What is to be: all of it open, some of it at work already."""
+
+    setup: Setup
+    lines: dict[str, Line]
+    lamps: dict[str, Lamp]
+
+
+class Field:
+    """The lines, lamps and sites of one gateway. `async with` closes them at the end."""
+
+    def __init__(self, outlets: Outlets, heartbeats: Heartbeats) -> None:
+        self.lines: dict[str, Line] = {}
+        self.lamps: dict[str, Lamp] = {}
+        self.sites: dict[str, SiteInterlock] = {}
+        self._outlets = outlets
+        self._heartbeats = heartbeats
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def prepare(self, setup: Setup) -> Plan:
+        """Open what `setup` has and we have not; a line itself is opened by its first exchange.
+
+        Raises UserError, with nothing left open, for a signal whose library or key is missing.
+        """
+        async with AsyncExitStack() as undo:
+            lines = {
+                name: await self._line(name, config, setup, undo)
+                for name, config in setup.config.port.items()
+            }
+            lamps = {
+                site: await self._lamp(site, setup, lines, undo) for site in setup.config.interlock
+            }
+            undo.pop_all()
+        return Plan(setup, lines, lamps)
+
+    async def adopt(self, plan: Plan, group: asyncio.TaskGroup) -> None:
+        """Change over to `plan`."""
+        removed = self.sites.keys() - plan.lamps.keys()
+        for site in removed & {name.removeprefix("switch ") for name in self._tasks}:
+            await self._end(f"switch {site}")
+        await self.leave_safe(removed)
+        for site, lamp in self.lamps.items():
+            if plan.lamps.get(site) is not lamp:
+                await self._end(f"signal {site}")
+                await lamp.closing.aclose()
+        for name, line in self.lines.items():
+            if plan.lines.get(name) is not line:
+                await self._end(f"bus {name}")
+                await line.closing.aclose()
+            else:
+                line.bus.change(_jobs(plan.setup, name, line.master))
+        for site in removed:
+            del self.sites[site]
+        self.lines, self.lamps = plan.lines, plan.lamps
+        for name, line in self.lines.items():
+            if (task := f"bus {name}") not in self._tasks:
+                self._start(group, task, line.bus.run())
+        for site, lamp in self.lamps.items():
+            self._put_together(site, lamp, plan.setup)
+            if (task := f"signal {site}") not in self._tasks:
+                self._start(group, task, lamp.keeper.run())
+            await self._watch_switch(site, plan.setup, group)
+
+    async def leave_safe(self, sites: Iterable[str]) -> None:
+        """Nobody will watch the water at these sites: no signal may stay less restrictive than its
+        safe aspect."""
+        left = [self.sites[site] for site in sites]
+        for site in left:
+            site.leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_WITHIN_S):
+                for site in left:
+                    await site.keeper.obeyed()
+
+    async def rest(self) -> None:
+        """End all loops; the parts stay open until the end."""
+        for name in list(self._tasks):
+            await self._end(name)
+
+    def _put_together(self, name: str, lamp: Lamp, setup: Setup) -> None:
+        """Join an interlock and its lamp. Either may be at work already."""
+        settings = setup.config.interlock[name]
+        if (site := self.sites.get(name)) is not None:
+            site.change(settings.rule, settings.rulers, lamp.keeper)
+        else:
+            tell = self._outlets.teller(name)
+            site = self.sites[name] = SiteInterlock(
+                name, settings.rule, settings.rulers, lamp.keeper, tell, self._outlets.publish
+            )
+            site.start()
+        lamp.keeper.on_seen = site.announce
+
+    async def _watch_switch(self, name: str, setup: Setup, group: asyncio.TaskGroup) -> None:
+        """Watch the switch beside the road, if there is one, and forget one that was there."""
+        if (task := f"switch {name}") in self._tasks:
+            await self._end(task)
+        site = self.sites[name]
+        if (config := setup.config.interlock[name].local_switch) is None:
+            site.take(Local(None), clock.monotonic())
+            return
+
+        def turned(aspect: Aspect | None) -> None:
+            site.take(Local(aspect), clock.monotonic())
+
+        line = self.lines[config.port]
+        switch = LocalSwitch(config, line.bus, line.master, turned)
+        self._tasks[task] = group.create_task(switch.run(), name=task)
+
+    async def _line(
+        self, name: str, config: PortConfig, setup: Setup, undo: AsyncExitStack
+    ) -> Line:
+        if (old := self.lines.get(name)) is not None and old.config == config:
+            return old
+        closing = AsyncExitStack()
+        undo.push_async_callback(closing.aclose)
+        module = loader.plugin("drivers.ports", config.kind)
+        port = await closing.enter_async_context(module.open(name, config))
+        master = Master(port)
+        beat = partial(self._heartbeats.beat, f"bus {name}")
+        bus = Bus(name, _jobs(setup, name, master), self._outlets.heard, beat)
+        return Line(config, port, master, bus, closing)
+
+    async def _lamp(
+        self, name: str, setup: Setup, lines: dict[str, Line], undo: AsyncExitStack
+    ) -> Lamp:
+        settings = setup.config.interlock[name]
+        config, refresh_s = settings.signal, settings.refresh_every_s
+        line = lines.get(config.port or "")
+        old = self.lamps.get(name)
+        if old is not None and old.line is line and old[:2] == (config, refresh_s):
+            return old
+        closing = AsyncExitStack()
+        undo.push_async_callback(closing.aclose)
+        module = loader.plugin("drivers.signals", config.kind)
+        ports = {port: line.port for port, line in lines.items()}
+        masters = {port: line.master.for_lamps() for port, line in lines.items()}
+        wiring = Wiring(name, setup.folder, ports, masters, setup.profile)
+        signal = await closing.enter_async_context(module.open(config, wiring))
+        tell = self._outlets.teller(name)
+        beat = partial(self._heartbeats.beat, f"signal {name}")
+        bus = None if line is None else line.bus
+        keeper = SignalKeeper(name, signal, bus, refresh_s, tell, beat)
+        return Lamp(config, refresh_s, line, keeper, closing)
+
+    def _start(self, group: asyncio.TaskGroup, name: str, loop: Coroutine[Any, Any, None]) -> None:
+        self._heartbeats.watch(name)
+        self._tasks[name] = group.create_task(loop, name=name)
+
+    async def _end(self, name: str) -> None:
+        self._heartbeats.forget(name)
+        task = self._tasks.pop(name)
+        task.cancel()
+        await asyncio.wait((task,))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        async with AsyncExitStack() as closing:
+            for line in self.lines.values():
+                closing.push_async_callback(line.closing.aclose)
+            for lamp in self.lamps.values():  # closed first, for they use the lines
+                closing.push_async_callback(lamp.closing.aclose)
+
+
+def _jobs(setup: Setup, port: str, master: Master) -> list[Job]:
+    config = setup.config
+    rulers = {ruler for interlock in config.interlock.values() for ruler in interlock.rulers}
+    jobs = []
+    for name, sensor in config.sensor.items():
+        if sensor.port == port:
+            profile = setup.profiles[name]
+            device = Device(master, profile, setup.unit(name))
+            jobs += [
+                Job(name, device, block, sensor.interval_s, urgent=name in rulers)
+                for block in profile.blocks()
+            ]
+    return jobs

@@ -1,0 +1,150 @@
+"""The status as Prometheus reads it: text format 0.0.4, answered over HTTP/1.1.
+
+Source: https://prometheus.io/docs/instrumenting/exposition_formats/
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from edge.poller import BusState, DeviceState
+from edge.status import Status
+from wire.aspect import Aspect
+
+PATH: Final = "/metrics"
+
+_Of = TypeVar("_Of")
+
+_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Family(NamedTuple):
+    """One metric: `samples` are labels and value, and None is left out."""
+
+    name: str
+    kind: str
+    help: str
+    samples: Iterable[tuple[dict[str, str], float | None]]
+
+
+def respond(head: bytes, status: Status) -> bytes:
+    """The HTTP response to a request with this head."""
+    method, _, rest = head.decode("latin-1").partition(" ")
+    path = rest.partition(" ")[0].partition("?")[0]
+    if path != PATH:
+        return _response("404 Not Found", f"metrics are at {PATH}\n")
+    if method not in ("GET", "HEAD"):
+        return _response("405 Method Not Allowed", "only GET\n")
+    response = _response("200 OK", text(status))
+    return response if method == "GET" else response.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+
+
+def _response(result: str, body: str) -> bytes:
+    content = body.encode()
+    head = (
+        f"HTTP/1.1 {result}\r\nContent-Type: {_TEXT}\r\n"
+        f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + content
+
+
+def text(status: Status) -> str:
+    """All metrics of a gateway."""
+    return "".join(line for family in _families(status) for line in _lines(family))
+
+
+def _lines(family: Family) -> Iterator[str]:
+    yield f"# HELP shuichi_{family.name} {family.help}\n"
+    yield f"# TYPE shuichi_{family.name} {family.kind}\n"
+    for labels, value in family.samples:
+        if value is not None:
+            shown = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+            yield f"shuichi_{family.name}{f'{{{shown}}}' if shown else ''} {float(value)!r}\n"
+
+
+def _escaped(label: str) -> str:
+    return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _families(status: Status) -> Iterator[Family]:
+    process = status.process
+    about = {"gateway": status.gateway, "version": process.version, "python": process.python}
+    yield Family("info", "gauge", "The gateway and what it runs.", [(about, 1)])
+    for metric in _OF_GATEWAY:
+        yield metric.of([({}, status)])
+    waiting = status.queue.pending_by_priority
+    yield Family(
+        "outbox_pending_batches",
+        "gauge",
+        "Sealed and not acknowledged by the cloud.",
+        [({"priority": name}, count) for name, count in waiting.items()],
+    )
+    for of_port in _OF_PORT:
+        yield of_port.of([({"port": bus.port}, bus) for bus in status.buses])
+    devices = [
+        ({"port": bus.port, "sensor": device.sensor}, device)
+        for bus in status.buses
+        for device in bus.devices
+    ]
+    for of_device in _OF_DEVICE:
+        yield of_device.of(devices)
+    yield from _lamps(status)
+
+
+def _lamps(status: Status) -> Iterator[Family]:
+    for name, help in (
+        ("wanted", "1 for the aspect that should show."),
+        ("confirmed", "1 for the aspect that was read back."),
+    ):
+        yield Family(
+            f"lamp_{name}",
+            "gauge",
+            help,
+            [
+                ({"site": lamp.site, "aspect": aspect.value}, getattr(lamp, name) == aspect.value)
+                for lamp in status.lamps
+                for aspect in Aspect
+            ],
+        )
+    depths = [({"site": lamp.site}, lamp.depth_m) for lamp in status.lamps]
+    yield Family("lamp_depth_meters", "gauge", "Highest depth of a healthy ruler.", depths)
+
+
+class _Metric(NamedTuple, Generic[_Of]):
+    name: str
+    kind: str
+    help: str
+    value: Callable[[_Of], float | None]
+
+    def of(self, things: Iterable[tuple[dict[str, str], _Of]]) -> Family:
+        samples = [(labels, self.value(one)) for labels, one in things]
+        return Family(self.name, self.kind, self.help, samples)
+
+
+_OF_GATEWAY: Final[tuple[_Metric[Status], ...]] = (
+    _Metric("uptime_seconds", "gauge", "Since the start.", lambda s: s.process.uptime_s),
+    _Metric("memory_bytes", "gauge", "Resident memory.", lambda s: s.process.memory_bytes),
+    _Metric("clock_trusted", "gauge", "1 if times are UTC.", lambda s: s.clock.trusted),
+    _Metric("outbox_sealed_batches", "gauge", "Of this stream.", lambda s: s.queue.sealed),
+    _Metric(
+        "outbox_sealed_readings", "gauge", "Of this stream.", lambda s: s.queue.readings_sealed
+    ),
+    _Metric("outbox_unsealed_readings", "gauge", "In memory only.", lambda s: s.queue.unsealed),
+    _Metric("outbox_lost_readings_total", "counter", "Could not be kept.", lambda s: s.queue.lost),
+    _Metric("uplink_connected", "gauge", "1 if a broker is there.", lambda s: s.uplink.connected),
+    _Metric("uplink_in_flight_batches", "gauge", "Sent, no ack.", lambda s: s.uplink.in_flight),
+    _Metric("uplink_last_ack_seconds", "gauge", "Since the last.", lambda s: s.uplink.last_ack_s),
+)
+_OF_PORT: Final[tuple[_Metric[BusState], ...]] = (
+    _Metric("port_busy_ratio", "gauge", "Of the last minute, 0 to 1.", lambda p: p.busy),
+    _Metric("port_cycle_seconds", "gauge", "To read all that answer.", lambda p: p.cycle_s),
+    _Metric("port_overruns_total", "counter", "Reads after their time.", lambda p: p.overruns),
+)
+_OF_DEVICE: Final[tuple[_Metric[DeviceState], ...]] = (
+    _Metric("sensor_silent", "gauge", "1 if only probed.", lambda d: d.breaker != "closed"),
+    _Metric("sensor_failed_reads_total", "counter", "Not believed.", lambda d: d.failed),
+    _Metric("sensor_last_answer_seconds", "gauge", "Since then.", lambda d: d.answered_s),
+    _Metric("sensor_answer_median_seconds", "gauge", "Last answers.", lambda d: d.median_s),
+    _Metric("sensor_answer_p95_seconds", "gauge", "Last answers.", lambda d: d.p95_s),
+    _Metric("sensor_wait_seconds", "gauge", "How long it is waited for.", lambda d: d.wait_s),
+    _Metric("sensor_overruns_total", "counter", "Reads after their time.", lambda d: d.overruns),
+)

@@ -1,0 +1,129 @@
+"""The status for people, at 80 columns."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from edge.health import State
+from edge.status import Status
+
+_COLOURS = {
+    "green": "green",
+    "amber": "yellow",
+    "flashing_amber": "yellow",
+    "red": "red",
+    "off": "dim",
+}
+MOST_DEVICES = 20
+"""Devices that are shown if all is well; those that are not well always are."""
+
+
+def status(console: Console, one: Status, *, every_device: bool) -> None:
+    """Print it all; without `every_device`, of many devices only those that are not well."""
+    _process(console, one)
+    _lamps(console, one)
+    _queue(console, one)
+    _buses(console, one)
+    _devices(console, one, every_device)
+
+
+def _process(console: Console, one: Status) -> None:
+    process, clock = one.process, one.clock
+    console.print(
+        f"gateway [bold]{one.gateway}[/bold]: shuichi {process.version}, "
+        f"up {_span(process.uptime_s)}, {process.memory_bytes / 2**20:.0f} MiB, pid {process.pid}",
+        highlight=False,
+    )
+    console.print("clock   " + ("trusted" if clock.trusted else "[red]not trusted yet[/red]"))
+
+
+def _lamps(console: Console, one: Status) -> None:
+    for lamp in one.lamps:
+        confirmed = lamp.confirmed or "unknown"
+        line = Text.assemble(
+            f"lamp    {lamp.site}: ",
+            (lamp.wanted, _COLOURS[lamp.wanted]),
+            f" since {_span(lamp.since_s)} ({lamp.cause})",
+            "" if lamp.depth_m is None else f", water {lamp.depth_m:.2f} m",
+        )
+        if lamp.confirmed == lamp.wanted:
+            line.append(", confirmed")
+        else:
+            line.append(f", BUT IT SHOWS {confirmed}", "bold red")
+        console.print(line)
+
+
+def _queue(console: Console, one: Status) -> None:
+    queue, uplink = one.queue, one.uplink
+    state = "[green]connected[/green]" if uplink.connected else "[red]not connected[/red]"
+    heard = "never" if uplink.last_ack_s is None else f"{_span(uplink.last_ack_s)} ago"
+    console.print(
+        f"uplink  {uplink.broker} {state}, {uplink.in_flight} batches in flight, last ack {heard}",
+        highlight=False,
+    )
+    kinds = ", ".join(f"{count} {name}" for name, count in queue.pending_by_priority.items())
+    waiting = f"{queue.pending} batches wait ({kinds}), {queue.unsealed} readings not sealed"
+    lost = f", [red]{queue.lost} readings lost[/red]" if queue.lost else ""
+    console.print(f"outbox  {waiting}{lost}", highlight=False)
+    console.print(
+        f"ledger  stream {queue.stream}: sealed {queue.sealed}, acked {uplink.acked}",
+        highlight=False,
+    )
+
+
+def _buses(console: Console, one: Status) -> None:
+    table = Table("port", box=box.SIMPLE_HEAD)
+    for heading in ("busy %", "cycle ms", "overruns", "failed reads", "devices", "silent"):
+        table.add_column(heading, justify="right")
+    for bus in one.buses:
+        silent = sum(device.breaker is not State.CLOSED for device in bus.devices)
+        table.add_row(
+            bus.port,
+            f"{bus.busy * 100:.1f}",
+            f"{bus.cycle_s * 1000:.0f}",
+            str(bus.overruns),
+            str(bus.failed),
+            str(len(bus.devices)),
+            Text(str(silent), "red" if silent else ""),
+        )
+    console.print(table)
+
+
+def _devices(console: Console, one: Status, every_device: bool) -> None:
+    devices = [(bus.port, device) for bus in one.buses for device in bus.devices]
+    if not every_device and len(devices) > MOST_DEVICES:
+        unwell = [(port, device) for port, device in devices if device.failures]
+        well = len(devices) - len(unwell)
+        console.print(f"{well} more devices answer; --all shows them", highlight=False)
+        devices = unwell
+    if not devices:
+        return
+    table = Table("sensor", "port", "breaker", box=box.SIMPLE_HEAD)
+    for heading in ("failed", "last answer", "median ms", "p95 ms"):
+        table.add_column(heading, justify="right")
+    for port, device in devices:
+        table.add_row(
+            device.sensor,
+            port,
+            Text(device.breaker.value, "red" if device.failures else ""),
+            str(device.failed),
+            "never" if device.answered_s is None else f"{_span(device.answered_s)} ago",
+            _ms(device.median_s),
+            _ms(device.p95_s),
+        )
+    console.print(table)
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.0f}"
+
+
+def _span(seconds: float) -> str:
+    """A time span in its two largest units."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
+    if minutes < 60:
+        return f"{minutes} min {int(seconds % 60)} s"
+    return f"{hours} h {minutes % 60} min" if hours < 24 else f"{days} d {hours % 24} h"

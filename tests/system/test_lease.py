@@ -1,0 +1,190 @@
+"""The lamp that is reached by MQTT: clocks that are wrong, leases that are old or forged, and a
+broker that dies. Controller and driver meet at a real one."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+from uuid import uuid4
+
+import msgspec
+import pytest
+
+from configs import loader
+from drivers import profiles
+from drivers.errors import DriverError, Misconfigured, Unavailable
+from drivers.signals import Signal, Wiring
+from drivers.signals import mqtt as driver
+from drivers.signals.mqtt import Shown
+from firmware_sim import config as sim_config
+from firmware_sim.controllers import Controller
+from firmware_sim.simulation import simulate
+from tests.services import Service
+from tests.waiting import until
+from wire import mqtt, signing
+from wire.aspect import Aspect
+from wire.messages import Lease
+from wire.mqtt import Broker
+
+GREEN, AMBER, RED = Aspect.GREEN, Aspect.AMBER, Aspect.RED
+LEASE_S = 5.0
+
+
+class Place(NamedTuple):
+    """A controller at work, and what a driver needs to reach it."""
+
+    controller: Controller
+    folder: Path
+    broker: Broker
+    topic: str
+    private: str
+
+    @asynccontextmanager
+    async def driver(self, lease_s: float = LEASE_S) -> AsyncIterator[Signal]:
+        table = {
+            "kind": "mqtt",
+            "broker": {"port": self.broker.port},
+            "topic": f"{self.topic}/lease",
+            "shown_topic": f"{self.topic}/shown",
+            "key": "gw-1",
+            "key_file": "lamp.key",
+            "lease_s": lease_s,
+            "within_ms": 1000,
+        }
+        config = loader.parse(table, driver.Config, "test")
+        wiring = Wiring("underpass", self.folder, {}, {}, profiles.find)
+        async with driver.open(config, wiring) as signal:
+            yield signal
+
+    async def publish(self, payload: bytes) -> None:
+        async with mqtt.connect(self.broker, f"test-{uuid4()}") as session:
+            await session.publish(f"{self.topic}/lease", payload, retain=True)
+
+    async def said(self) -> Shown:
+        """The last word of the controller."""
+        async with mqtt.connect(self.broker, f"test-{uuid4()}") as session:
+            await session.subscribe(f"{self.topic}/shown")
+            (message,) = await session.take(1)
+            return msgspec.json.decode(message.payload, type=Shown)
+
+
+@asynccontextmanager
+async def place(folder: Path, broker_port: int) -> AsyncIterator[Place]:
+    private, public = signing.generate()
+    (folder / "lamp.key").write_text(private)
+    topic = f"lamp/{uuid4()}"
+    table = {
+        "kind": "mqtt",
+        "broker": {"port": broker_port},
+        "site": "underpass",
+        "keys": {"gw-1": public},
+        "topic": f"{topic}/lease",
+        "shown_topic": f"{topic}/shown",
+        "longest_lease_s": 10,
+    }
+    settings = sim_config.parse({"controller": {"x": table}}, folder)
+    async with simulate(settings, folder) as bench:
+        yield Place(bench.controller("x"), folder, Broker(port=broker_port), topic, private)
+
+
+async def ask(signal: Signal, aspect: Aspect) -> Aspect | None:
+    await signal.show(aspect)
+    return await signal.read_back()
+
+
+async def patiently(signal: Signal, aspect: Aspect) -> None:
+    """As the gateway does: again and again until the aspect is confirmed."""
+
+    async def is_seen() -> bool:
+        try:
+            return await ask(signal, aspect) is aspect
+        except DriverError:
+            return False
+
+    await until(is_seen)
+
+
+def gateway_clock(monkeypatch: pytest.MonkeyPatch, ahead_s: float) -> None:
+    now = SimpleNamespace(time_ns=lambda: time.time_ns() + round(ahead_s * 1e9))
+    monkeypatch.setattr(driver, "time", now)
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "says"),
+    [
+        (3600, r"it would last 360\d\.\d s by the controller's clock, at most 10 s are allowed"),
+        (-3600, r"it ended 359\d\.\d s ago by the controller's clock"),
+    ],
+)
+async def test_a_gateway_whose_clock_is_wrong_leaves_the_safe_aspect(
+    ahead_s: float,
+    says: str,
+    tmp_path: Path,
+    shared_mosquitto: Service,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gateway_clock(monkeypatch, ahead_s)
+    async with place(tmp_path, shared_mosquitto.port) as lamp, lamp.driver() as signal:
+        with pytest.raises(Misconfigured, match=says):
+            await ask(signal, GREEN)
+        assert lamp.controller.shows is AMBER
+        monkeypatch.undo()
+        await patiently(signal, GREEN)  # no restart is needed
+
+
+async def test_after_a_restart_the_sequence_goes_on_above_the_last_lease(
+    tmp_path: Path, shared_mosquitto: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with place(tmp_path, shared_mosquitto.port) as lamp:
+        gateway_clock(monkeypatch, 3)
+        async with lamp.driver() as signal:
+            await patiently(signal, GREEN)
+        before = (await lamp.said()).sequence
+        monkeypatch.undo()  # the clock was set back by 3 s while the gateway was down
+        async with lamp.driver() as signal:
+            await patiently(signal, RED)
+            assert before < (await lamp.said()).sequence < before + 1000
+            assert lamp.controller.shows is RED
+
+
+async def test_an_old_lease_and_a_forged_one_move_nothing(
+    tmp_path: Path, shared_mosquitto: Service
+) -> None:
+    async with place(tmp_path, shared_mosquitto.port) as lamp, lamp.driver() as signal:
+        await patiently(signal, RED)
+        now_ms = time.time_ns() // 1_000_000
+        stranger, _ = signing.generate()
+        for private, lease, says in (
+            (lamp.private, Lease("underpass", GREEN, now_ms + 4000, now_ms - 9000), "not above"),
+            (lamp.private, Lease("elsewhere", GREEN, now_ms + 4000, now_ms + 9000), "elsewhere"),
+            (stranger, Lease("underpass", GREEN, now_ms + 4000, now_ms + 9000), "does not fit"),
+        ):
+            await lamp.publish(signing.sign(lease, "gw-1", private))
+
+            async def is_told(says: str = says) -> bool:
+                return says in (await lamp.said()).refused
+
+            await until(is_told)
+            assert lamp.controller.shows is RED
+        await lamp.publish(b"\xff{")
+        await patiently(signal, AMBER)
+        assert lamp.controller.shows is AMBER
+
+
+async def test_a_broker_that_dies_leaves_the_safe_aspect_and_the_lamp_comes_back_with_it(
+    tmp_path: Path, mosquitto: Service
+) -> None:
+    async with (
+        place(tmp_path, mosquitto.port) as lamp,
+        lamp.driver(lease_s=1.0) as signal,
+    ):
+        await patiently(signal, GREEN)
+        mosquitto.kill()
+        await lamp.controller.wait_shows({AMBER}, 3.0)
+        with pytest.raises(Unavailable, match="is not connected"):
+            await signal.show(GREEN)
+        mosquitto.start()
+        await patiently(signal, RED)
+        assert lamp.controller.shows is RED

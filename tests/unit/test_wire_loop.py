@@ -1,0 +1,78 @@
+"""A name server that never answers: nobody waits for it, and it is not asked again and again."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+
+from wire import loop
+
+HELD = "held.example"
+
+
+@pytest.fixture
+def name_server(monkeypatch):
+    """Answers 127.0.0.1, for `HELD` only once it is released; the names it was asked for."""
+    release, asked = threading.Event(), []
+
+    def getaddrinfo(host, port, *hints):
+        asked.append(host)
+        if host == "absent.example":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if host == HELD:
+            release.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield asked
+    release.set()
+
+
+def ask(host):
+    return asyncio.get_running_loop().getaddrinfo(host, 1883, type=socket.SOCK_STREAM)
+
+
+def test_the_end_of_the_program_does_not_wait_for_an_answer(name_server):
+    async def give_up():
+        for _ in range(3):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await ask(HELD)
+        return await ask("other.example")
+
+    began = time.monotonic()
+    ((_, _, _, _, address),) = loop.run(give_up())
+    assert time.monotonic() - began < 5
+    assert address == ("127.0.0.1", 1883)
+    assert name_server == [HELD, "other.example"]
+
+
+def test_all_who_ask_meanwhile_get_the_same_answer_and_later_ones_a_new_one(name_server):
+    async def ask_often():
+        first = await asyncio.gather(*(ask("some.example") for _ in range(3)))
+        return [*first, await ask("some.example")]
+
+    answers = loop.run(ask_often())
+    assert all(answer == answers[0] for answer in answers)
+    assert name_server == ["some.example"] * 2
+
+
+def test_a_name_that_is_not_there_is_an_error_for_everybody(name_server):
+    async def ask_for_nobody():
+        return await asyncio.gather(
+            ask("absent.example"), ask("absent.example"), return_exceptions=True
+        )
+
+    for error in loop.run(ask_for_nobody()):
+        assert isinstance(error, socket.gaierror)
+
+
+def test_what_is_no_name_is_an_error_too():
+    async def ask_nonsense():
+        with pytest.raises(OSError, match="is not the name of a host"):
+            await ask("a..b")
+
+    loop.run(ask_nonsense())

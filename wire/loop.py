@@ -1,0 +1,73 @@
+"""The event loop of our programs: a name server that never answers holds nobody up."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+
+Addresses = list[Any]
+"""As `socket.getaddrinfo` gives them: family, kind, protocol, canonical name, address."""
+
+_Question = tuple[Any, ...]
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """Looks names up in threads for which nobody waits.
+
+    asyncio's own loop asks in a thread of its default executor: a few questions without an answer
+    take all of its threads, and the end of the program waits for every one. Here a question is put
+    by one daemon thread at a time, and whoever asks the same meanwhile waits for that answer.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: dict[_Question, asyncio.Future[Addresses]] = {}
+
+    async def getaddrinfo(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Addresses:
+        """As `socket.getaddrinfo`. Raises socket.gaierror."""
+        question = (host, port, family, type, proto, flags)
+        if (answer := self._asked.get(question)) is None:
+            answer = self._asked[question] = self.create_future()
+            threading.Thread(
+                target=self._ask, args=(question,), name=f"look up {host!r}", daemon=True
+            ).start()
+        return await asyncio.shield(answer)
+
+    def _ask(self, question: _Question) -> None:
+        """In the thread."""
+        addresses: Addresses | OSError
+        try:
+            addresses = socket.getaddrinfo(*question)
+        except OSError as error:
+            addresses = error
+        except UnicodeError:
+            addresses = OSError(f"{question[0]!r} is not the name of a host")
+        with contextlib.suppress(RuntimeError):  # the program has ended meanwhile
+            self.call_soon_threadsafe(self._answered, question, addresses)
+
+    def _answered(self, question: _Question, addresses: Addresses | OSError) -> None:
+        answer = self._asked.pop(question)
+        if isinstance(addresses, OSError):
+            answer.set_exception(addresses)
+            answer.exception()  # seen: those who asked may have given up
+        else:
+            answer.set_result(addresses)
+
+
+def run(main: Coroutine[Any, Any, _T]) -> _T:
+    """As `asyncio.run`, in a loop of ours."""
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        return runner.run(main)

@@ -64,7 +64,8 @@ def main() -> None:
         lines, code = [], error.exit_code
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "shuichi"
-        lines, code = [f"{error.format_message()} (see `{where} --help`)"], error.exit_code
+        message = " ".join(error.format_message().split())  # click lists choices on lines
+        lines, code = [f"{message} (see `{where} --help`)"], error.exit_code
     except click.ClickException as error:
         lines, code = [error.format_message()], error.exit_code
     except (click.Abort, KeyboardInterrupt):

@@ -23,7 +23,7 @@ from configs.loader import UserError
 from wire.mqtt import Broker
 
 SENSORS: Final = 100
-OUTAGE_S: Final = 7200
+OUTAGE_S: Final = 3 * 86400
 WATCHED_S: Final = 20
 SAMPLES_A_SECOND: Final = 2
 FILLING: Final = 0.75

@@ -199,10 +199,12 @@ class Keeper:
         made = False
         while outboxdisk.unused_bytes(file) < WORKING_ROOM_BYTES and self._give(file):
             made = True
+        if made and not file.is_in_memory:
+            outboxdisk.fit(file, self._outbox.path)
         return made
 
     def _tighten(self, file: OutboxFile) -> None:
-        outboxdisk.release(file)
+        outboxdisk.release(file, self._outbox.path)
         self._is_tight, self._has_reserve = True, False
         free = outboxdisk.free_bytes(self._outbox.path)
         text = "the disk is full: the oldest routine readings give way to new ones"

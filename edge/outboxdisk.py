@@ -7,6 +7,7 @@ deleted when the disk is full and whose pages the next batches then use.
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +16,13 @@ from edge.shelf import MOST_LIVES
 
 VERSION: Final = 2
 PAGE_BYTES: Final = 1024
-WAL_BYTES: Final = 1024 * 1024
+WAL_BYTES: Final = 512 * 1024
 """The log is taken into the database when it has grown so far, and then written over."""
 
-WAL_ROOM_BYTES: Final = 2 * WAL_BYTES
-SCARCE_BYTES: Final = 4 * WAL_BYTES
+WAL_ROOM_BYTES: Final = 4 * WAL_BYTES
+"""The log has so many blocks from the start: on a full disk it must hold twice as much, and more."""
+
+SCARCE_BYTES: Final = 8 * WAL_BYTES
 """With less than this left on its disk the outbox grows no more."""
 
 MEMORY_LIFE: Final = MOST_LIVES // 2
@@ -152,22 +155,40 @@ def reserve(file: OutboxFile, size: int) -> None:
             file.ask("INSERT INTO reserve VALUES (zeroblob(?))", size)
 
 
-def release(file: OutboxFile) -> None:
-    """Let the next batches have the reserve, and let the file grow no more: what the log holds
-    could not be taken into it."""
+def release(file: OutboxFile, path: Path) -> None:
+    """Let the next batches have the reserve, and let the file grow no more."""
     file.flush()
-    ((pages,),) = file.ask("PRAGMA page_count")
-    file.ask(f"PRAGMA max_page_count = {pages}")
     if file.ask("SELECT 1 FROM reserve"):
         with file.transaction():
             file.ask("DELETE FROM reserve")
-    file.ask("PRAGMA wal_checkpoint(PASSIVE)")
+    fit(file, path)
+
+
+def fit(file: OutboxFile, path: Path) -> None:
+    """Bring the file back to the blocks that it has, for on a full disk it gets no more.
+
+    The log may hold pages that lie behind its end, and could then neither be taken into it nor be
+    written over. They move to where the file has unused pages.
+    """
+    file.flush()
+    blocks = path.stat().st_size // PAGE_BYTES
+    ((pages,),) = file.ask("PRAGMA page_count")
+    if pages > blocks:
+        _vacuum(file, pages - blocks + 16)  # a few of them are pages of SQLite's own
+    file.ask(f"PRAGMA max_page_count = {blocks}")  # not less than there are
+    with suppress(sqlite3.OperationalError):  # tried again by SQLite, at the next commit
+        file.ask("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def shrink(file: OutboxFile, size: int) -> None:
     """Give about `size` unused bytes back to the file system."""
     file.flush()
-    file.ask(f"PRAGMA incremental_vacuum({size // PAGE_BYTES})")
+    _vacuum(file, size // PAGE_BYTES)
+
+
+def _vacuum(file: OutboxFile, pages: int) -> None:
+    # A step for each page; `execute` stops after the first, because this pragma gives no columns.
+    file.database.executescript(f"PRAGMA incremental_vacuum({pages})")
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -20,6 +20,7 @@ from drivers.signals import mqtt as driver
 from drivers.signals.mqtt import Shown
 from firmware_sim import config as sim_config
 from firmware_sim.controllers import Controller
+from firmware_sim.faults import Silent
 from firmware_sim.simulation import simulate
 from tests.services import Service
 from tests.waiting import until
@@ -58,9 +59,9 @@ class Place(NamedTuple):
         async with driver.open(config, wiring) as signal:
             yield signal
 
-    async def publish(self, payload: bytes) -> None:
+    async def publish(self, what: str, payload: bytes) -> None:
         async with mqtt.connect(self.broker, f"test-{uuid4()}") as session:
-            await session.publish(f"{self.topic}/lease", payload, retain=True)
+            await session.publish(f"{self.topic}/{what}", payload, retain=True)
 
     async def said(self) -> Shown:
         """The last word of the controller."""
@@ -94,7 +95,7 @@ async def ask(signal: Signal, aspect: Aspect) -> Aspect | None:
     return await signal.read_back()
 
 
-async def patiently(signal: Signal, aspect: Aspect) -> None:
+async def patiently(signal: Signal, aspect: Aspect, seconds: float = 20) -> None:
     """As the gateway does: again and again until the aspect is confirmed."""
 
     async def is_seen() -> bool:
@@ -103,7 +104,7 @@ async def patiently(signal: Signal, aspect: Aspect) -> None:
         except DriverError:
             return False
 
-    await until(is_seen)
+    await until(is_seen, seconds)
 
 
 def gateway_clock(monkeypatch: pytest.MonkeyPatch, ahead_s: float) -> None:
@@ -144,8 +145,8 @@ async def test_after_a_restart_the_sequence_goes_on_above_the_last_lease(
         before = (await lamp.said()).sequence
         monkeypatch.undo()  # the clock was set back by 3 s while the gateway was down
         async with lamp.driver() as signal:
-            await patiently(signal, RED)
-            assert before < (await lamp.said()).sequence < before + 1000
+            await patiently(signal, RED, seconds=1.5)  # by itself the clock would take 3 s
+            assert before < (await lamp.said()).sequence < before + 100
             assert lamp.controller.shows is RED
 
 
@@ -161,16 +162,29 @@ async def test_an_old_lease_and_a_forged_one_move_nothing(
             (lamp.private, Lease("elsewhere", GREEN, now_ms + 4000, now_ms + 9000), "elsewhere"),
             (stranger, Lease("underpass", GREEN, now_ms + 4000, now_ms + 9000), "does not fit"),
         ):
-            await lamp.publish(signing.sign(lease, "gw-1", private))
+            await lamp.publish("lease", signing.sign(lease, "gw-1", private))
 
             async def is_told(says: str = says) -> bool:
                 return says in (await lamp.said()).refused
 
             await until(is_told)
             assert lamp.controller.shows is RED
-        await lamp.publish(b"\xff{")
+        await lamp.publish("lease", b"\xff{")
         await patiently(signal, AMBER)
         assert lamp.controller.shows is AMBER
+
+
+async def test_a_word_about_another_lease_confirms_nothing(
+    tmp_path: Path, shared_mosquitto: Service
+) -> None:
+    async with place(tmp_path, shared_mosquitto.port) as lamp, lamp.driver() as signal:
+        await patiently(signal, GREEN)
+        old = await lamp.said()
+        lamp.controller.fault = Silent()
+        await signal.show(RED)
+        await lamp.publish("shown", msgspec.json.encode(Shown(RED, old.sequence)))
+        with pytest.raises(Unavailable, match="says nothing of our lease"):
+            await signal.read_back()
 
 
 async def test_a_broker_that_dies_leaves_the_safe_aspect_and_the_lamp_comes_back_with_it(

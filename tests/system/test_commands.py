@@ -1,0 +1,108 @@
+"""A person's orders, from the keyboard over a real broker to the relay and back."""
+
+import json
+import subprocess
+
+import pytest
+
+from firmware_sim.demo import programs
+from tests.system.gateway import Gateway
+from wire.aspect import Aspect
+
+SITE = ["--gateway", "yuzhong-underpass-01", "--site", "daping-underpass"]
+
+
+class Ops:
+    """Somebody with a key, at a keyboard."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def new_key(self, name):
+        said = self.run("key", name)
+        assert said.returncode == 0, said.stderr
+        return said.stdout.split('"')[-2]
+
+    def order(self, action, *arguments, key="ops-1", **options):
+        given = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        return self.run(action, *SITE, "--key", key, *given, *arguments)
+
+    def run(self, *arguments):
+        return subprocess.run(
+            programs.shuichi("command", *arguments),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+
+@pytest.fixture
+def ops(tmp_path):
+    folder = tmp_path / "line"
+    folder.mkdir()
+    return Ops(folder)
+
+
+def gateway_for(ops, broker, depth_m):
+    gateway = Gateway(ops.folder, broker.port, depth_m=depth_m)
+    key = ops.new_key("ops-1")
+    gateway.change({("command", "keys"): {"ops-1": key}})
+    return gateway
+
+
+def stations(said):
+    return [line.split(":")[0] for line in said.stdout.splitlines()]
+
+
+def test_orders_are_followed_to_the_read_back(ops, mosquitto):
+    with gateway_for(ops, mosquitto, 0.2) as gateway:
+        gateway.change({("interlock", "daping-underpass", "hold_s"): 0})
+        gateway.start("edge")
+        gateway.until(lambda: gateway.lamp(Aspect.AMBER))
+        raised = ops.order("raise", aspect="red")
+        assert raised.returncode == 0, raised.stderr
+        assert stations(raised) == ["accepted", "applied red", "confirmed red"]
+        assert gateway.lamp(Aspect.RED)
+        lowered = ops.order("lower", aspect="green", person="Li Wei", minutes=1)
+        assert stations(lowered)[-1] == "confirmed green"
+        assert gateway.lamp(Aspect.GREEN)
+        assert stations(ops.order("cancel"))[-1] == "confirmed amber"
+        assert gateway.lamp(Aspect.AMBER)
+
+        refused = ops.order("lower", aspect="green", minutes=1)
+        assert refused.returncode == 1
+        assert "refused: a lowering needs a person's name" in refused.stdout
+        ops.new_key("stranger")
+        ignored = ops.order("raise", key="stranger", aspect="red", wait=2)
+        assert ignored.returncode == 1
+        assert "no confirmation" in ignored.stderr
+
+        gateway.kill("edge")
+        gateway.start("edge")
+        gateway.until(lambda: gateway.shown()[-1][1] is Aspect.AMBER)
+        log = list(map(json.loads, (ops.folder / "events.jsonl").read_text().splitlines()))
+    told = [e["detail"]["action"] for e in log if e["kind"] == "command_confirmed"]
+    assert told == ["raise", "lower", "cancel"]
+    (no,) = [e for e in log if e["kind"] == "command_refused"]
+    assert no["detail"]["reason"] == "a lowering needs a person's name"
+    assert "is not known here" in gateway.log("edge")
+
+
+def test_what_a_person_must_mend_is_one_line(ops, mosquitto):
+    with gateway_for(ops, mosquitto, 0.0):
+        for said, complaint in (
+            (ops.order("raise", aspect="red", key="no-key"), "--key no-key: No such file"),
+            (ops.order("raise", aspect="red", key="cloud.toml"), "is not a private key"),
+            (ops.run("key", "ops-1"), "exists already"),
+            (ops.order("raise"), "Missing option '--aspect'"),
+        ):
+            assert said.returncode == 2
+            (line,) = said.stderr.splitlines()
+            assert complaint in line
+    mosquitto.stop()
+    said = ops.order("raise", aspect="red")
+    assert said.returncode == 2
+    assert "cannot be reached" in said.stderr
+    mosquitto.start()

@@ -154,6 +154,7 @@ class Field:
             )
             site.start()
         lamp.keeper.on_seen = site.announce
+        lamp.keeper.on_found = site.find
 
     async def _watch_switch(self, name: str, setup: Setup, group: asyncio.TaskGroup) -> None:
         """Watch the switch beside the road, if there is one, and forget one that was there."""

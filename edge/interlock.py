@@ -11,7 +11,8 @@ The rule, as a traffic engineer would say it:
 - Down: all healthy rulers must stay under the clear threshold for `hold_s`; red falls to amber
   before amber falls to green, each after a hold of its own. A latched red also waits for a person.
 - No healthy ruler: the safe aspect, or the one shown before if that is more restrictive. So it is
-  at the start, until `rise_samples` healthy readings have come.
+  at the start, until `rise_samples` healthy readings have come: a gateway that is started above
+  water leaves a red lamp red.
 - A person may raise the aspect at any time, and lower it for a time: but never to green while a
   healthy ruler is over red, and never under the safe aspect while no ruler is healthy.
 
@@ -69,13 +70,19 @@ class Local(NamedTuple):
     floor: Aspect | None
 
 
+class Found(NamedTuple):
+    """What the signal showed when we came: until the water is known, nothing less restrictive."""
+
+    aspect: Aspect
+
+
 class Agree(NamedTuple):
     """A person agrees that a latched red may fall, once the water allows it."""
 
     by: str
 
 
-Event = Sample | Tick | Order | Local | Agree
+Event = Sample | Tick | Order | Local | Found | Agree
 
 NO_ORDER: Final = Order(None, None, float("-inf"), "")
 
@@ -83,7 +90,8 @@ NO_ORDER: Final = Order(None, None, float("-inf"), "")
 class State(msgspec.Struct, frozen=True):
     """`band` is what the water demands, None until it is known; `lower_since` is since when the
     water would allow the next lower band; `raised_at` when the aspect last rose; `agreed` whether
-    a person has let a latched red go; `apart_since` since when rulers disagree."""
+    a person has let a latched red go; `found` what the signal showed when we came; `apart_since`
+    since when rulers disagree."""
 
     rulers: dict[str, Ruler]
     wanted: Aspect
@@ -93,6 +101,7 @@ class State(msgspec.Struct, frozen=True):
     agreed: bool = False
     order: Order = NO_ORDER
     local: Aspect | None = None
+    found: Aspect | None = None
     apart_since: float | None = None
     apart_told: bool = False
 
@@ -177,12 +186,14 @@ def step(
     )
     over_red = any(rulers.confirmed(rule.rulers, r) == RED for r in healthy)
     floor = most_of(state.order.floor, state.local)
-    wanted = aspect(band, view.healthy, over_red, rule.safe, floor, state.order.ceiling)
+    safe = rule.safe if band is not None or state.found is None else most(rule.safe, state.found)
+    wanted = aspect(band, view.healthy, over_red, safe, floor, state.order.ceiling)
     wanted = _not_too_soon(rule, state, wanted, known_before, now)
     state = _disagreement(rule, state, healthy, now, notices)
     before = state.wanted
     if wanted is not before:
-        rises = wanted.severity > before.severity
+        # What was found so has not risen now: it may end as soon as the water is known.
+        rises = wanted.severity > before.severity and not isinstance(event, Found)
         notices.append(_turned(before, wanted, state, view))
         state = msgspec.structs.replace(
             state, wanted=wanted, raised_at=now if rises else state.raised_at
@@ -193,7 +204,7 @@ def step(
 def _taken(rule: Rule, state: State, event: Event, now: float, out: list[Notice]) -> State:
     """The state with what the event itself says."""
     heard = dict(state.rulers)
-    order, local, agreed = state.order, state.local, state.agreed
+    order, local, agreed, found = state.order, state.local, state.agreed, state.found
     match event:
         case Sample():
             heard[event.ruler] = rulers.heard(rule.rulers, heard[event.ruler], event, now, out)
@@ -201,6 +212,8 @@ def _taken(rule: Rule, state: State, event: Event, now: float, out: list[Notice]
             order = NO_ORDER if event.floor is event.ceiling is None else event
         case Local():
             local = event.floor
+        case Found():
+            found = event.aspect
         case Agree():
             agreed = True
         case Tick():
@@ -210,7 +223,9 @@ def _taken(rule: Rule, state: State, event: Event, now: float, out: list[Notice]
     if order is not NO_ORDER and order.until <= now:
         out.append(Notice("order_ended", f"the order of {order.by} has ended", {"by": order.by}))
         order = NO_ORDER
-    return msgspec.structs.replace(state, rulers=heard, order=order, local=local, agreed=agreed)
+    return msgspec.structs.replace(
+        state, rulers=heard, order=order, local=local, found=found, agreed=agreed
+    )
 
 
 def _view(rule: Rule, state: State, healthy: list[Ruler], known_before: bool, now: float) -> View:
@@ -285,6 +300,8 @@ def _cause(before: Aspect, wanted: Aspect, state: State, view: View) -> str:
     rises = wanted.severity > before.severity
     if state.local is wanted and rises:
         return "local switch"
+    if state.band is None and rises:
+        return "as it was found"
     if wanted in (state.order.floor, state.order.ceiling):
         return f"order of {state.order.by}"
     if not view.healthy:

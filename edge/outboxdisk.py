@@ -175,7 +175,7 @@ def fit(file: OutboxFile, path: Path) -> None:
     ((pages,),) = file.ask("PRAGMA page_count")
     if pages > blocks:
         _vacuum(file, pages - blocks + 16)  # a few of them are pages of SQLite's own
-    file.ask(f"PRAGMA max_page_count = {blocks}")  # not less than there are
+    file.ask("PRAGMA max_page_count = 1")  # SQLite takes it for as many as there are
     with suppress(sqlite3.OperationalError):  # tried again by SQLite, at the next commit
         file.ask("PRAGMA wal_checkpoint(PASSIVE)")
 

@@ -1,6 +1,7 @@
 """Keeps a signal at the aspect that its interlock wants, and believes it only by read-back."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -40,6 +41,7 @@ class SignalKeeper:
         self.asked_at = clock.monotonic()
         self.cause = ""
         self.on_seen: Callable[[], None] = lambda: None
+        self.on_found: Callable[[Aspect], None] = lambda _: None
         self._signal = signal
         self._bus = bus
         self._refresh_every_s = refresh_every_s
@@ -63,6 +65,7 @@ class SignalKeeper:
 
     async def run(self) -> None:
         """Keep the signal as wanted, for ever."""
+        await self._find()
         told_of: Aspect | None = None
         failing = False
         failed_at = 0.0
@@ -93,6 +96,20 @@ class SignalKeeper:
                 failing = True
                 await self._wait(delay)
                 delay = min(2 * delay, SLOWEST_RETRY_S)
+
+    async def _find(self) -> None:
+        """Before anything is written: what does the signal show? A silent one is left to the
+        attempts that follow."""
+        found: Aspect | None = None
+
+        async def look() -> None:
+            nonlocal found
+            found = await self._signal.read_back()
+
+        with contextlib.suppress(DriverError):
+            await (look() if self._bus is None else self._bus.first(look))
+        if found is not None:
+            self.on_found(found)
 
     async def _try(self, wanted: Aspect) -> str | None:
         """None if the signal was seen to show `wanted`, else what is wrong."""

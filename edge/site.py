@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from edge import clock, interlock
-from edge.interlock import Rule, State, Tick
+from edge.interlock import Found, Rule, State, Tick
 from edge.rulers import Ruler, Sample
 from edge.signal import SignalKeeper, Tell
 from wire.aspect import Aspect
@@ -70,6 +70,10 @@ class SiteInterlock:
             believable = reading.quality in BELIEVABLE
             depth = reading.value if believable else None
             self.take(Sample(reading.sensor, depth, reading.reason), at)
+
+    def find(self, aspect: Aspect) -> None:
+        """The signal showed this when we came."""
+        self.take(Found(aspect), clock.monotonic())
 
     def tick(self) -> None:
         """Time has passed without a reading."""

@@ -16,7 +16,7 @@ _Question = tuple[Any, ...]
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """Looks names up in threads for which nobody waits.
+    """Looks names up in threads for which nobody waits, and numeric addresses in none.
 
     asyncio's own loop asks in a thread of its default executor: a few questions without an answer
     take all of its threads, and the end of the program waits for every one. Here a question is put
@@ -38,6 +38,11 @@ class Loop(asyncio.SelectorEventLoop):
         flags: int = 0,
     ) -> Addresses:
         """As `socket.getaddrinfo`. Raises socket.gaierror."""
+        try:
+            numeric = flags | socket.AI_NUMERICHOST
+            return socket.getaddrinfo(host, port, family, type, proto, numeric)
+        except (OSError, UnicodeError):
+            pass  # a name
         question = (host, port, family, type, proto, flags)
         if (answer := self._asked.get(question)) is None:
             answer = self._asked[question] = self.create_future()

@@ -21,9 +21,18 @@ _TALK_PAUSE_S: Final = 0.05
 """Bytes further apart than this do not belong together, whatever an adapter's buffer does."""
 
 
-class _Late(NamedTuple):
-    """An answer that may still come: until then (loop time), of at most so many bytes."""
+_FORGOTTEN_AFTER_S: Final = 60.0
+"""What comes later than this after a request is nobody's answer any more."""
 
+_LATER_STILL: Final = 1.5
+"""A device that was once later than anybody thought may be so much later next time."""
+
+
+class _Late(NamedTuple):
+    """An answer that did not come to what was asked then, and may until then (loop time), of at
+    most so many bytes."""
+
+    asked_at: float
     until: float
     longest: int
 
@@ -45,7 +54,9 @@ class Line(ABC):
         self._scan: Scan | None = None
         self._answer: asyncio.Future[bytes] | None = None
         self._silent_from = 0.0  # a request may follow what was heard last
-        self._late: dict[bytes, _Late] = {}  # by the bytes with which the answer begins
+        # By the bytes with which an answer begins:
+        self._late: dict[bytes, _Late] = {}
+        self._latest_s: dict[bytes, float] = {}  # learnt, where it is more than was said
         self._overtaken: dict[bytes, int] = {}  # late answers that may come into this exchange
         self._strays = bytearray()
         self._strayed_at = 0.0
@@ -108,7 +119,10 @@ class Line(ABC):
                 self.write(request)
                 result: bytes = await answer
             except (DriverError, asyncio.CancelledError):
-                self._expect_late(begins, asked_at + late_s + answer_wire_s, answer_bytes)
+                late_s = max(late_s, self._latest_s.get(begins, 0.0))
+                self._expect_late(
+                    begins, _Late(asked_at, asked_at + late_s + answer_wire_s, answer_bytes)
+                )
                 self._stray(bytes(self._buffer), loop.time())
                 raise
             finally:
@@ -162,11 +176,14 @@ class Line(ABC):
             await asyncio.sleep(foreign + late_s - loop.time())
             if self._foreign_at != foreign:
                 raise Unavailable(f"{self.name}: somebody else speaks on this line")
-        now = loop.time()
-        self._overtaken = {b: late.longest for b, late in self._late.items() if late.until > now}
-        if self._late and not self._overtaken:
-            self._late.clear()
+        if self._late:
+            self._sort_late(loop.time())
         self._buffer.clear()
+
+    def _sort_late(self, now: float) -> None:
+        late = {b: one for b, one in self._late.items() if now < one.until + _FORGOTTEN_AFTER_S}
+        self._late = late
+        self._overtaken = {b: one.longest for b, one in late.items() if now < one.until}
 
     async def _rest(
         self, loop: asyncio.AbstractEventLoop, begins: bytes, urgent: bool, mistakable: bool
@@ -199,9 +216,11 @@ class Line(ABC):
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
 
-    def _expect_late(self, begins: bytes, until: float, longest: int) -> None:
-        before = self._late.get(begins, _Late(0.0, 0))
-        self._late[begins] = _Late(max(until, before.until), max(longest, before.longest))
+    def _expect_late(self, begins: bytes, late: _Late) -> None:
+        before = self._late.get(begins, late)
+        self._late[begins] = _Late(
+            late.asked_at, max(late.until, before.until), max(late.longest, before.longest)
+        )
 
     def _drop_overtaken(self) -> bool:
         """Take a late answer that an urgent request has overtaken out of the buffer; False while
@@ -223,5 +242,7 @@ class Line(ABC):
             return
         for begins, late in self._late.items():
             if self._strays.startswith(begins) and len(self._strays) <= late.longest:
-                return  # the late answer for which the line rests
+                if begins and now > late.until:
+                    self._latest_s[begins] = _LATER_STILL * (now - late.asked_at)
+                return  # the late answer for which the line rests, or should have
         self._foreign_at = now

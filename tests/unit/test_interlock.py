@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 from hypothesis.stateful import rule as stateful_rule
 
 from edge import interlock
-from edge.interlock import Agree, Local, Order, Rule, Tick
+from edge.interlock import Agree, Found, Local, Order, Rule, Tick
 from edge.rulers import Notice, RulerRule, Sample
 from wire.aspect import Aspect
 
@@ -245,6 +245,15 @@ def test_an_order_does_not_lower_under_the_safe_aspect_without_a_ruler():
     site.wait(11)
     assert site.say(Order(None, Aspect.GREEN, site.now + 50, "Li")) is Aspect.AMBER
     assert site.say(Order(None, None, NEVER, "Li")) is Aspect.RED
+
+
+def test_a_red_lamp_stays_red_until_the_water_is_known():
+    site = Site()
+    assert site.say(Found(Aspect.RED)) is Aspect.RED
+    assert site.wait(1.0) is Aspect.RED
+    assert site.feed(0.2, 0.2) is Aspect.AMBER
+    other = Site()
+    assert other.say(Found(Aspect.GREEN)) is Aspect.AMBER
 
 
 def test_the_local_switch_raises_and_lets_go():

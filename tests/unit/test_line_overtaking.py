@@ -121,6 +121,21 @@ def test_a_wait_can_be_given_up():
     virtual.run(main())
 
 
+def test_a_device_that_is_later_than_its_profile_says_is_waited_for_longer_from_then_on():
+    async def main():
+        line = ScriptedLine([], [], [(0.01, RULER)])
+        master = Master(line)
+        await missed(read_ruler(master))
+        line.feed([(0.9, RULER_LATE)])
+        await asyncio.sleep(2)
+        await missed(read_ruler(master))
+        late_s = 15 * BYTE_S + WITHIN_S + 0.9
+        assert await read_ruler(master) == [0x2222]
+        assert line.sent_at[2] - line.sent_at[1] >= 1.4 * late_s
+
+    virtual.run(main())
+
+
 REQUEST = rtu("02 03 00 05 00 01")
 """Somebody else asks our ruler for another register."""
 

@@ -39,7 +39,7 @@ def test_an_aspect_is_confirmed_once_and_refreshed_without_a_word():
         assert here.events == [
             (
                 "aspect_confirmed",
-                {"aspect": "red", "cause": "water rises", "latency_ms": pytest.approx(60)},
+                {"aspect": "red", "cause": "water rises", "latency_ms": pytest.approx(90)},
             )
         ]
         assert here.seen == [Aspect.RED]
@@ -162,6 +162,6 @@ def test_on_a_bus_it_goes_through_the_bus():
             here.want(Aspect.RED)
             await here.keeper.obeyed()
             await held
-        assert [at - start for at, _ in here.lamp.asked] == [pytest.approx(2)]
+        assert [at - start for at, _ in here.lamp.asked] == [pytest.approx(2.03)]
 
     virtual.run(main())

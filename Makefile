@@ -39,5 +39,5 @@ constraints:
 	@scripts/venv.sh dev
 
 clean:
-	@rm -rf .venv build dist shuichi.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv.lock build dist shuichi.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

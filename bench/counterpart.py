@@ -1,4 +1,4 @@
-"""Stands where the cloud stands: takes what one gateway sends, remembers it, and acknowledges it."""
+"""Stands where the cloud stands: takes what a gateway sends, remembers it, and acknowledges it."""
 
 import asyncio
 import time

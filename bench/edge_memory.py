@@ -17,7 +17,7 @@ import tomlkit
 from bench import backlog
 from bench.counterpart import Counterpart
 from bench.figure import Figure, Goal, Progress, Result, spread
-from bench.programs import Mosquitto, Program, free_port
+from bench.programs import Mosquitto, Program, as_installed, free_port
 from configs import loader
 from configs.loader import UserError
 from wire.mqtt import Broker
@@ -43,7 +43,7 @@ async def measure(progress: Progress) -> Result:
     with tempfile.TemporaryDirectory(prefix="shuichi-bench-") as name:
         folder = Path(name)
         port = free_port()
-        gateway = _write(folder, port)
+        gateway = write(folder, port)
         outbox = folder / "outbox.db"
         waiting = await backlog.fill(
             outbox,
@@ -54,9 +54,10 @@ async def measure(progress: Progress) -> Result:
         )
         size_mib = outbox.stat().st_size / 2**20
         with Program("sim", folder, "sim", "run", "sim.toml", "--truth", "truth.jsonl") as sim:
-            sim.wait_until(lambda: '"ready"' in _text(folder / "truth.jsonl"))
-            with Program("edge", folder, "edge", "run", "--unattended") as edge:
-                edge.wait_until(lambda: "confirmed" in _text(edge.log))
+            sim.wait_until(lambda: '"ready"' in text(folder / "truth.jsonl"))
+            installed = as_installed(folder / "compiled")
+            with Program("edge", folder, "edge", "run", "--unattended", more=installed) as edge:
+                edge.wait_until(lambda: "confirmed" in text(edge.log))
                 alone = await _watch(edge, progress, FILLING, "no broker")
                 half = (1 + FILLING) / 2
                 drained, draining = await _drain(edge, folder, port, gateway, progress, half)
@@ -76,7 +77,7 @@ async def measure(progress: Progress) -> Result:
     )
 
 
-def _write(folder: Path, broker_port: int) -> str:
+def write(folder: Path, broker_port: int) -> str:
     """Write gateway.toml and sim.toml; the gateway's name."""
     gateway, sim = _read("gateway"), _read("sim")
     (site,) = gateway["interlock"]
@@ -107,7 +108,7 @@ def _read(name: str) -> Any:
     return tomllib.loads((SITE / f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def _text(file: Path) -> str:
+def text(file: Path) -> str:
     return file.read_text(encoding="utf-8") if file.exists() else ""
 
 
@@ -127,12 +128,12 @@ async def _drain(
     """How many batches came, and the memory meanwhile, MiB."""
     with Mosquitto(folder, port) as broker:
         broker.wait_until(broker.accepts)
-        cloud = Counterpart(Broker(port=port), gateway)
+        came = asyncio.Event()
+        cloud = Counterpart(Broker(port=port), gateway, on_arrival=lambda _: came.set())
         listening = asyncio.create_task(cloud.run(), name="counterpart")
         try:
             async with asyncio.timeout(60):
-                while not cloud.arrived:
-                    await asyncio.sleep(0.1)
+                await came.wait()
             samples = await _watch(edge, progress, begin, "the backlog drains")
         except TimeoutError:
             raise UserError("nothing came from the gateway within a minute") from None

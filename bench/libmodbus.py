@@ -54,9 +54,7 @@ def tcp(host: str, port: int, within_s: float) -> Iterator[Context]:
 
 
 @contextmanager
-def _connected(
-    library: ctypes.CDLL, handle: ctypes.c_void_p, within_s: float
-) -> Iterator[Context]:
+def _connected(library: ctypes.CDLL, handle: ctypes.c_void_p, within_s: float) -> Iterator[Context]:
     seconds, rest = divmod(within_s, 1)
     library.modbus_set_response_timeout(handle, int(seconds), int(rest * 1e6))
     try:

@@ -6,29 +6,36 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from configs import loader
 from configs.loader import UserError
+
+_NOTHING: Final[Mapping[str, str]] = {}
 
 _READY_WITHIN_S: Final = 30.0
 _STOP_WITHIN_S: Final = 20.0
 
 
 class Process:
-    """A command that runs in `folder` from entry to exit of the `with` block.
+    """A command that runs in `folder` from entry to exit of the `with` block, with `more` in its
+    environment.
 
     It has a session of its own, so that Ctrl-C reaches only the measurement, which then ends its
     programs in order, and a log of its own, `<name>.log`.
     """
 
-    def __init__(self, name: str, folder: Path, command: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, folder: Path, command: Sequence[str], more: Mapping[str, str] = _NOTHING
+    ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self._folder = folder
         self._command = command
+        self._environment = {**os.environ, **more}
 
     @property
     def pid(self) -> int:
@@ -40,6 +47,7 @@ class Process:
             self._process = subprocess.Popen(
                 self._command,
                 cwd=self._folder,
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -81,10 +89,29 @@ class Program(Process):
     """`shuichi ARGUMENTS`, behind the words of `before` if there are any."""
 
     def __init__(
-        self, name: str, folder: Path, *arguments: str | Path, before: Sequence[str] = ()
+        self,
+        name: str,
+        folder: Path,
+        *arguments: str | Path,
+        before: Sequence[str] = (),
+        more: Mapping[str, str] = _NOTHING,
     ) -> None:
         ours = [sys.executable, "-m", "shuichi", *map(str, arguments)]
-        super().__init__(name, folder, [*before, *ours])
+        super().__init__(name, folder, [*before, *ours], more)
+
+
+def as_installed(folder: Path) -> dict[str, str]:
+    """The environment in which systemd starts the gateway: that of its unit file, and our modules
+    compiled beforehand (into `folder`), as an installer does."""
+    unit = (loader.HERE / "deploy" / "shuichi-edge.service").read_text(encoding="utf-8")
+    lines = [
+        line.removeprefix("Environment=") for line in unit.splitlines() if "nvironment=" in line
+    ]
+    environment = dict(line.split("=", 1) for line in lines)
+    environment |= {"PYTHONPYCACHEPREFIX": str(folder), "PYTHONDONTWRITEBYTECODE": ""}
+    compiling = [sys.executable, "-m", "shuichi", "edge", "run", "--config", "nowhere.toml"]
+    subprocess.run(compiling, env={**os.environ, **environment}, capture_output=True, check=False)
+    return environment
 
 
 class Mosquitto(Process):

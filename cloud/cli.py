@@ -22,7 +22,9 @@ from cloud.account import Account
 from cloud.errors import Rejected, Unavailable
 from cloud.state import State
 from cloud.store import Query, Store
+from configs import logs
 from configs.loader import UserError
+from wire import loop
 from wire.reading import UNITS, Quantity
 
 _T = TypeVar("_T")
@@ -65,7 +67,8 @@ def check(file: Path, online: bool) -> None:
     is_flag=True,
     help="Start even if the store or the broker does not answer, and wait for them: for systemd.",
 )
-def run(file: Path, unattended: bool) -> None:
+@logs.log_option
+def run(file: Path, unattended: bool, style: str | None) -> None:
     """Run the aggregator until SIGTERM or Ctrl-C.
 
     Without --unattended the store and the broker are tried first; what does not answer is told,
@@ -74,13 +77,11 @@ def run(file: Path, unattended: bool) -> None:
     setup = config.read(file)
     if not unattended:
         _demand_outside(setup)
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s"
-    )
+    logs.start(style)
     for chatty in ("httpx", "httpcore"):  # a line a request, with URLs that may be secrets
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        asyncio.run(service.serve(setup))
+        loop.run(service.serve(setup))
     except Unavailable as error:
         raise UserError(str(error)) from None
 

@@ -3,7 +3,6 @@
 Knows pydantic and TOML, and nothing of gateways or clouds.
 """
 
-import difflib
 import importlib
 import pkgutil
 import tomllib
@@ -120,6 +119,8 @@ def library(folder: str) -> Iterable[Path]:
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """' (did you mean 'x'?)' if one of the `known` words is close, else ''."""
+    import difflib  # here, because only a wrong config has a use for it
+
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 

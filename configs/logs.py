@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, TextIO
 
+import click
 import msgspec
 
 FIELDS: Final = ("gateway", "site", "port", "sensor")
@@ -34,6 +35,14 @@ class Style(StrEnum):
     HUMAN = "human"
     JOURNAL = "journal"
     JSON = "json"
+
+
+log_option = click.option(
+    "--log",
+    "style",
+    type=click.Choice([style.value for style in Style]),
+    help="How log lines look.  [default: as the journal likes them if it reads, else human]",
+)
 
 
 def start(style: str | None = None) -> None:

@@ -41,12 +41,17 @@ TICK_S: Final = 0.25
 TICK: Final = "interlocks"
 """Name of the loop that does so."""
 
-ALARMING: Final = frozenset({"signal_unconfirmed", "ruler_lost", "rulers_disagree"})
+ALARMING: Final = frozenset(
+    {
+        *("signal_unconfirmed", "ruler_lost", "rulers_disagree"),
+        *("outbox_damaged", "outbox_in_memory", "disk_full", "clock_jump"),
+    }
+)
 """Events that are warnings in the log."""
 
 EVENT_LOG: Final = "events.jsonl"
 SEQUENCES: Final = "commands.json"
-"""Files beside the config."""
+"""Files in the state folder."""
 
 STATUS_EVERY_S: Final = 5.0
 """How often systemd is told in a line how we are."""
@@ -70,9 +75,12 @@ class Agent:
         self.outbox = outbox
         self.time = time
         self.began_at = clock.monotonic()
-        self.events = EventLog(setup.folder / EVENT_LOG)
+        self.events = EventLog(setup.state / EVENT_LOG)
         self.uplink = UplinkWorker(config.gateway, config.uplink, outbox, time, self._obey)
-        self.sealer = Sealer(outbox, config.outbox, self._offer, time, _urgent(setup))
+        self.sealer = Sealer(
+            *(outbox, config.outbox, self._offer, time, _urgent(setup)),
+            will_wait=lambda: not self.uplink.keeps_up,
+        )
         self.keeper = Keeper(
             outbox, self.sealer, time, config.outbox, self._tell_notice, self._offer
         )
@@ -83,7 +91,7 @@ class Agent:
             config.gateway.id,
             config.command.keys,
             self.field.sites,
-            SequenceMemory(setup.folder / SEQUENCES),
+            SequenceMemory(setup.state / SEQUENCES),
             time.best_utc_ms,
             lambda: time.trusted,
             self._tell_at,
@@ -178,9 +186,8 @@ class Agent:
     ) -> None:
         before, self.setup = self.setup.config, plan.setup
         after = self.setup.config
-        self._sensors |= sensors  # those that go may speak once more
-        await self.field.adopt(plan, group)
         self._sensors = sensors
+        await self.field.adopt(plan, group)
         self.sealer.urgent = _urgent(self.setup)
         self.desk.keys = after.command.keys
         if (after.gateway, after.uplink) != (before.gateway, before.uplink):
@@ -236,11 +243,14 @@ class Agent:
             self.desk.look()
 
     def _hear(self, heard: Heard) -> None:
-        site, ranges = self._sensors[heard.sensor]
+        if (sensor := self._sensors.get(heard.sensor)) is None:
+            return  # it went with the old config, in the middle of a read
         at_ms, is_sure = self.time.stamp(heard.at), self.time.sure(heard.at)
         for value in heard.values:
-            flag, reason = quality.judge(value, ranges[value.quantity])
-            reading = Reading(site, heard.sensor, value.quantity, value.value, at_ms, flag, reason)
+            flag, reason = quality.judge(value, sensor.ranges[value.quantity])
+            reading = Reading(
+                sensor.site, heard.sensor, value.quantity, value.value, at_ms, flag, reason
+            )
             for interlock in self.field.sites.values():
                 interlock.hear(reading, heard.at)
             self.sealer.add(reading if is_sure else doubtful(reading))
@@ -275,10 +285,9 @@ async def open_agent(file: Path, setup: Setup) -> AsyncIterator[Agent]:
     async with AsyncExitStack() as stack:
         notifier = Notifier.of()
         stack.callback(notifier.close)
-        path = setup.folder / setup.config.outbox.path
         time = Clock(ThisMachine(), setup.config.clock.source)
         outbox = await stack.enter_async_context(
-            open_outbox(path, setup.config.gateway.id, time.boot)
+            open_outbox(setup.outbox, setup.config.gateway.id, time.boot)
         )
         agent = Agent(file, setup, outbox, time, notifier)
         await agent.keeper.start()

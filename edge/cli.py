@@ -1,8 +1,10 @@
 """`shuichi edge`: check and run a gateway."""
 
+import gc
 import json
 import sqlite3
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,38 +39,37 @@ def edge() -> None:
 @edge.command()
 @config_option
 @click.option("--online", is_flag=True, help="Also open the ports and ask the broker.")
+@click.option(
+    "--dead",
+    type=click.IntRange(0, 1000),
+    multiple=True,
+    default=(0, 1),
+    show_default="0 and 1",
+    metavar="K",
+    help="With K devices of each port silent; may be given more than once.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def check(file: Path, online: bool, as_json: bool) -> None:
-    """Find all faults of a config, and tell how full each bus will be.
+def check(file: Path, online: bool, dead: tuple[int, ...], as_json: bool) -> None:
+    """Find all faults of a config, and tell how full each bus will be and how soon each lamp shows
+    what the water asks for.
 
     Exit code 2 if anything is wrong.
     """
     setup = config.read(file)
     if online:
         _demand_outside(setup)
-    buses = load.of(setup)
+    from edge import loadtable  # here, because a gateway that runs has no use for it
+
+    loads = [load.of(setup, number) for number in dead]
     if as_json:
-        click.echo(json.dumps({"gateway": setup.config.gateway.id, "ports": _as_dicts(buses)}))
+        gateway = setup.config.gateway.id
+        click.echo(json.dumps({"gateway": gateway, "loads": loadtable.as_dicts(loads)}))
         return
-    from rich.console import Console  # here, because a gateway that runs has no use for it
-    from rich.table import Table
+    from rich.console import Console
 
     console = Console()
-    table = Table(title=f"{file}: no faults", title_justify="left", title_style="")
-    table.add_column("port")
-    for heading in ("load %", "one cycle ms", "longest read ms", "lamp on time ms"):
-        table.add_column(heading, justify="right")
-    for bus in buses:
-        table.add_row(
-            bus.port,
-            f"{bus.share * 100:.1f}",
-            f"{bus.cycle_s * 1000:.0f}",
-            f"{bus.longest_s * 1000:.0f}",
-            "-" if bus.lamp_s is None else f"{bus.lamp_s * 1000:.0f}",
-        )
-    console.print(table)
-    if any(bus.lamp_s is not None for bus in buses):
-        console.print("lamp: from the deciding reading to the read-back, at worst, on a sound line")
+    console.print(f"{file}: no faults", highlight=False)
+    loadtable.show(console, loads)
     for name, profile in sorted(setup.profiles.items()):
         for doubt in profile.uncertain:
             console.print(f"unsure: {name}: {doubt}", highlight=False)
@@ -82,12 +83,7 @@ def check(file: Path, online: bool, as_json: bool) -> None:
     help="Start even if a port is missing or the broker does not answer, and wait for them: "
     "for systemd, where the lamp must work whatever else does not.",
 )
-@click.option(
-    "--log",
-    "style",
-    type=click.Choice([style.value for style in logs.Style]),
-    help="How log lines look.  [default: as the journal likes them if it reads, else human]",
-)
+@logs.log_option
 def run(file: Path, unattended: bool, style: str | None) -> None:
     """Run the gateway until SIGTERM or Ctrl-C; SIGHUP reads the config again.
 
@@ -96,13 +92,17 @@ def run(file: Path, unattended: bool, style: str | None) -> None:
     """
     setup = config.read(file)
     if not unattended:
+        _demand_alone(setup)
         _demand_outside(setup)
     logs.start(style)
+    # What is there now stays for good: from here on the collector need not look at it, which keeps
+    # its pauses short.
+    gc.collect()
+    gc.freeze()
     try:
         loop.run(_run(file, setup))
     except sqlite3.Error as error:
-        path = setup.folder / setup.config.outbox.path
-        raise UserError(f"{path}: the outbox cannot be opened: {error}") from None
+        raise UserError(f"{setup.outbox}: the outbox cannot be opened: {error}") from None
 
 
 async def _run(file: Path, setup: Setup) -> None:
@@ -145,10 +145,15 @@ def _ask(question: Coroutine[Any, Any, _T]) -> _T:
         raise UserError(str(error)) from None
 
 
+def _demand_alone(setup: Setup) -> None:
+    with suppress(doors.Absent):
+        other = loop.run(doors.ask_status(setup.socket))
+        raise UserError(
+            f"gateway {other.gateway} runs here already (pid {other.process.pid}); "
+            "`shuichi edge status` tells how it is"
+        )
+
+
 def _demand_outside(setup: Setup) -> None:
     if lines := loop.run(outside_faults(setup)):
         raise UserError("\n".join(lines))
-
-
-def _as_dicts(buses: list[load.BusLoad]) -> list[dict[str, object]]:
-    return [bus._asdict() for bus in buses]

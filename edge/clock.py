@@ -17,9 +17,7 @@ import sys
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Protocol
-
-from edge.rulers import Notice
+from typing import Final, NamedTuple, Protocol
 
 TOLD_FROM_MS: Final = 500
 """A difference that is told as a jump: more than NTP slews away (RFC 5905 steps from 128 ms)."""
@@ -89,6 +87,13 @@ class ThisMachine:
         return sys.platform == "linux" and kernel_synchronised()
 
 
+class Jump(NamedTuple):
+    """The system's clock was set by so much. One that is not `absorbed` makes our UTC go back."""
+
+    step_ms: int
+    absorbed: bool
+
+
 class Clock:
     """Trusted or not, and then UTC. Call `look` every second or so, and `trust` when it says
     that the time is known."""
@@ -132,7 +137,7 @@ class Clock:
             self._set_back = (self._now_ms(), not_before_ms + 1)
         return back_ms <= ABSORBED_UP_TO_MS
 
-    def look(self) -> Notice | None:
+    def look(self) -> Jump | None:
         """Follow the system's clock if it can be believed; tell if it has jumped. Only for a clock
         that is trusted."""
         if not self._believable():
@@ -148,12 +153,7 @@ class Clock:
         self._offset_ms = offset_ms
         if abs(step_ms) < TOLD_FROM_MS:
             return None
-        way = "forward" if step_ms > 0 else "back"
-        return Notice(
-            "clock_jump",
-            f"the clock was set {way} by {abs(step_ms) / 1000:g} s",
-            {"step_s": step_ms / 1000, "absorbed": step_ms > 0 or self._set_back is not None},
-        )
+        return Jump(step_ms, step_ms > 0 or self._set_back is not None)
 
     @property
     def offset_ms(self) -> int:

@@ -3,14 +3,13 @@
 Nothing here touches a port or a network: a config is right or wrong on a desk.
 """
 
-import base64
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field
 
 from configs import loader
 from configs.loader import Fault, Kind, Model
@@ -19,23 +18,17 @@ from drivers.profiles import Profile, Unit, find
 from drivers.signals import SignalConfig
 from edge import load
 from edge.clock import Source
-from edge.interlock import Rule
-from edge.localswitch import LocalSwitchConfig
-from edge.rulers import RulerRule
+from edge.lampconfig import Commands, Interlock, Name, Seconds
 from edge.shelf import Priority
-from wire.aspect import Aspect
 from wire.mqtt import Broker
 from wire.reading import Quantity
-from wire.topics import NAME_PATTERN
 
 FULLEST_BUS: Final = 0.9
 """Highest share of a bus that polling may take: the rest is for the lamp and for repeats."""
 
-Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
-Seconds = Annotated[float, Field(gt=0, le=86400)]
+
 Megabytes = Annotated[int, Field(ge=1, le=1_000_000)]
 Days = Annotated[float, Field(gt=0, le=3650)]
-Centimetres = Annotated[float, Field(gt=0, le=1000)]
 
 
 class Gateway(Model):
@@ -111,105 +104,11 @@ class Sensor(Model):
     priority: Literal[Priority.INTERLOCK, Priority.ROUTINE] = Priority.ROUTINE
 
 
-class Interlock(Model):
-    """The rule and the signal of one site; `edge.interlock` and `edge.rulers` say how it works.
-
-    The water must fall `clear_lower_cm` under a threshold before its hold begins, or under
-    `amber_clear_cm`, `red_clear_cm` where these are given. `latch_red`: a person must agree
-    before red falls. `jump_cm`, `stuck_after_s` and `disagree_cm` are off when they are 0.
-    """
-
-    rulers: Annotated[tuple[str, ...], Field(min_length=1)]
-    amber_depth_cm: Centimetres = 15
-    red_depth_cm: Centimetres = 30
-    clear_lower_cm: Centimetres = 3
-    amber_clear_cm: Centimetres | None = None
-    red_clear_cm: Centimetres | None = None
-    rise_samples: Annotated[int, Field(ge=1, le=20)] = 2
-    hold_s: Annotated[float, Field(ge=0, le=86400)] = 300
-    stale_after_s: Seconds = 10
-    jump_cm: Annotated[float, Field(ge=0, le=1000)] = 50
-    stuck_after_s: Annotated[float, Field(ge=0, le=864000)] = 21600
-    disagree_cm: Annotated[float, Field(ge=0, le=1000)] = 10
-    disagree_after_s: Seconds = 60
-    latch_red: bool = False
-    safe_aspect: Aspect = Aspect.AMBER
-    refresh_every_s: Seconds = 10
-    local_switch: LocalSwitchConfig | None = None
-    signal: Annotated[SignalConfig, Kind("drivers.signals")]
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "Interlock":
-        if self.amber_depth_cm >= self.red_depth_cm:
-            raise ValueError(
-                f"amber_depth_cm {self.amber_depth_cm:g} is not below "
-                f"red_depth_cm {self.red_depth_cm:g}"
-            )
-        for name, clear, over in (
-            ("amber", self.clear_at("amber"), self.amber_depth_cm),
-            ("red", self.clear_at("red"), self.red_depth_cm),
-        ):
-            if not 0 < clear < over:
-                raise ValueError(
-                    f"{name} would clear at {clear:g} cm: that must lie between 0 and "
-                    f"{name}_depth_cm {over:g}; set {name}_clear_cm or clear_lower_cm"
-                )
-        if self.safe_aspect.severity < Aspect.FLASHING_AMBER.severity:
-            raise ValueError(
-                f"safe_aspect {self.safe_aspect.value!r} warns nobody: "
-                "use 'flashing_amber', 'amber' or 'red'"
-            )
-        return self
-
-    def clear_at(self, threshold: str) -> float:
-        """The depth under which "amber" or "red" begins to clear, cm."""
-        own = self.amber_clear_cm if threshold == "amber" else self.red_clear_cm
-        over = self.amber_depth_cm if threshold == "amber" else self.red_depth_cm
-        return over - self.clear_lower_cm if own is None else own
-
-    @property
-    def rule(self) -> Rule:
-        """The same in SI, as `edge.interlock` takes it."""
-        return Rule(
-            rulers=RulerRule(
-                amber_m=self.amber_depth_cm / 100,
-                red_m=self.red_depth_cm / 100,
-                amber_clear_m=self.clear_at("amber") / 100,
-                red_clear_m=self.clear_at("red") / 100,
-                rise_samples=self.rise_samples,
-                stale_after_s=self.stale_after_s,
-                jump_m=self.jump_cm / 100 or None,
-                stuck_after_s=self.stuck_after_s or None,
-            ),
-            hold_s=self.hold_s,
-            safe=self.safe_aspect,
-            latch_red=self.latch_red,
-            disagree_m=self.disagree_cm / 100 or None,
-            disagree_after_s=self.disagree_after_s,
-        )
-
-
 class Metrics(Model):
     """Where Prometheus finds metrics, over HTTP and without a password: keep it local."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 9464
-
-
-def _public_key(text: str) -> str:
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except ValueError:
-        raw = b""
-    if len(raw) != 32:
-        raise ValueError("is not a public key: `shuichi command key` prints one")
-    return text
-
-
-class Commands(Model):
-    """Whose orders the interlocks obey: public Ed25519 keys (base64) by name."""
-
-    keys: dict[Name, Annotated[str, AfterValidator(_public_key)]] = {}
 
 
 class GatewayConfig(Model):
@@ -236,9 +135,19 @@ class Setup:
         self._found: dict[str, Profile] = {}
 
     @property
+    def outbox(self) -> Path:
+        """The outbox's file."""
+        return self.folder / self.config.outbox.path
+
+    @property
+    def state(self) -> Path:
+        """The folder of all that the gateway writes."""
+        return self.outbox.parent
+
+    @property
     def socket(self) -> Path:
         """Where the gateway, while it runs, answers `shuichi edge status`."""
-        return socket_beside(self.folder / self.config.outbox.path)
+        return socket_beside(self.outbox)
 
     @cached_property
     def profiles(self) -> dict[str, Profile]:
@@ -374,10 +283,18 @@ def _interlock_faults(site: str, interlock: Interlock, setup: Setup) -> Iterator
 
 def _load_faults(setup: Setup) -> Iterator[Fault]:
     try:
-        buses = load.of(setup)
+        sound, with_one_dead = load.of(setup), load.of(setup, dead=1)
     except (loader.ConfigError, KeyError):
         return  # told above
-    for bus in buses:
+    for lamp in with_one_dead.lamps:
+        if lamp.depth_to_lamp_s > lamp.allowed_s:
+            yield Fault(
+                f"interlock.{lamp.site}.lamp_within_s",
+                f"the lamp cannot be shown within {lamp.allowed_s:g} s of the depth: by "
+                f"{lamp.ruler!r} it may take {lamp.depth_to_lamp_s:.1f} s with a device dead on "
+                f"the bus; shorten interval_s of {lamp.ruler!r}, lower rise_samples, or allow more",
+            )
+    for bus in sound.ports:
         if bus.share > FULLEST_BUS:
             yield Fault(
                 f"port.{bus.port}",

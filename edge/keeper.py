@@ -12,7 +12,7 @@ from typing import Final
 
 from edge import dating, outboxdisk
 from edge.batches import Row, Sealed
-from edge.clock import Clock
+from edge.clock import Clock, Jump
 from edge.config import OutboxConfig
 from edge.dating import Offset
 from edge.outbox import Outbox
@@ -130,11 +130,12 @@ class Keeper:
         if not clock.trusted:
             if (offset_ms := clock.candidate()) is not None:
                 await self._trust(offset_ms)
-        elif (notice := clock.look()) is not None:
-            self._tell(notice)
-            if not notice.detail["absorbed"]:
+        elif (jump := clock.look()) is not None:
+            if not jump.absorbed:
                 # What waits is corrected at once; what comes from now on is right already.
-                self._sealer.correct(round(float(str(notice.detail["step_s"])) * 1000))
+                self._sealer.correct(jump.step_ms)
+            self._tell(_jumped(jump))
+            if not jump.absorbed:
                 await self._outbox.begin_stream()
             await self._outbox.learn(clock.offset_ms)
 
@@ -290,6 +291,15 @@ def _date_row(file: OutboxFile, row: Row, place: int) -> None:
     newest_ms = row.last_ms + offset.utc_ms
     file.books.newest_ms = max(file.books.newest_ms, newest_ms)
     file.books.stream_ms = max(file.books.stream_ms, newest_ms)
+
+
+def _jumped(jump: Jump) -> Notice:
+    way = "forward" if jump.step_ms > 0 else "back"
+    return Notice(
+        "clock_jump",
+        f"the clock was set {way} by {abs(jump.step_ms) / 1000:g} s",
+        {"step_s": jump.step_ms / 1000, "absorbed": jump.absorbed},
+    )
 
 
 def _placed(name: str, offset: Offset) -> Notice:

@@ -1,20 +1,34 @@
-"""How full a bus will be, worked out from baud rate and byte counts before anything is deployed."""
+"""What a bus can keep, worked out from baud rate and byte counts before anything is deployed.
 
-from typing import TYPE_CHECKING, NamedTuple
+All of it is the worst case of a bus as `edge.agenda` and `edge.poller` run it: one exchange at a
+time, which nothing cuts short; then lamps and switches, then rulers, then the rest. With dead
+devices the exchange under way may be the wait for one of them (one that was silent before does not
+hold up a lamp, but it may have died just now), and it may answer so late that its answer collides
+with the lamp's: then the lamp takes one more attempt.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from drivers.ports import PortConfig
 from drivers.profiles import Block, Profile
-from drivers.protocols.modbus import READ_REQUEST_BYTES, read_answer_bytes
+from drivers.protocols.modbus import READ_REQUEST_BYTES, RTU_OVERHEAD, read_answer_bytes
+from drivers.signals import FindProfile
+from edge.agenda import DEAD_SHARE
 
 if TYPE_CHECKING:
     from edge.config import Setup
+    from edge.lampconfig import Interlock
+
+_SWITCH_BYTES: Final = READ_REQUEST_BYTES + RTU_OVERHEAD + 3
+"""Frames that read a discrete input."""
 
 
 class BusLoad(NamedTuple):
-    """`share` of the bus that polling takes; `cycle_s` is the time to read everything once;
-    `longest_s` the longest single read; `lamp_s` the longest time from the deciding reading to
-    the read-back of a lamp on this bus (None: no lamp here), on a sound line: one read under way,
-    write and read-back; `busiest` the sensors that take most. All in s."""
+    """`share` of the bus that is taken; `cycle_s` the time to read once everything that lives, with
+    the waits for what does not; `longest_s` the longest that one exchange holds the line; `lamp_s`
+    the longest time from the reading that decides to the read-back of a lamp here (None: no lamp);
+    `busiest` the sensors that take most. All in s."""
 
     port: str
     share: float
@@ -24,6 +38,40 @@ class BusLoad(NamedTuple):
     busiest: tuple[str, ...]
 
 
+class LampTime(NamedTuple):
+    """From the water that reaches a threshold to the read-back of the lamp, s, by the slowest of
+    its rulers, and what the site allows."""
+
+    site: str
+    ruler: str
+    depth_to_lamp_s: float
+    allowed_s: float
+
+
+class Load(NamedTuple):
+    """With so many devices of each bus silent, those whose silence costs most."""
+
+    dead: int
+    ports: tuple[BusLoad, ...]
+    lamps: tuple[LampTime, ...]
+
+
+class _Device(NamedTuple):
+    """A sensor on its bus: the time of each of its reads, how long it is waited for in vain, and
+    what that costs with the rest that follows, s."""
+
+    name: str
+    reads_s: tuple[float, ...]
+    interval_s: float
+    feeds_interlock: bool
+    wait_s: float
+    silence_s: float
+
+    @property
+    def all_s(self) -> float:
+        return sum(self.reads_s)
+
+
 def block_s(port: PortConfig, profile: Profile, block: Block) -> float:
     """Time to read one block, s: both frames, the silences around them, and the device's own
     delay as its profile states it."""
@@ -31,41 +79,129 @@ def block_s(port: PortConfig, profile: Profile, block: Block) -> float:
     return frames_s + 2 * port.gap_s + profile.line.answers_in_ms / 1000
 
 
-def _lamp_s(setup: "Setup", port: str, longest_s: float) -> float | None:
-    """Lamps share a bus: the last of them waits for one read and for all lamps before it."""
+def of(setup: "Setup", dead: int = 0) -> Load:
+    """The load of every port that is used, in the order of the config, and the time to each lamp.
+
+    `dead` devices of each port are silent: those that are waited for longest.
+    """
+    buses = {name: _Bus(setup, name, dead) for name in setup.config.port}
+    used = [bus for bus in buses.values() if bus.devices or bus.firsts]
     lamps = [
-        lamp_s
-        for interlock in setup.config.interlock.values()
-        if interlock.signal.port == port
-        and (lamp_s := interlock.signal.show_s(setup.config.port[port], setup.profile)) is not None
+        max(times, key=lambda time: time.depth_to_lamp_s)
+        for site, interlock in setup.config.interlock.items()
+        if (times := list(_lamp_times(site, interlock, buses, setup.profile)))
     ]
-    return longest_s + sum(lamps) if lamps else None
+    return Load(dead, tuple(bus.load() for bus in used), tuple(lamps))
 
 
-def of(setup: "Setup") -> list[BusLoad]:
-    """The load of every port that has sensors, in the order of the config."""
-    loads = []
-    for port_name, port in setup.config.port.items():
-        times = {
-            name: [block_s(port, setup.profiles[name], b) for b in setup.profiles[name].blocks()]
-            for name, sensor in setup.config.sensor.items()
-            if sensor.port == port_name
-        }
-        if not times:
-            continue
-        shares = {
-            name: sum(blocks) / setup.config.sensor[name].interval_s
-            for name, blocks in times.items()
-        }
-        longest_s = max(max(blocks, default=0.0) for blocks in times.values())
-        loads.append(
-            BusLoad(
-                port=port_name,
-                share=sum(shares.values()),
-                cycle_s=sum(map(sum, times.values())),
-                longest_s=longest_s,
-                lamp_s=_lamp_s(setup, port_name, longest_s),
-                busiest=tuple(sorted(shares, key=shares.__getitem__, reverse=True)[:3]),
-            )
+class _Bus:
+    """What happens on one port. `firsts` are the lamps and switches, which go before all reads:
+    time and interval of each, s, by the site."""
+
+    def __init__(self, setup: "Setup", name: str, dead: int) -> None:
+        self.name = name
+        self._setup = setup
+        self._port = setup.config.port[name]
+        self.devices = [
+            self._device(sensor, settings.interval_s)
+            for sensor, settings in setup.config.sensor.items()
+            if settings.port == name
+        ]
+        by_cost = sorted(self.devices, key=lambda d: d.silence_s, reverse=True)
+        self.dead, self.alive = by_cost[:dead], by_cost[dead:]
+        self.lamps: dict[str, float] = {}
+        self.firsts: list[tuple[float, float]] = []
+        for site, interlock in setup.config.interlock.items():
+            if interlock.signal.port == name:
+                show_s = interlock.signal.show_s(self._port, setup.profile)
+                # One that cannot tell takes what its time limits allow, and no share of a bus.
+                self.lamps[site] = 2 * self._attempt_s(interlock) if show_s is None else show_s
+                self.firsts.append((show_s or 0.0, interlock.refresh_every_s))
+            if (switch := interlock.local_switch) is not None and switch.port == name:
+                read_s = _SWITCH_BYTES * self._port.byte_s + 2 * self._port.gap_s
+                self.firsts.append((read_s, switch.every_s))
+
+    def load(self) -> BusLoad:
+        reads_s = sum(device.all_s for device in self.alive)
+        share_of = {device.name: device.all_s / device.interval_s for device in self.alive}
+        firsts = sum(takes_s / every_s for takes_s, every_s in self.firsts)
+        waste = DEAD_SHARE if self.dead else 0.0
+        probe_s = max((device.silence_s for device in self.dead), default=0.0)
+        probes = 1 + int(reads_s * DEAD_SHARE / probe_s) if probe_s else 0
+        return BusLoad(
+            port=self.name,
+            share=sum(share_of.values()) + firsts + waste,
+            cycle_s=reads_s + probes * probe_s,
+            longest_s=self.longest_s(),
+            lamp_s=self._lamp_s(),
+            busiest=tuple(sorted(share_of, key=share_of.__getitem__, reverse=True)[:3]),
         )
-    return loads
+
+    def longest_s(self, but: str = "") -> float:
+        """The longest that one exchange of another sensor holds the line."""
+        reads = (s for device in self.alive if device.name != but for s in device.reads_s)
+        waits = (device.wait_s for device in self.dead if device.name != but)
+        return max((*reads, *waits), default=0.0)
+
+    def until_read_s(self, ruler: str) -> float:
+        """From the time at which a ruler is due to its last answer, at worst."""
+        rulers_s = sum(device.all_s for device in self.devices if device.feeds_interlock)
+        return self.longest_s(but=ruler) + self._firsts_s + rulers_s
+
+    def until_shown_s(self, site: str, interlock: "Interlock", *, is_decided_here: bool) -> float:
+        """From the reading that decides to the read-back of the lamp, at worst. Nothing is under
+        way where that reading came from; all other lamps may be asked for in the same moment."""
+        others_s = max(0.0, self._firsts_s - self.lamps[site])
+        under_way_s = 0.0 if is_decided_here else self.longest_s()
+        repeat_s = self._attempt_s(interlock) + self.lamps[site] if self.dead else 0.0
+        return under_way_s + others_s + self.lamps[site] + repeat_s
+
+    @property
+    def _firsts_s(self) -> float:
+        return sum(takes_s for takes_s, _ in self.firsts)
+
+    def _lamp_s(self) -> float | None:
+        interlocks = self._setup.config.interlock
+        return max(
+            (self.until_shown_s(s, interlocks[s], is_decided_here=False) for s in self.lamps),
+            default=None,
+        )
+
+    def _device(self, sensor: str, interval_s: float) -> _Device:
+        profile, port = self._setup.profiles[sensor], self._port
+        blocks = profile.blocks()
+        frames = max((READ_REQUEST_BYTES + read_answer_bytes(b.words) for b in blocks), default=0)
+        interlocks = self._setup.config.interlock.values()
+        return _Device(
+            name=sensor,
+            reads_s=tuple(block_s(port, profile, block) for block in blocks),
+            interval_s=interval_s,
+            feeds_interlock=any(sensor in interlock.rulers for interlock in interlocks),
+            wait_s=frames * port.byte_s + profile.line.reply_within_s,
+            # Where there is no wire, nothing that comes late can disturb or be mistaken.
+            silence_s=(
+                frames * port.byte_s + profile.line.late_s
+                if port.byte_s
+                else profile.line.reply_within_s
+            ),
+        )
+
+    def _attempt_s(self, interlock: "Interlock") -> float:
+        return interlock.signal.wait_s(self._setup.profile)
+
+
+def _lamp_times(
+    site: str, interlock: "Interlock", buses: Mapping[str, _Bus], profile: FindProfile
+) -> Iterator[LampTime]:
+    """Of each ruler, for it may be the only one that sees the water."""
+    for bus in buses.values():
+        if (carrier := buses.get(interlock.signal.port or "")) is None:
+            shown_s = 2 * interlock.signal.wait_s(profile)
+        else:
+            shown_s = carrier.until_shown_s(site, interlock, is_decided_here=carrier is bus)
+        for device in bus.devices:
+            if device.name in interlock.rulers:
+                # The water may reach the threshold just after a reading.
+                sampled_s = interlock.rise_samples * device.interval_s
+                seen_s = sampled_s + bus.until_read_s(device.name)
+                yield LampTime(site, device.name, seen_s + shown_s, interlock.lamp_within_s)

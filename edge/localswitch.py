@@ -12,6 +12,8 @@ from configs.loader import Model
 from drivers.errors import DriverError
 from drivers.profiles import Unit
 from drivers.protocols.modbus import Master
+from edge.agenda import DEAD_SHARE
+from edge.health import SILENT_AFTER
 from edge.poller import Bus
 from wire.aspect import Aspect
 
@@ -46,22 +48,25 @@ class LocalSwitch:
         self._master = master
         self._turned = turned
         self._on: bool | None = None
-        self._failing = False
+        self._failures = 0
 
     async def run(self) -> None:
-        """Watch the input for ever."""
+        """Watch the input for ever. One that keeps silent is asked as seldom as other dead devices:
+        each question costs its wait, and as long a rest."""
+        seldom_s = 2 * self._config.within_ms / 1000 / DEAD_SHARE
         while True:
             try:
                 await self._bus.first(self._look)
             except DriverError as error:
-                if not self._failing:
+                if not self._failures:
                     log.warning("the local switch cannot be read: %s", error)
-                self._failing = True
+                self._failures += 1
             else:
-                if self._failing:
+                if self._failures:
                     log.info("the local switch can be read again")
-                self._failing = False
-            await asyncio.sleep(self._config.every_s)
+                self._failures = 0
+            is_dead = self._failures >= SILENT_AFTER
+            await asyncio.sleep(max(self._config.every_s, seldom_s if is_dead else 0.0))
 
     async def _look(self) -> None:
         config = self._config

@@ -171,7 +171,7 @@ class OutboxFile:
 
     def learn(self, offset_ms: int) -> list[tuple[str, Offset]]:
         """The offset of this boot is known now: remember it, and put the boots before it, of which
-        it never was, into their bracket. Returns those."""
+        it never was, into their bracket. Returns those that have sealed anything."""
         books = self.books
         with self.transaction():
             unknown = self.ask(
@@ -185,7 +185,7 @@ class OutboxFile:
             for (boot, _, _), offset in guessed:
                 self._set_offset(boot, offset)
             self._set_offset(books.boot, Offset(offset_ms))
-        return [(name, offset) for (_, name, _), offset in guessed]
+        return [(name, offset) for (_, name, last_ms), offset in guessed if last_ms]
 
     def offset(self, boot: int | None = None) -> Offset | None:
         """The offset of a boot, or of this one, exact or guessed; None if nobody knows it yet."""

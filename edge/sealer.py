@@ -33,8 +33,9 @@ MOST_EVENTS: Final = 2_000
 class Sealer:
     """Readings wait for at most `seal_every_s`; an event is sealed at once, with what waits.
 
-    Readings of the `urgent` sensors, a set that may change, make batches of their own. With a
-    `clock` times may be in its local form; they become UTC as soon as it is trusted.
+    Readings of the `urgent` sensors, a set that may change, make batches of their own if what is
+    sealed `will_wait`; else one batch costs fewer bytes. With a `clock` times may be in its local
+    form; they become UTC as soon as it is trusted.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class Sealer:
         on_sealed: Callable[[Sealed], None],
         clock: Clock | None = None,
         urgent: Collection[str] = (),
+        will_wait: Callable[[], bool] = lambda: True,
     ) -> None:
         self.urgent = frozenset(urgent)
+        self._will_wait = will_wait
         self._outbox = outbox
         self._settings = settings
         self._on_sealed = on_sealed
@@ -180,6 +183,8 @@ class Sealer:
             readings = [] if along else readings
         urgent = [reading for reading in readings if reading.sensor in self.urgent]
         routine = [reading for reading in readings if reading.sensor not in self.urgent]
+        if urgent and not self._will_wait():
+            urgent, routine = readings, []
         for priority, some in ((Priority.INTERLOCK, urgent), (Priority.ROUTINE, routine)):
             drafts += [Draft(priority, part) for part in self._parts(some)]
         return drafts

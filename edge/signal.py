@@ -13,6 +13,9 @@ from edge.poller import Bus
 from wire.aspect import Aspect
 
 RETRY_AFTER_S: Final = 0.25
+"""The first repeat comes at once: what spoilt the attempt is over most of the time. This is the
+pause before the second."""
+
 SLOWEST_RETRY_S: Final = 5.0
 
 Tell = Callable[[str, str, dict[str, str | int | float | bool | None]], None]
@@ -69,7 +72,7 @@ class SignalKeeper:
         told_of: Aspect | None = None
         failing = False
         failed_at = 0.0
-        delay = RETRY_AFTER_S
+        delay = 0.0
         while True:
             self._beat()
             if self.wanted is None:
@@ -83,7 +86,7 @@ class SignalKeeper:
                     self._confirm(wanted, since, cause)
                 elif failing:  # it was confirmed before: the stopwatch runs from the loss
                     self._confirm(wanted, failed_at, "signal obeys again")
-                told_of, failing, delay = wanted, False, RETRY_AFTER_S
+                told_of, failing, delay = wanted, False, 0.0
                 await self._wait(self._refresh_every_s)
             else:
                 if not failing:
@@ -95,7 +98,7 @@ class SignalKeeper:
                     )
                 failing = True
                 await self._wait(delay)
-                delay = min(2 * delay, SLOWEST_RETRY_S)
+                delay = min(max(2 * delay, RETRY_AFTER_S), SLOWEST_RETRY_S)
 
     async def _find(self) -> None:
         """Before anything is written: what does the signal show? A silent one is left to the

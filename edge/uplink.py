@@ -39,6 +39,9 @@ BESIDE: Final = 2
 """Batches of the backlog that the broker may not have confirmed yet: a new one waits for no more
 than these on a slow line, whatever its rate."""
 
+KEEPING_UP: Final = 8
+"""Batches without an ack up to which nothing piles up."""
+
 TAKEN_AT_ONCE: Final = 8
 
 SLOWEST_RESEND_S: Final = 300.0
@@ -78,6 +81,11 @@ class UplinkWorker:
     def in_flight(self) -> int:
         """Batches that were sent and have no ack yet."""
         return len(self._sent_at)
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether what is sealed now goes out and is acknowledged, and need not wait."""
+        return self.connected and len(self._sent_at) < KEEPING_UP
 
     async def run(self) -> None:
         """Connect, send, listen; again after every loss."""

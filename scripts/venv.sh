@@ -5,6 +5,10 @@ set -eu
 cd "$(dirname "$0")/.."
 extra=$1
 here=$(pwd -P)
+# Two targets of make may run beside each other: the second waits for the first.
+if [ -z "${SHUICHI_VENV_LOCKED:-}" ] && command -v flock >/dev/null; then
+    SHUICHI_VENV_LOCKED=1 exec flock .venv.lock "$here/scripts/venv.sh" "$@"
+fi
 wanted="$here $(cat pyproject.toml constraints.txt | cksum)"
 
 say() { printf '%s\n' "$*" >&2; }

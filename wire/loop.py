@@ -38,6 +38,8 @@ class Loop(asyncio.SelectorEventLoop):
         flags: int = 0,
     ) -> Addresses:
         """As `socket.getaddrinfo`. Raises socket.gaierror."""
+        if isinstance(host, str) and host.isascii():
+            host = host.encode()  # else Python loads its tables of all letters there are
         try:
             numeric = flags | socket.AI_NUMERICHOST
             return socket.getaddrinfo(host, port, family, type, proto, numeric)
@@ -47,7 +49,7 @@ class Loop(asyncio.SelectorEventLoop):
         if (answer := self._asked.get(question)) is None:
             answer = self._asked[question] = self.create_future()
             threading.Thread(
-                target=self._ask, args=(question,), name=f"look up {host!r}", daemon=True
+                target=self._ask, args=(question,), name="look up", daemon=True
             ).start()
         return await asyncio.shield(answer)
 

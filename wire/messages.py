@@ -40,11 +40,11 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 class Gap(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Readings that were taken and could not be kept: a counted loss, told, never silent.
 
-    `reason` is one of "disk full", "outbox full", "too old", "outbox damaged". `batches` are
-    closed intervals of numbers of this stream that will never come; readings may also be lost
-    before they were sealed, or from batches that were thinned, and then it is empty. `readings`
-    counts them, None where nobody knows; `from_ms` and `to_ms` are the UTC times of the first
-    and last.
+    `reason` is one of "disk full", "disk refused", "outbox full", "too old", "outbox damaged".
+    `batches` are closed intervals of numbers of this stream that will never come; readings may
+    also be lost before they were sealed, or from batches that were thinned, and then it is empty.
+    `readings` counts them, None where nobody knows; `from_ms` and `to_ms` are the UTC times of the
+    first and last.
     """
 
     reason: str
@@ -57,8 +57,8 @@ class Gap(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 class Batch(msgspec.Struct, frozen=True):
     """Readings and events sealed together on a gateway's disk, and gaps that it must declare.
 
-    (`gateway`, `stream`, `number`) names a batch for ever. A stream is one life of an outbox;
-    its numbers are 1, 2, 3 ... without a hole.
+    (`gateway`, `stream`, `number`) names a batch for ever. A stream is one boot of a gateway with
+    one outbox; its numbers are 1, 2, 3 ... without a hole.
     """
 
     gateway: str

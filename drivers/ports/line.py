@@ -177,13 +177,15 @@ class Line(ABC):
             if self._foreign_at != foreign:
                 raise Unavailable(f"{self.name}: somebody else speaks on this line")
         if self._late:
-            self._sort_late(loop.time())
+            self._sort_late(loop.time(), begins)
         self._buffer.clear()
 
-    def _sort_late(self, now: float) -> None:
+    def _sort_late(self, now: float, begins: bytes) -> None:
         late = {b: one for b, one in self._late.items() if now < one.until + _FORGOTTEN_AFTER_S}
         self._late = late
-        self._overtaken = {b: one.longest for b, one in late.items() if now < one.until}
+        self._overtaken = {
+            b: one.longest for b, one in late.items() if now < one.until and b != begins
+        }
 
     async def _rest(
         self, loop: asyncio.AbstractEventLoop, begins: bytes, urgent: bool, mistakable: bool

@@ -57,6 +57,10 @@ class SignalConfig(Model):
         """Time to show an aspect and read it back on its port, s."""
         return None
 
+    def wait_s(self, profile: FindProfile) -> float:
+        """How long an attempt waits for an answer that does not come, s."""
+        return 0.0
+
 
 class Signal(Protocol):
     """A lamp as its driver knows it. Each call is one attempt; the caller repeats and schedules.

@@ -108,6 +108,9 @@ class Config(SignalConfig):
         frames = 6 * gbt.EMPTY_FRAME_BYTES + 4 * gbt.VALUE_BYTES + 2 * self.command_bytes
         return frames * port.byte_s + 6 * port.gap_s
 
+    def wait_s(self, profile: FindProfile) -> float:
+        return self.within_ms / 1000
+
     @model_validator(mode="after")
     def _whole(self) -> "Config":
         # Amber and flashing amber may share a command: no other amber is to be had.

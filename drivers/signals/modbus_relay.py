@@ -89,6 +89,9 @@ class Config(SignalConfig):
         answers_s = exchanges * found.line.answers_in_ms / 1000
         return frame_bytes * port.byte_s + 2 * exchanges * port.gap_s + answers_s
 
+    def wait_s(self, profile: FindProfile) -> float:
+        return profile(self.profile).line.reply_within_s
+
     @model_validator(mode="after")
     def _safe_at_rest(self) -> "Config":
         demand_whole("channels", {a: frozenset(channels) for a, channels in self.channels.items()})

@@ -27,7 +27,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from configs.loader import UserError
 from drivers.errors import BadReply, Misconfigured, Unavailable
-from drivers.signals import Signal, SignalConfig, Wiring
+from drivers.signals import FindProfile, Signal, SignalConfig, Wiring
 from wire import mqtt, signing
 from wire.aspect import Aspect
 from wire.codec import DecodeError
@@ -70,6 +70,9 @@ class Config(SignalConfig):
     @property
     def refresh_within_s(self) -> float:
         return self.lease_s
+
+    def wait_s(self, profile: FindProfile) -> float:
+        return self.within_ms / 1000
 
     @model_validator(mode="after")
     def _two_topics(self) -> "Config":

@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from configs.loader import Model, UserError
 from drivers.errors import BadReply, Misconfigured
-from drivers.signals import Signal, SignalConfig, Wiring, demand_whole, warns
+from drivers.signals import FindProfile, Signal, SignalConfig, Wiring, demand_whole, warns
 from wire.aspect import Aspect
 
 if TYPE_CHECKING:
@@ -105,6 +105,9 @@ class Config(SignalConfig):
     def pictures(self) -> dict[Picture, Aspect]:
         """The aspect that each set of calls shows."""
         return {calls.picture: aspect for aspect, calls in self.aspects.items()}
+
+    def wait_s(self, profile: FindProfile) -> float:
+        return self.within_ms / 1000
 
     @model_validator(mode="after")
     def _whole(self) -> "Config":

@@ -185,7 +185,8 @@ def show(report: Report, console: Console) -> None:
     """The report as a person reads it."""
     console.print(
         f"[bold]{report.title}[/], {report.speed:g} times as fast, store: {report.store}; "
-        f"highest depth {report.highest_depth_m * 100:.0f} cm"
+        f"highest depth {report.highest_depth_m * 100:.0f} cm",
+        soft_wrap=True,
     )
     _show_crossings(report, console)
     streams = report.account["streams"]

@@ -143,7 +143,7 @@ def test_from_an_empty_folder_to_a_gateway_that_reads(
     assert "rain-1 rain_total: " in desk.does("sensor", "read", "rain-1")
 
     assert "no faults" in desk.does("edge", "check", "--online")
-    (bus,) = json.loads(desk.does("edge", "check", "--json"))["ports"]
+    (bus,) = json.loads(desk.does("edge", "check", "--json"))["loads"][0]["ports"]
     assert bus["port"] == "bus"
     assert 0 < bus["share"] < 0.2
     with running("edge", programs.shuichi("edge", "run"), desk.folder) as edge:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -44,7 +44,8 @@ WITHIN_S = 0.08
 @asynccontextmanager
 async def device(line: str, folder: Path) -> AsyncIterator[Bench]:
     """`two` with two registers, and a ruler, on one line."""
-    sim = config(LINES[line], folder, two=("two-registers", 7), ruler=("ruler-cm-9600", 2))
+    settings = LINES[line] | ({"answer_ms": 20} if line == "tcp" else {})
+    sim = config(settings, folder, two=("two-registers", 7), ruler=("ruler-cm-9600", 2))
     async with simulate(sim, folder) as bench:
         bench.values |= {"depth": HELD[Quantity.DEPTH], "river_level": HELD[Quantity.LEVEL]}
         yield bench
@@ -144,12 +145,19 @@ async def test_no_value_of_another_register(line: str, every: int, tmp_path: Pat
 
 @pytest.mark.parametrize("line", ["pty", "rtu over tcp"])
 async def test_what_others_take_for_the_value_of_a_register(line: str, tmp_path: Path) -> None:
+    async def is_fooled(read: Callable[[], Awaitable[list[tuple[int, int | None]]]]) -> bool:
+        for late_s in (0.1, 0.11, 0.12, 0.13, 0.14, 0.15):  # it takes a late one at its worst
+            bench.device("two").fault = Late(late_s, every=3)
+            if wrong(await read()):
+                return True
+            await asyncio.sleep(2 * LATE_S)
+        return False
+
     async with device(line, tmp_path) as bench:
-        bench.device("two").fault = Late(LATE_S, every=3)
-        assert wrong(await by_pymodbus(line, bench, 24)) > 0
+        assert await is_fooled(lambda: by_pymodbus(line, bench, 12))
         if line == "pty":
             await asyncio.sleep(2 * LATE_S)
-            assert wrong(await asyncio.to_thread(by_libmodbus, line, bench, 24)) > 0
+            assert await is_fooled(lambda: asyncio.to_thread(by_libmodbus, line, bench, 12))
 
 
 async def test_over_tcp_a_late_answer_costs_others_those_that_follow(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_systemd_hears_how_the_gateway_is_from_its_first_round_to_its_end(
         gateway.start("edge")
         monkeypatch.delenv("NOTIFY_SOCKET")
         hear("READY=1")
-        assert gateway.outbox().sealed == gateway.outbox().pending, "no network was needed"
+        assert not gateway.status()["uplink"]["connected"], "no network was needed"
         for _ in range(3):
             hear("WATCHDOG=1")
         hear("STATUS=daping-underpass red;")
@@ -207,6 +207,9 @@ def test_a_person_can_read_how_the_gateway_is(gateway: Gateway) -> None:
     assert 0 < ruler["median_s"] <= ruler["p95_s"] < 1
     assert found["queue"]["pending"] > 0
     assert 10 * 2**20 < found["process"]["memory_bytes"] < 200 * 2**20
+    second = gateway.command("run")
+    assert (second.returncode, second.stdout) == (2, "")
+    assert f"runs here already (pid {gateway.pid()})" in second.stderr
     gateway.stop("edge")
     assert gateway.command("status").returncode == 2
 

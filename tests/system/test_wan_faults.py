@@ -35,10 +35,10 @@ import socket, threading
 
 answer = socket.getaddrinfo
 
-def getaddrinfo(host, *rest, **more):
-    if host == {HANGS!r}:
+def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
+    if host in ({HANGS!r}, {HANGS.encode()!r}) and not flags & socket.AI_NUMERICHOST:
         threading.Event().wait()
-    return answer(host, *rest, **more)
+    return answer(host, port, family, type, proto, flags)
 
 socket.getaddrinfo = getaddrinfo
 """

@@ -72,10 +72,7 @@ def test_without_network_it_goes_on_by_the_crystal():
     assert clock.now() == UTC_MS + 3 * 86_400_000
     machine.ntp = True
     machine.step(500_007)
-    notice = clock.look()
-    assert notice is not None
-    assert notice.kind == "clock_jump"
-    assert notice.detail == {"step_s": 7, "absorbed": True}
+    assert clock.look() == (7000, True)
     assert clock.now() == UTC_MS + 3 * 86_400_000 + 7000
 
 
@@ -92,9 +89,7 @@ def test_a_leap_second_is_told_and_absorbed():
     machine.wait(0.5)
     before = clock.now()
     machine.step(-1)  # the kernel repeats 23:59:59
-    notice = clock.look()
-    assert notice is not None
-    assert notice.detail == {"step_s": -1, "absorbed": True}
+    assert clock.look() == (-1000, True)
     stamps = []
     for _ in range(6):
         stamps.append(clock.now() - before)
@@ -119,9 +114,7 @@ def test_a_step_back_that_is_too_far_begins_a_stream():
     machine = FakeMachine(ntp=True)
     clock = trusted(machine, Source.NTP)
     machine.step(-2 * HOUR_S)
-    notice = clock.look()
-    assert notice is not None
-    assert notice.detail == {"step_s": -7200, "absorbed": False}
+    assert clock.look() == (-7_200_000, False)
     assert clock.now() == machine.utc_ms()
     assert clock.sure(machine.up_s)
 
@@ -156,9 +149,9 @@ def test_within_a_stream_time_never_goes_back_and_errs_only_as_told(steps):
         machine.wait(passed_s)
         machine.ntp = ntp
         machine.step(step_s)
-        notice = clock.look()
+        jump = clock.look()
         now_ms = clock.now()
-        if notice is not None and not notice.detail["absorbed"]:
+        if jump is not None and not jump.absorbed:
             assert abs(now_ms - machine.utc_ms()) <= 1
         else:
             assert now_ms >= last_ms + passed_s * 500 - 2  # half speed at least, to the ms

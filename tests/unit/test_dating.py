@@ -1,9 +1,11 @@
 """Dates for what was sealed before the time was known."""
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edge.dating import Offset, bracket, date
+from wire.codec import DecodeError, decode_batch, encode_batch
 from wire.messages import Batch, Event, Gap
 from wire.reading import Quality, Quantity, Reading
 
@@ -72,3 +74,11 @@ def test_a_date_moves_times_and_lowers_quality_only_where_it_is_a_guess(parts, u
         lowered = error_ms != 0 and before.quality in good
         assert after.quality is (Quality.SUSPECT if lowered else before.quality)
     assert date(dated, Offset(utc_ms, 0)) == dated  # what has a date keeps it
+
+
+def test_what_has_no_date_is_not_taken_for_a_batch_by_anybody_else():
+    reading = Reading("s", "r", Quantity.DEPTH, 0.1, 7000, Quality.GOOD)
+    payload = encode_batch(Batch("gw", "ab", 3, (reading,)))
+    with pytest.raises(DecodeError, match="no absolute time"):
+        decode_batch(payload)
+    assert decode_batch(payload, relative=True).readings == (reading,)

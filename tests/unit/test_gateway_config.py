@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from configs.loader import ConfigError
-from edge import config, load
+from edge import config
 
 RIGHT = """
 [gateway]
@@ -139,7 +139,17 @@ def test_each_fault_is_named(tmp_path, old, new, fault):
 def test_a_bus_that_is_too_slow_is_refused(tmp_path):
     slow = changed('device = "/dev/ttyUSB0"', 'device = "/dev/ttyUSB0"\nbaud = 1200')
     (fault,) = faults(tmp_path, slow.replace("interval_s = 1", "interval_s = 0.1"))
-    assert fault.startswith("port.bus: the bus cannot keep these intervals: polling would take 188")
+    assert fault.startswith("port.bus: the bus cannot keep these intervals: polling would take 192")
+
+
+def test_a_lamp_that_would_come_too_late(tmp_path):
+    few = changed('rulers = ["ruler-1"]', 'rulers = ["ruler-1"]\nlamp_within_s = 2')
+    (fault,) = faults(tmp_path, few)
+    assert fault == (
+        "interlock.here.lamp_within_s: the lamp cannot be shown within 2 s of the depth: by "
+        "'ruler-1' it may take 2.3 s with a device dead on the bus; shorten interval_s of "
+        "'ruler-1', lower rise_samples, or allow more"
+    )
 
 
 def test_an_absent_file_is_a_fault(tmp_path):
@@ -156,16 +166,3 @@ def test_a_profile_beside_the_config_comes_first(tmp_path):
     file = tmp_path / "gateway.toml"
     file.write_text(RIGHT)
     assert config.read(file).unit("ruler-1") == 77
-
-
-def test_the_load_is_what_the_wire_takes(tmp_path):
-    file = tmp_path / "gateway.toml"
-    file.write_text(RIGHT)
-    (bus,) = load.of(config.read(file))
-    # 8 bytes out, 7 back, 10 bits each, two silences of 3.5 characters, 5 ms for the device.
-    read_s = (8 + 7 + 7) * 10 / 9600 + 0.005
-    assert bus.cycle_s == pytest.approx(read_s)
-    assert bus.share == pytest.approx(read_s / 1.0)
-    # Write 8 coils: 10 bytes, echo 8; read them: 8 bytes, answer 6; four silences, two delays.
-    lamp_s = (10 + 8 + 8 + 6 + 4 * 3.5) * 10 / 9600 + 0.010
-    assert bus.lamp_s == pytest.approx(read_s + lamp_s)

@@ -58,6 +58,17 @@ def test_a_lamp_does_not_wait_for_the_rest_after_another_units_silence():
     virtual.run(main())
 
 
+def test_a_write_that_is_repeated_believes_the_echo_of_either():
+    async def main():
+        line = ScriptedLine([], [(0.01, WRITTEN)])
+        lamp = Master(line).for_lamps()
+        over = await missed(switch(lamp))
+        await switch(lamp)
+        assert virtual.now() == pytest.approx(over + 0.01)
+
+    virtual.run(main())
+
+
 def test_an_urgent_read_waits_for_its_own_late_answer_and_a_write_for_nothing():
     async def main():
         line = ScriptedLine([], [(0.01, WRITTEN)], [(0.01, COILS)])

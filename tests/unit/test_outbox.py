@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 
+from edge.batches import Sealed
 from edge.config import OutboxConfig
 from edge.outbox import open_outbox
 from edge.sealer import Sealer
@@ -59,7 +60,7 @@ async def test_the_file_is_wal_and_fully_synchronous(tmp_path):
 
 
 async def test_what_the_disk_refuses_is_sealed_later_and_once(tmp_path):
-    sealed = []
+    sealed: list[Sealed] = []
     async with open_outbox(tmp_path / "o.db", "gw") as outbox:
         sealer = Sealer(outbox, OutboxConfig(), sealed.append)
         blocker = sqlite3.connect(tmp_path / "o.db")

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from edge.config import Interlock
+from edge.lampconfig import Interlock
 from edge.site import SiteInterlock
 from tests import virtual
 from tests.lamp import Keeper, running

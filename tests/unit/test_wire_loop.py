@@ -16,16 +16,20 @@ HELD = "held.example"
 @pytest.fixture
 def name_server(monkeypatch):
     """Answers 127.0.0.1, for `HELD` only once it is released; the names it was asked for."""
-    release, asked = threading.Event(), []
+    release = threading.Event()
+    asked: list[str] = []
 
-    def getaddrinfo(host, port, *hints):
-        asked.append(host)
-        if host == "absent.example":
+    def getaddrinfo(host, port, family, kind, protocol, flags):
+        if flags & socket.AI_NUMERICHOST:
+            return numeric(host, port, family, kind, protocol, flags)
+        asked.append(host.decode())
+        if asked[-1] == "absent.example":
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        if host == HELD:
+        if asked[-1] == HELD:
             release.wait()
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
+    numeric = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     yield asked
     release.set()
@@ -70,9 +74,21 @@ def test_a_name_that_is_not_there_is_an_error_for_everybody(name_server):
         assert isinstance(error, socket.gaierror)
 
 
+def test_an_address_needs_no_name_server(name_server):
+    ((family, _, _, _, address),) = loop.run(ask_for("192.0.2.7"))
+    assert (family, address) == (socket.AF_INET, ("192.0.2.7", 1883))
+    ((family, _, _, _, address),) = loop.run(ask_for("2001:db8::7"))
+    assert (family, address[:2]) == (socket.AF_INET6, ("2001:db8::7", 1883))
+    assert name_server == []
+
+
+async def ask_for(host):
+    return await ask(host)
+
+
 def test_what_is_no_name_is_an_error_too():
     async def ask_nonsense():
         with pytest.raises(OSError, match="is not the name of a host"):
-            await ask("a..b")
+            await ask("é..b")
 
     loop.run(ask_nonsense())

@@ -21,7 +21,7 @@ demo:
 	@$(BIN)/shuichi demo $(ARGS)
 
 test:
-	@scripts/system.sh mosquitto mosquitto_sub influxd victoria-metrics socat mbpoll
+	@scripts/system.sh mosquitto mosquitto_sub influxd victoria-metrics socat mbpoll spin cc
 	@scripts/venv.sh dev
 	@$(BIN)/pytest $(ARGS)
 

@@ -11,6 +11,7 @@ for wanted in "$@"; do
         package:*) missing="$missing ${wanted#package:}"; continue ;;
         mosquitto_sub) package=mosquitto-clients ;;
         influxd) package=influxdb ;;
+        cc) package="gcc libc6-dev" ;;
         *) package=$wanted ;;
     esac
     command -v "$wanted" >/dev/null || missing="$missing $package"

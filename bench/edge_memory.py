@@ -24,9 +24,9 @@ from wire.mqtt import Broker
 
 SENSORS: Final = 100
 OUTAGE_S: Final = 3 * 86400
-WATCHED_S: Final = 20
+WATCHED_S: Final = 60
 SAMPLES_A_SECOND: Final = 2
-FILLING: Final = 0.75
+FILLING: Final = 0.25
 """Of the time that it takes."""
 
 SITE: Final = loader.HERE / "sites" / "underpass"
@@ -39,7 +39,7 @@ FIGURE: Final = Figure(
 
 
 async def measure(progress: Progress) -> Result:
-    """Three to four minutes. Raises UserError if a program fails."""
+    """Two to three minutes. Raises UserError if a program fails."""
     with tempfile.TemporaryDirectory(prefix="shuichi-bench-") as name:
         folder = Path(name)
         port = free_port()

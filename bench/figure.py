@@ -5,7 +5,7 @@ import math
 import pkgutil
 import statistics
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import bench
 
@@ -30,6 +30,27 @@ class Figure(NamedTuple):
     title: str
     unit: str
     goal: Goal | None
+
+
+class Part(NamedTuple):
+    """One of several values that a figure has, each with a goal of its own."""
+
+    value: float
+    goal: Goal
+
+    @property
+    def margin(self) -> float:
+        """1 where the goal is just met, more where it is met better."""
+        if self.goal.comparison == "<=":
+            return self.goal.number / self.value
+        return self.value / self.goal.number
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g}, goal {self.goal}"
+
+
+MARGIN: Final = Goal(">=", 1)
+"""The goal of a figure whose value is the worst margin of its parts; its unit is "margin"."""
 
 
 class Spread(NamedTuple):
@@ -75,6 +96,12 @@ def known() -> dict[str, Bench]:
             if (figure := getattr(exports, "FIGURE", None)) is not None:
                 found[name] = Bench(name, figure, exports.measure)
     return found
+
+
+def worst(parts: Mapping[str, Part], details: Mapping[str, Detail]) -> Result:
+    """The result of a figure that has parts: its value is their worst margin."""
+    told = {name: str(part) for name, part in parts.items()}
+    return Result(min(part.margin for part in parts.values()), {**told, **details})
 
 
 def spread(values: Sequence[float]) -> Spread:

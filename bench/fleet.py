@@ -7,15 +7,15 @@ Simulator, broker and the cloud's counterpart are other processes, whose time do
 import asyncio
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import tomlkit
 
 from bench.counterpart import Arrival, Counterpart
 from bench.figure import Progress, Result, spread
-from bench.programs import Mosquitto, Program, as_installed, free_port
+from bench.programs import Mosquitto, Program, as_installed, cpu_s, free_port
 from configs.loader import UserError
 from wire.mqtt import Broker
 from wire.reading import Quantity
@@ -23,6 +23,7 @@ from wire.reading import Quantity
 UNITS: Final = 100
 INTERVAL_S: Final = 1.0
 RUNS: Final = 7
+FEWEST_RUNS: Final = 5
 RUN_S: Final = 6.0
 WARM_UP_S: Final = 4.0
 GATEWAY: Final = "gw-fleet"
@@ -57,49 +58,77 @@ async def cpu_per_reading(progress: Progress, values: int, *, merged: bool) -> R
             Mosquitto(folder, broker_port) as broker,
         ):
             broker.wait_until(broker.accepts)
-            sim.wait_until(lambda: _address(folder / "truth.jsonl"))
-            _write(folder, "gateway.toml", _gateway(_address(folder / "truth.jsonl"), broker_port))
+            facts = folder / "truth.jsonl"
+            sim.wait_until(lambda: address(facts, "fleet"))
+            _write(folder, "gateway.toml", _gateway(address(facts, "fleet"), broker_port))
             with Program("edge", folder, "edge", "run", "--unattended", more=environment) as edge:
                 return await _watch(progress, edge, broker_port, values)
 
 
+class _Mark(NamedTuple):
+    """When a batch arrived (monotonic, s): what the gateway's CPU had spent by then, s, and how
+    many readings had come."""
+
+    at: float
+    cpu_s: float
+    readings: int
+
+
+class _Run(NamedTuple):
+    """CPU per reading, µs, and readings per s, from one batch to another."""
+
+    cpu_us: float
+    per_s: float
+
+
 async def _watch(progress: Progress, edge: Program, broker_port: int, values: int) -> Result:
-    readings = missing = 0
+    marks: list[_Mark] = []
+    missing = 0
 
-    def count(arrival: Arrival) -> None:
-        nonlocal readings, missing
-        readings += len(arrival.batch.readings)
-        missing += sum(reading.value is None for reading in arrival.batch.readings)
+    def mark(arrival: Arrival) -> None:
+        nonlocal missing
+        before = marks[-1].readings if marks else 0
+        readings = arrival.batch.readings
+        marks.append(_Mark(arrival.at, cpu_s(edge.pid), before + len(readings)))
+        missing += sum(reading.value is None for reading in readings)
 
-    cloud = Counterpart(Broker(port=broker_port), GATEWAY, on_arrival=count)
+    cloud = Counterpart(Broker(port=broker_port), GATEWAY, on_arrival=mark)
     task = asyncio.create_task(cloud.run(), name="counterpart")
+    lasts_s = WARM_UP_S + RUNS * RUN_S
     try:
-        await asyncio.sleep(WARM_UP_S)
-        edge.look()
-        per_reading_us, per_s = [], []
-        lasts_s = WARM_UP_S + RUNS * RUN_S
-        for run in range(RUNS):
-            progress((WARM_UP_S + run * RUN_S) / lasts_s, f"run {run + 1} of {RUNS}")
-            cpu_s, readings, missing = _cpu_s(edge.pid), 0, 0
-            await asyncio.sleep(RUN_S)
+        for second in range(int(lasts_s)):
+            progress(second / lasts_s, f"{UNITS} units, each second")
+            await asyncio.sleep(1)
             edge.look()
-            if readings < 0.8 * UNITS * values / INTERVAL_S * RUN_S or missing:
-                raise UserError(f"{readings} readings came in {RUN_S:g} s, {missing} without value")
-            per_reading_us.append(1e6 * (_cpu_s(edge.pid) - cpu_s) / readings)
-            per_s.append(readings / RUN_S)
     finally:
         task.cancel()
         await asyncio.wait((task,))
-    found = spread(per_reading_us)
+    runs = list(_runs([mark for mark in marks if mark.at >= marks[0].at + WARM_UP_S / 2]))
+    due = UNITS * values / INTERVAL_S
+    if missing or len(runs) < FEWEST_RUNS or any(run.per_s < 0.9 * due for run in runs):
+        raise UserError(
+            f"{missing} readings without value; of {due:g} readings a second there came "
+            f"{', '.join(f'{run.per_s:.0f}' for run in runs)}"
+        )
+    found = spread([run.cpu_us for run in runs])
     return Result(
-        found.median, {"CPU per reading, µs": found, "readings acknowledged per s": spread(per_s)}
+        found.median,
+        {
+            "CPU per reading, µs": found,
+            "readings acknowledged per s": spread([run.per_s for run in runs]),
+        },
     )
 
 
-def _cpu_s(pid: int) -> float:
-    """CPU time of all threads of a process so far, s (schedstat: ns on a CPU)."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+def _runs(marks: Sequence[_Mark]) -> Iterator[_Run]:
+    """From batch to batch, because a batch holds what was read since the one before."""
+    begin = marks[0]
+    for end in marks:
+        if end.at - begin.at >= RUN_S - 0.5:
+            readings = end.readings - begin.readings
+            cpu_us = 1e6 * (end.cpu_s - begin.cpu_s) / readings
+            yield _Run(cpu_us, readings / (end.at - begin.at))
+            begin = end
 
 
 def _write_profile(folder: Path, values: int, *, merged: bool) -> None:
@@ -146,8 +175,11 @@ def _write(folder: Path, name: str, tables: Tables) -> None:
     (folder / name).write_text(tomlkit.dumps(tables), encoding="utf-8")
 
 
-def _address(facts: Path) -> int:
-    """The port of the simulated line, once all is ready; 0 before."""
+def address(facts: Path, line: str) -> int:
+    """The port of a simulated TCP line, once all are ready; 0 before."""
     told = facts.read_text(encoding="utf-8").split("\n")[:-1] if facts.exists() else []
-    by_kind = {fact["kind"]: fact for fact in map(json.loads, told)}
-    return int(by_kind["line"]["address"].rpartition(":")[2]) if "ready" in by_kind else 0
+    all_facts = [json.loads(fact) for fact in told]
+    if not any(fact["kind"] == "ready" for fact in all_facts):
+        return 0
+    (found,) = [f["address"] for f in all_facts if f["kind"] == "line" and f["line"] == line]
+    return int(found.rpartition(":")[2])

@@ -22,11 +22,10 @@ from typing import Any, Final
 
 import tomlkit
 
-from bench import backlog
+from bench import backlog, waves
 from bench.counterpart import Counterpart
 from bench.figure import Figure, Goal, Progress, Result, spread
 from bench.programs import Mosquitto, Program, free_port
-from configs import loader
 from configs.loader import UserError
 from edge.doors import Absent, ask_reload, ask_status
 from edge.status import Status
@@ -36,19 +35,12 @@ RISES: Final = 12
 FEWEST: Final = 8
 PERIOD_S: Final = 1.07  # no multiple of the polls: the water rises at every phase of them
 PHASES: Final = 5
-LOW_M: Final = 0.05
-HIGH_M: Final = 0.50
-
-POLL_S: Final = 0.1
-OTHERS: Final = 4
-OTHERS_POLL_S: Final = 0.215
+WAVES: Final = 1000
 
 OUTAGE_S: Final = 2 * 3600
 OUTAGE_SENSORS: Final = 20
 STATE_MB: Final = 32
 PATIENCE_S: Final = 60.0
-
-SITE: Final = loader.HERE / "sites" / "underpass"
 
 FIGURE: Final = Figure(
     "depth to lamp under the worst of three faults / when all is well, medians",
@@ -61,9 +53,14 @@ async def measure(progress: Progress) -> Result:
     """About 100 s. Raises UserError if a program fails, or if a fault does not show."""
     with tempfile.TemporaryDirectory(prefix="shuichi-bench-") as name:
         folder, port = Path(name), free_port()
-        gateway = _write(folder, port)
+        (folder / "state").mkdir()
+        tables = {
+            "uplink": {"broker": {"port": port}, "drain_at_stop_s": 0},
+            "outbox": {"path": "state/outbox.db", "seal_every_s": 1, "reserve_mb": 0},
+        }
+        gateway = waves.write(folder, PERIOD_S, WAVES, tables)
         await backlog.fill(folder / "outbox.db", gateway, OUTAGE_SENSORS, OUTAGE_S, lambda _: None)
-        with Program("sim", folder, *_simulator()) as sim:
+        with Program("sim", folder, *waves.SIMULATOR) as sim:
             sim.wait_until(lambda: '"ready"' in _text(folder / "truth.jsonl"))
             with Program(
                 "edge", folder, "edge", "run", "--unattended", "--log", "json", before=_small_disk()
@@ -200,51 +197,12 @@ def _small_disk() -> Sequence[str]:
     return ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'{mount}"$@"', "sh")
 
 
-def _simulator() -> Sequence[str]:
-    replay = ("--replay", "waves.csv", "--column", "depth_m", "--time-column", "t_s")
-    return ("sim", "run", "sim.toml", *replay, "--truth", "truth.jsonl")
-
-
-def _write(folder: Path, broker_port: int) -> str:
-    """Write waves.csv, sim.toml and gateway.toml; the gateway's name."""
-    (folder / "state").mkdir()
-    rows = ["t_s,depth_m"]
-    for i in range(1000):
-        low, high = i * PERIOD_S, (i + 0.5) * PERIOD_S
-        rows += [f"{low:.3f},{LOW_M}", f"{high - 0.001:.3f},{LOW_M}"]
-        rows += [f"{high:.3f},{HIGH_M}", f"{high + PERIOD_S / 2 - 0.001:.3f},{HIGH_M}"]
-    (folder / "waves.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-
-    gateway, sim = _read("gateway"), _read("sim")
-    sim["line"] = {"bus": sim["line"]["bus"]}
-    sim["device"] = {name: sim["device"][name] for name in ("ruler-1", "relay-1")}
-    gateway["port"] = {"bus": gateway["port"]["bus"]}
-    ruler = gateway["sensor"]["ruler-1"]
-    gateway["sensor"] = {"ruler-1": {**ruler, "interval_s": POLL_S}}
-    for unit in range(10, 10 + OTHERS):
-        sim["device"][f"other-{unit}"] = {**sim["device"]["ruler-1"], "unit_id": unit}
-        other = {**ruler, "unit_id": unit, "interval_s": OTHERS_POLL_S}
-        gateway["sensor"][f"other-{unit}"] = other
-    (interlock,) = gateway["interlock"].values()
-    interlock |= {"rise_samples": 1, "jump_cm": 0, "hold_s": 0}
-    gateway["uplink"] = {"broker": {"port": broker_port}, "drain_at_stop_s": 0}
-    gateway["outbox"] = {"path": "state/outbox.db", "seal_every_s": 1, "reserve_mb": 0}
-    gateway["clock"] = {"source": "trusted"}
-    for name, tables in (("gateway", gateway), ("sim", sim)):
-        (folder / f"{name}.toml").write_text(tomlkit.dumps(tables), encoding="utf-8")
-    return str(gateway["gateway"]["id"])
-
-
 def _change(folder: Path, **uplink: float) -> None:
     """Set keys of [uplink] in gateway.toml."""
     file = folder / "gateway.toml"
     tables = tomllib.loads(file.read_text(encoding="utf-8"))
     tables["uplink"] |= uplink
     file.write_text(tomlkit.dumps(tables), encoding="utf-8")
-
-
-def _read(name: str) -> Any:
-    return tomllib.loads((SITE / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def _text(file: Path) -> str:

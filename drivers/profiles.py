@@ -8,6 +8,7 @@ below are the reference for writing another one.
 import math
 import struct
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final, Literal, NamedTuple
@@ -56,8 +57,6 @@ Type = Literal["u16", "i16", "u32", "i32", "f32", "sm32", "metre_bcd_cm"]
 metre_bcd_cm: high byte whole metres, low byte centimetres in BCD; its raw value is in cm."""
 
 _LARGEST_F32: Final = (2 - 2**-23) * 2.0**127
-
-_STRUCT: Final = {"u16": ">H", "i16": ">h", "u32": ">I", "i32": ">i", "f32": ">f"}
 
 Unit = Annotated[int, Field(ge=0, le=255)]
 
@@ -153,7 +152,7 @@ class Measure(Model):
             raise ValueError(f"missing: {odd[0]} is not the content of {bits} bits, without a sign")
         return self
 
-    @property
+    @cached_property
     def words(self) -> int:
         """Registers that the value itself takes."""
         return 2 if self.type in ("u32", "i32", "f32", "sm32") else 1
@@ -177,12 +176,15 @@ class Measure(Model):
 
         Raises BadReply if the registers hold no value of the type, or an unknown unit code.
         """
-        raw = self._raw([registers[self.address + i] for i in range(self.words)])
-        if raw is None:
+        bits = registers[self.address]
+        if self.words == 2:
+            next_bits = registers[self.address + 1]
+            low_first = self.word_order == "low_first"
+            bits = next_bits << 16 | bits if low_first else bits << 16 | next_bits
+        if bits in self.missing:
             return None
-        scale, unit = self._settings(registers)
-        value = raw * scale + self.offset
-        return _significant(value * _TO_SI[UNITS[self.quantity]][unit])
+        scale, factor = self._plain or self._set(registers)
+        return _significant((self._raw(bits) * scale + self.offset) * factor)
 
     def encode(
         self, value: float | None, registers: Mapping[int, int] = MappingProxyType({})
@@ -197,14 +199,21 @@ class Measure(Model):
                 raise Misconfigured(f"{self.quantity.value} has no code for a missing value")
             words = _split(self.missing[0], self.words)
         else:
-            scale, unit = self._settings(registers)
-            in_unit = value / _TO_SI[UNITS[self.quantity]][unit]
-            words = self._words((in_unit - self.offset) / scale)
+            scale, factor = self._set(registers)
+            words = self._words((value / factor - self.offset) / scale)
         if self.word_order == "low_first":
             words.reverse()
         return {self.address + i: word for i, word in enumerate(words)}
 
-    def _settings(self, registers: Mapping[int, int]) -> tuple[float, str]:
+    @cached_property
+    def _plain(self) -> tuple[float, float] | None:
+        """Scale and factor to SI where no register changes them: worked out once."""
+        if self.decimals_address is None and self.unit_address is None:
+            return self._set({})
+        return None
+
+    def _set(self, registers: Mapping[int, int]) -> tuple[float, float]:
+        """Scale and factor to SI, as the settings in `registers` have them."""
         scale, unit = self.scale, self.unit
         if self.decimals_address is not None:
             if (decimals := registers.get(self.decimals_address, 0)) > 9:
@@ -215,15 +224,16 @@ class Measure(Model):
             if (named := self.unit_codes.get(str(code))) is None:
                 raise BadReply(f"unit code {code} in register {self.unit_address:#06x} is unknown")
             unit = named
-        return scale, unit
+        return scale, _TO_SI[UNITS[self.quantity]][unit]
 
-    def _raw(self, words: list[int]) -> float | None:
-        if self.word_order == "low_first":
-            words = words[::-1]
-        bits = words[0] if len(words) == 1 else words[0] << 16 | words[1]
-        if bits in self.missing:
-            return None
+    def _raw(self, bits: int) -> float:
         match self.type:
+            case "u16" | "u32":
+                return bits
+            case "i16":
+                return bits - (bits >> 15 << 16)
+            case "i32":
+                return bits - (bits >> 31 << 32)
             case "sm32":
                 magnitude, sign = bits & 0xFFFFFF, bits >> 24
                 if sign > 1:
@@ -234,11 +244,12 @@ class Measure(Model):
                 if tens > 9 or ones > 9:
                     raise BadReply(f"low byte {bits & 0xFF:#04x} is not BCD")
                 return (bits >> 8) * 100 + tens * 10 + ones
-            case kind:
-                (value,) = struct.unpack(_STRUCT[kind], bits.to_bytes(2 * self.words, "big"))
+            case _:
+                value: float
+                (value,) = struct.unpack(">f", bits.to_bytes(4, "big"))
                 if not math.isfinite(value):
                     raise BadReply("the float is not a finite number")
-                return float(value)
+                return value
 
     def _words(self, raw: float) -> list[int]:
         match self.type:

@@ -1,10 +1,11 @@
 """What a bus reads next. Pure: the time is handed in.
 
-Sensors that feed an interlock come first, then whatever is due earliest. A device in doubt, whose
-last answer did not come, is asked the same again and nothing else, so that an answer which comes
-later than anybody thought still says what was asked. A silent one is only probed, so seldom that
-all of them together waste no more than `DEAD_SHARE` of the bus, and at moments at which no ruler is
-due.
+Sensors that feed an interlock come first, at once when they are due. All others have a little time:
+a bus that wakes up for one of them reads all that have become due, because waking up costs more
+than reading. The earliest deadline goes first. A device in doubt, whose last answer did not come,
+is asked the same again and nothing else, so that an answer which comes later than anybody thought
+still says what was asked. A silent one is only probed, so seldom that all of them together waste no
+more than `DEAD_SHARE` of the bus, and at moments at which no ruler is due.
 """
 
 import math
@@ -23,6 +24,11 @@ DEAD_SHARE: Final = 0.04
 
 LONE_SHARE: Final = 0.5
 """The same while nobody on the bus answers, who could suffer from it."""
+
+SLACK: Final = 0.25
+MOST_SLACK_S: Final = 0.25
+"""A read that is not urgent may begin so much of its interval later, and so much at most: it waits
+for the next multiple of that time, at which all buses of a gateway wake up."""
 
 PROBE_PATIENCE_S: Final = 10.0
 """How long a probe waits for a moment at which it delays no ruler. Then it takes the next one."""
@@ -48,9 +54,9 @@ class Health:
 class Job:
     """One block of one device, to be read every `interval_s`; `urgent` if it feeds an interlock.
 
-    `due` is monotonic, s. `failures` are those in a row; `overruns` counts reads that began more
-    than an interval late. `took_s` is the bus time of the last reads, smoothed; `cycle_s` the time
-    between the last two.
+    From `due` on it may be read, by `deadline` it should be (monotonic, s). `failures` are those in
+    a row; `overruns` counts reads that began more than an interval late. `took_s` is the bus time
+    of the last reads, smoothed; `cycle_s` the time between the last two.
     """
 
     def __init__(
@@ -61,8 +67,10 @@ class Job:
         self.block = block
         self.interval_s = interval_s
         self.urgent = urgent
+        self.slack_s = 0.0 if urgent else min(SLACK * interval_s, MOST_SLACK_S)
         self.health = Health(device)
         self.due = 0.0
+        self.deadline = 0.0
         self.failures = 0
         self.overruns = 0
         self.refused = False
@@ -85,7 +93,7 @@ class Job:
 
 
 _Entry = tuple[float, int, Job]
-"""When it is due, a ticket, the job. It is void if the job has got another ticket since."""
+"""Its deadline, a ticket, the job. It is void if the job has got another ticket since."""
 
 
 class Agenda:
@@ -136,7 +144,7 @@ class Agenda:
         if (urgent := _first(self._urgent)) is not None:
             times.append(urgent.due)
         if (ordinary := _first(self._ordinary)) is not None:
-            times.append(max(ordinary.due, free_at))
+            times.append(max(ordinary.deadline, free_at))
         if waiting := [job.due for probes in self._probes.values() for job in probes]:
             ready = max(self._probe_from, min(waiting))
             times.append(max(ready, free_at) if ready > now else ready + PROBE_PATIENCE_S)
@@ -255,7 +263,11 @@ class Agenda:
             return
         self._tickets += 1
         job.place, job.ticket = "due", self._tickets
-        heappush(self._urgent if job.urgent else self._ordinary, (job.due, self._tickets, job))
+        job.deadline = job.due
+        if job.slack_s:
+            job.deadline = max(job.due, math.ceil(job.due / job.slack_s) * job.slack_s)
+        heap = self._urgent if job.urgent else self._ordinary
+        heappush(heap, (job.deadline, self._tickets, job))
 
     def _queue_probe(self, job: Job, now: float) -> None:
         job.due = now + job.interval_s

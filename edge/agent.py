@@ -15,13 +15,14 @@ from configs.loader import ConfigError, Fault, UserError
 from edge import clock, config, metrics, quality, status
 from edge.batches import Sealed
 from edge.clock import Clock, ThisMachine
-from edge.commands import CommandDesk, SequenceMemory
+from edge.commands import CommandDesk
 from edge.config import Setup
 from edge.dating import doubtful
 from edge.doors import Doors, Reloaded
 from edge.eventlog import EventLog
 from edge.field import Field, Outlets, Plan
 from edge.keeper import Keeper
+from edge.memory import LatchMemory, SequenceMemory, ShardMemory
 from edge.notify import Heartbeats, Notifier
 from edge.outbox import Outbox, open_outbox
 from edge.poller import Heard
@@ -30,7 +31,7 @@ from edge.sealer import Sealer
 from edge.shelf import Priority
 from edge.signal import Tell
 from edge.uplink import UplinkWorker
-from wire.messages import Event
+from wire.messages import Command, Event, Outcome, Reply
 from wire.reading import Quantity, Reading
 
 log: Final = logging.getLogger("shuichi.edge")
@@ -51,6 +52,8 @@ ALARMING: Final = frozenset(
 
 EVENT_LOG: Final = "events.jsonl"
 SEQUENCES: Final = "commands.json"
+LATCHES: Final = "latches.json"
+SHARD: Final = "shard.json"
 """Files in the state folder."""
 
 STATUS_EVERY_S: Final = 5.0
@@ -76,7 +79,8 @@ class Agent:
         self.time = time
         self.began_at = clock.monotonic()
         self.events = EventLog(setup.state / EVENT_LOG)
-        self.uplink = UplinkWorker(config.gateway, config.uplink, outbox, time, self._obey)
+        self.shards = ShardMemory(setup.state / SHARD)
+        self.uplink = self._new_uplink(setup)
         self.sealer = Sealer(
             *(outbox, config.outbox, self._offer, time, _urgent(setup)),
             will_wait=lambda: not self.uplink.keeps_up,
@@ -85,7 +89,11 @@ class Agent:
             outbox, self.sealer, time, config.outbox, self._tell_notice, self._offer
         )
         self.heartbeats = Heartbeats(notifier.alive, notifier.ready)
-        outlets = Outlets(self._hear, self._teller, lambda state: self.uplink.show(state))
+        self.latches = LatchMemory(setup.state / LATCHES)
+        outlets = Outlets(
+            *(self._hear, self._teller, lambda state: self.uplink.show(state)),
+            latched=self.latches.__contains__,
+        )
         self.field = Field(outlets, self.heartbeats)
         self.desk = CommandDesk(
             config.gateway.id,
@@ -96,13 +104,14 @@ class Agent:
             lambda: time.trusted,
             self._tell_at,
             lambda reply: self.uplink.reply(reply),
+            self._move,
         )
         self._file = file
         self._notifier = notifier
         self._sensors = _sensors(setup)
         self._uplink_task: asyncio.Task[None] | None = None
         # What the outside asks for, in order; None is to stop.
-        self._asked: asyncio.Queue[asyncio.Future[str] | None] = asyncio.Queue()
+        self._asked: asyncio.Queue[asyncio.Future[str] | Command | None] = asyncio.Queue()
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT; then show the safe aspect, seal, hand over what the cloud
@@ -131,25 +140,29 @@ class Agent:
         sealer = group.create_task(self.sealer.run(), name="sealer")
         keeper = group.create_task(self.keeper.run(), name="keeper")
         events = group.create_task(self.events.run(), name="event log")
+        latches = group.create_task(self._keep_latches(), name="latches")
         await self.field.adopt(plan, group)
         self._start_uplink(group)
         await doors.socket(self.setup.socket, self._answer)
         await self._open_metrics(doors)
         log.info("gateway %s runs", name)
 
-        while (done := await self._asked.get()) is not None:
+        while (asked := await self._asked.get()) is not None:
+            if isinstance(asked, Command):
+                await self._change_shard(group, asked)
+                continue
             faults = await self._reload(group, doors)
-            if not done.done():
-                done.set_result(faults)
+            if not asked.done():
+                asked.set_result(faults)
 
         self._notifier.stopping()
         log.info("gateway %s stops", name)
         doors.close()
         await self.field.leave_safe(self.field.sites)
         await self.field.rest()
-        for task in (tick, sealer, keeper, events):
+        for task in (tick, sealer, keeper, events, latches):
             task.cancel()
-        await asyncio.wait((tick, sealer, keeper, events))
+        await asyncio.wait((tick, sealer, keeper, events, latches))
         await self.events.flush()
         await self._hand_over()
         await self._stop_uplink()
@@ -192,12 +205,31 @@ class Agent:
         self.desk.keys = after.command.keys
         if (after.gateway, after.uplink) != (before.gateway, before.uplink):
             await self._stop_uplink()
-            self.uplink = UplinkWorker(
-                after.gateway, after.uplink, self.outbox, self.time, self._obey
-            )
+            self.uplink = self._new_uplink(self.setup)
             self._start_uplink(group)
         if after.metrics != before.metrics:
             await self._open_metrics(doors)
+
+    def _new_uplink(self, setup: Setup) -> UplinkWorker:
+        gateway = setup.config.gateway
+        gateway = gateway.model_copy(update={"shard": self.shards.current(gateway.shard)})
+        return UplinkWorker(
+            gateway, setup.config.uplink, self.outbox, self.time, self._obey, self.shards
+        )
+
+    async def _move(self, command: Command) -> None:
+        """A signed order: remember the shard, and change over once this has been answered."""
+        configured = self.setup.config.gateway.shard
+        await asyncio.to_thread(self.shards.move, configured, command.shard)
+        self._asked.put_nowait(command)
+
+    async def _change_shard(self, group: asyncio.TaskGroup, command: Command) -> None:
+        log.info("moving to shard %s", command.shard)
+        await self.uplink.told()
+        await self._stop_uplink()
+        self.uplink = self._new_uplink(self.setup)
+        self.uplink.announce(Reply(command.id, Outcome.CONFIRMED, self.time.best_utc_ms()))
+        self._start_uplink(group)
 
     def _start_uplink(self, group: asyncio.TaskGroup) -> None:
         self._uplink_task = group.create_task(self.uplink.run(), name="uplink")
@@ -241,6 +273,12 @@ class Agent:
             for site in self.field.sites.values():
                 site.tick()
             self.desk.look()
+
+    async def _keep_latches(self) -> None:
+        # Beside the tick, which must not wait for the disk.
+        while True:
+            await asyncio.sleep(TICK_S)
+            await self.latches.keep([n for n, site in self.field.sites.items() if site.latched])
 
     def _hear(self, heard: Heard) -> None:
         if (sensor := self._sensors.get(heard.sensor)) is None:

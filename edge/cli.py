@@ -70,9 +70,8 @@ def check(file: Path, online: bool, dead: tuple[int, ...], as_json: bool) -> Non
     console = Console()
     console.print(f"{file}: no faults", highlight=False)
     loadtable.show(console, loads)
-    for name, profile in sorted(setup.profiles.items()):
-        for doubt in profile.uncertain:
-            console.print(f"unsure: {name}: {doubt}", highlight=False)
+    for name, doubt in setup.doubts():
+        console.print(f"unsure: {name}: {doubt}", highlight=False)
 
 
 @edge.command()

@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -233,9 +234,14 @@ _STA_UNSYNC: Final = 0x0040
 _TIME_ERROR: Final = 5
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def kernel_synchronised() -> bool:
     """What adjtimex says: the state is not TIME_ERROR and STA_UNSYNC is not set. The kernel sets it
     by itself when its clock has not been corrected for so long that it may be 16 s off."""
     timex = _Timex()  # modes 0: only look
-    state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+    state = _libc().adjtimex(ctypes.byref(timex))
     return state not in (-1, _TIME_ERROR) and not timex.status & _STA_UNSYNC

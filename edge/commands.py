@@ -5,19 +5,18 @@ and a lowering also an end and a clock that can be trusted to notice it.
 """
 
 import asyncio
-import json
 import logging
-import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from edge import clock, interlock, rulers
 from edge.interlock import Agree, Order, Rule, State
+from edge.memory import SequenceMemory
 from wire.aspect import Aspect
 from wire.codec import DecodeError
 from wire.messages import Action, Command, Outcome, Reply
 from wire.signing import SignatureError, verify_command
+from wire.topics import is_name
 
 log: Final = logging.getLogger("shuichi.command")
 
@@ -37,6 +36,9 @@ class Site(Protocol):
     def shows(self) -> Aspect | None: ...
 
 
+Move = Callable[[Command], Awaitable[None]]
+"""Has the gateway speak in `command.shard`. Raises OSError if the disk will not remember it."""
+
 Tell = Callable[[str, str, str, dict[str, str | int | float | bool | None]], None]
 """`tell(site, kind, text, detail)` records an event."""
 
@@ -45,41 +47,6 @@ class _Followed(NamedTuple):
     command: Command
     key: str
     order: Order | None
-
-
-class SequenceMemory:
-    """The highest sequence taken of each key, on disk: a replay is refused after a power cut too.
-
-    The file is replaced in one step. Raises OSError.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._last: dict[str, int] = {}
-        if path.exists():
-            self._last = {str(k): int(v) for k, v in json.loads(path.read_text()).items()}
-
-    def last(self, key: str) -> int:
-        """The highest sequence taken of `key`, -1 if none."""
-        return self._last.get(key, -1)
-
-    def take(self, key: str, sequence: int) -> None:
-        """Remember in memory that `sequence` was taken."""
-        self._last[key] = max(sequence, self.last(key))
-
-    def save(self) -> None:
-        """Put what is remembered on the disk; returns when it is there."""
-        draft = self._path.with_name(f".{self._path.name}.new")
-        with draft.open("w") as file:
-            json.dump(self._last, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 class CommandDesk:
@@ -98,6 +65,7 @@ class CommandDesk:
         trusted: Callable[[], bool],
         tell: Tell,
         reply: Callable[[Reply], None],
+        move: Move,
     ) -> None:
         self.keys = keys
         self._gateway = gateway
@@ -107,6 +75,7 @@ class CommandDesk:
         self._trusted = trusted
         self._tell = tell
         self._reply = reply
+        self._move = move
         self._followed: dict[str, _Followed] = {}
         self._unconfirmed: set[str] = set()
 
@@ -123,6 +92,10 @@ class CommandDesk:
             return
         self._memory.take(key, command.sequence)
         self._answer(command, key, Outcome.ACCEPTED)
+        if command.action is Action.MOVE:
+            await self._remember()
+            await self._carry_out_move(command, key)
+            return
         if command.action is Action.RAISE:
             self._apply(command, key)
             await self._remember()
@@ -152,10 +125,12 @@ class CommandDesk:
         """Why `command` is not carried out, or None."""
         if command.gateway != self._gateway:
             return f"it is for gateway {command.gateway!r}"
+        if command.action is Action.MOVE:
+            return self._move_refusal(command, key)
         if (site := self._sites.get(command.site)) is None:
             return f"there is no interlock {command.site!r} here"
-        if command.sequence <= (last := self._memory.last(key)):
-            return f"sequence {command.sequence} is not above {last}: it was sent before"
+        if replay := self._replay(command, key):
+            return replay
         expires = command.expires_ms
         if expires is not None and self._trusted() and expires <= self._now_ms():
             return "it has expired"
@@ -167,6 +142,24 @@ class CommandDesk:
             case Action.CLEAR:
                 return _clear_refusal(command, site)
         return None
+
+    def _replay(self, command: Command, key: str) -> str | None:
+        if command.sequence <= (last := self._memory.last(key)):
+            return f"sequence {command.sequence} is not above {last}: it was sent before"
+        return None
+
+    def _move_refusal(self, command: Command, key: str) -> str | None:
+        if not is_name(command.shard):
+            return f"{command.shard!r} is no name of a shard"
+        return self._replay(command, key)
+
+    async def _carry_out_move(self, command: Command, key: str) -> None:
+        try:
+            await self._move(command)
+        except OSError as error:
+            self._answer(command, key, Outcome.ENDED, f"it cannot be saved: {error.strerror}")
+        else:
+            self._answer(command, key, Outcome.APPLIED)
 
     def _lower_refusal(self, command: Command) -> str | None:
         if command.aspect is None:

@@ -93,8 +93,10 @@ class ClockConfig(Model):
 
 
 class Sensor(Model):
-    """A device on a port, read by a profile every `interval_s`. The readings of an interlock's
-    rulers go before routine ones, and those of a sensor with `priority = "interlock"`."""
+    """A device on a port, read by a profile every `interval_s`; up to a quarter of a second later
+    and no more than a quarter of the interval, unless it is an interlock's ruler: then at once. The
+    readings of an interlock's rulers go before routine ones, and those of a sensor with
+    `priority = "interlock"`."""
 
     port: str
     profile: str
@@ -162,6 +164,14 @@ class Setup:
         if name not in self._found:
             self._found[name] = find(name, (self.folder / "profiles",))
         return self._found[name]
+
+    def doubts(self) -> Iterator[tuple[str, str]]:
+        """What nobody could confirm of the devices, each with the sensor or site it belongs to."""
+        for name, profile in sorted(self.profiles.items()):
+            yield from ((name, doubt) for doubt in profile.uncertain)
+        for site, interlock in self.config.interlock.items():
+            for profile_name in interlock.signal.profiles():
+                yield from ((site, doubt) for doubt in self.profile(profile_name).uncertain)
 
     def unit(self, sensor: str) -> int:
         """The unit id of a sensor: its own, or that of its profile."""

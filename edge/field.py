@@ -36,11 +36,13 @@ LEAVE_WITHIN_S: Final = 3.0
 
 class Outlets(NamedTuple):
     """Where the field's news goes: what a bus has heard, what happens at a site (`teller(site)`
-    records it), and how an interlock stands."""
+    records it), and how an interlock stands. `latched(site)`: whether its red waited for a person
+    when the gateway was last here."""
 
     heard: Callable[[Heard], None]
     teller: Callable[[str], Tell]
     publish: Callable[[InterlockState], None]
+    latched: Callable[[str], bool]
 
 
 class Line(NamedTuple):
@@ -150,7 +152,8 @@ class Field:
         else:
             tell = self._outlets.teller(name)
             site = self.sites[name] = SiteInterlock(
-                name, settings.rule, settings.rulers, lamp.keeper, tell, self._outlets.publish
+                *(name, settings.rule, settings.rulers, lamp.keeper, tell, self._outlets.publish),
+                latched=self._outlets.latched(name),
             )
             site.start()
         lamp.keeper.on_seen = site.announce
@@ -205,7 +208,7 @@ class Field:
         tell = self._outlets.teller(name)
         beat = partial(self._heartbeats.beat, f"signal {name}")
         bus = None if line is None else line.bus
-        keeper = SignalKeeper(name, signal, bus, refresh_s, tell, beat)
+        keeper = SignalKeeper(name, signal, bus, refresh_s, tell, beat, config.turns_within_s)
         return Lamp(config, refresh_s, line, keeper, closing)
 
     def _start(self, group: asyncio.TaskGroup, name: str, loop: Coroutine[Any, Any, None]) -> None:

@@ -162,9 +162,13 @@ def aspect(
     return shown if floor is None else most(shown, floor)
 
 
-def begin(rule: Rule, names: tuple[str, ...]) -> State:
-    """The state before the first reading: the safe aspect."""
-    return State({name: Ruler() for name in names}, wanted=rule.safe)
+def begin(rule: Rule, names: tuple[str, ...], *, latched: bool = False) -> State:
+    """The state before the first reading: the safe aspect; or the red that still waits for a
+    person if it was `latched` when we were last here."""
+    heard = {name: Ruler() for name in names}
+    if latched and rule.latch_red:
+        return State(heard, wanted=most(rule.safe, Aspect.RED), band=RED)
+    return State(heard, wanted=rule.safe)
 
 
 def step(

@@ -70,6 +70,11 @@ class Interlock(Model):
                 f"safe_aspect {self.safe_aspect.value!r} warns nobody: "
                 "use 'flashing_amber', 'amber' or 'red'"
             )
+        if self.safe_aspect not in self.signal.can_show:
+            able = ", ".join(repr(aspect.value) for aspect in self.signal.can_show)
+            raise ValueError(
+                f"safe_aspect {self.safe_aspect.value!r}: its signal can only show {able}"
+            )
         return self
 
     def clear_at(self, threshold: str) -> float:

@@ -12,16 +12,18 @@ import tomlkit
 from rich.console import Console
 from rich.table import Table
 
-from configs import loader
+from configs import loader, tomlfile
 from configs.loader import ConfigError, Fault, UserError
 from drivers import profiles
 from drivers.device import Device
 from drivers.errors import DriverError
 from drivers.ports import Port, PortConfig
 from drivers.protocols.modbus import Master
-from edge import config, quality, scan, tomlfile
+from edge import config, quality, scan
 from edge.cli import config_option
 from wire.reading import UNITS
+
+_MISSING = "there is no such file; `shuichi gateway init` makes one"
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only show what would change.")
 
@@ -65,7 +67,7 @@ def init(file: Path, gateway_id: str, site: str, shard: str, broker: str) -> Non
     if port and not port.isdigit():
         raise click.BadParameter(f"{port!r} is not a port number", param_hint="--broker")
     text = _TEMPLATE.format(id=gateway_id, site=site, shard=shard, host=host, port=port or 1883)
-    tomlfile.save(file, tomlkit.parse(text), dry_run=False)
+    tomlfile.save(file, tomlkit.parse(text), config.read, dry_run=False)
 
 
 @click.group()
@@ -86,11 +88,11 @@ def port() -> None:
 )
 def add_port(file: Path, dry_run: bool, name: str, place: str, **settings: Any) -> None:
     """Add the line NAME: a serial device such as /dev/ttyUSB0, or a host and port."""
-    document = tomlfile.load(file)
+    document = tomlfile.load(file, _MISSING)
     table = _new(document, file, "port", name)
     for key, value in _line(place, settings).items():
         table[key] = value
-    tomlfile.save(file, document, dry_run=dry_run)
+    tomlfile.save(file, document, config.read, dry_run=dry_run)
 
 
 @click.group()
@@ -154,12 +156,12 @@ def add_sensor(
     file: Path, dry_run: bool, name: str, on_port: str, profile: str, **settings: Any
 ) -> None:
     """Add the sensor NAME to the config."""
-    document = tomlfile.load(file)
+    document = tomlfile.load(file, _MISSING)
     table = _new(document, file, "sensor", name)
     for key, value in {"port": on_port, "profile": profile, **settings}.items():
         if value is not None:
             table[key] = int(value) if isinstance(value, float) and value == int(value) else value
-    tomlfile.save(file, document, dry_run=dry_run)
+    tomlfile.save(file, document, config.read, dry_run=dry_run)
 
 
 @sensor.command("remove")
@@ -168,14 +170,14 @@ def add_sensor(
 @click.argument("name")
 def remove_sensor(file: Path, dry_run: bool, name: str) -> None:
     """Take the sensor NAME out of the config."""
-    document = tomlfile.load(file)
+    document = tomlfile.load(file, _MISSING)
     sensors = document.get("sensor", {})
     if name not in sensors:
         raise ConfigError(
             file, [Fault("", f"there is no [sensor.{name}]{loader.suggest(name, sensors)}")]
         )
     del sensors[name]
-    tomlfile.save(file, document, dry_run=dry_run)
+    tomlfile.save(file, document, config.read, dry_run=dry_run)
 
 
 @sensor.command("list")

@@ -24,7 +24,8 @@ Tell = Callable[[str, str, dict[str, str | int | float | bool | None]], None]
 
 class SignalKeeper:
     """Writes, reads back, refreshes. `bus` is the bus on which the signal rides, if any; `beat` is
-    called each time round, at least every `BEAT_EVERY_S` and the longest attempt.
+    called each time round, at least every `BEAT_EVERY_S` and the longest attempt. A signal that
+    answers is missed only once it has had `turns_within_s` to turn.
 
     `wanted` is what was last asked for, `asked_at` when (monotonic), `cause` why.
     """
@@ -37,6 +38,7 @@ class SignalKeeper:
         refresh_every_s: float,
         tell: Tell,
         beat: Beat = lambda: None,
+        turns_within_s: float = 0.0,
     ) -> None:
         self.site = site
         self.confirmed: Aspect | None = None
@@ -50,6 +52,8 @@ class SignalKeeper:
         self._refresh_every_s = refresh_every_s
         self._tell = tell
         self._beat = beat
+        self._turns_within_s = turns_within_s
+        self._turning = False
         self._since = 0.0
         self._changed = asyncio.Event()
         self._obeys = asyncio.Event()
@@ -89,6 +93,9 @@ class SignalKeeper:
                 told_of, failing, delay = wanted, False, 0.0
                 await self._wait(self._refresh_every_s)
             else:
+                if self._turning and clock.monotonic() - self.asked_at < self._turns_within_s:
+                    await self._wait(RETRY_AFTER_S)
+                    continue
                 if not failing:
                     failed_at = clock.monotonic()
                     self._tell(
@@ -127,8 +134,10 @@ class SignalKeeper:
             await (show_and_look() if self._bus is None else self._bus.first(show_and_look))
         except DriverError as error:
             self._saw(None)
+            self._turning = False
             return str(error)
         self._saw(seen)
+        self._turning = seen is not wanted
         if seen is wanted:
             if wanted is self.wanted:
                 self._obeys.set()

@@ -27,11 +27,13 @@ class SiteInterlock:
         keeper: SignalKeeper,
         tell: Tell,
         publish: Callable[[InterlockState], None],
+        *,
+        latched: bool = False,
     ) -> None:
         self.site = site
         self.rule = rule
         self.rulers = frozenset(rulers)
-        self.state: State = interlock.begin(rule, rulers)
+        self.state: State = interlock.begin(rule, rulers, latched=latched)
         self.keeper = keeper
         self._tell = tell
         self._publish = publish
@@ -111,6 +113,11 @@ class SiteInterlock:
                 at_ms=clock.utc_ms(),
             )
         )
+
+    @property
+    def latched(self) -> bool:
+        """Whether red waits for a person."""
+        return self.rule.latch_red and self.state.band == interlock.RED
 
     @property
     def shows(self) -> Aspect | None:

@@ -10,6 +10,7 @@ import logging
 import sqlite3
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
@@ -19,6 +20,7 @@ from edge.backlog import Backlog
 from edge.batches import Sealed
 from edge.clock import Clock
 from edge.config import Gateway, Uplink
+from edge.memory import ShardMemory
 from edge.outbox import Outbox
 from edge.shelf import LADDERS, Priority, Range
 from wire import codec, topics
@@ -44,7 +46,14 @@ KEEPING_UP: Final = 8
 
 TAKEN_AT_ONCE: Final = 8
 
+TOLD_WITHIN_S: Final = 2.0
+
 SLOWEST_RESEND_S: Final = 300.0
+
+FIRST_SEEK_S: Final = 2.0
+SLOWEST_SEEK_S: Final = 60.0
+"""While the broker says that nobody subscribes to our batches, one of the backlog goes out after so
+long, each time twice as long; as soon as one is heard, all others follow."""
 
 
 Obey = Callable[[bytes], Awaitable[None]]
@@ -61,6 +70,7 @@ class UplinkWorker:
         outbox: Outbox,
         time: Clock | None = None,
         obey: Obey | None = None,
+        shards: ShardMemory | None = None,
     ) -> None:
         self.connected = False
         self.acked_at: float | None = None
@@ -69,13 +79,18 @@ class UplinkWorker:
         self._outbox = outbox
         self._time = time
         self._obey = obey
+        self._shards = shards
         self._session: Session | None = None
         self._sent_at: dict[tuple[str, int], float] = {}
         self._backlog = Backlog(outbox)
         self._interlocks: dict[str, InterlockState] = {}
+        self._replies: set[asyncio.Future[bool]] = set()
+        self._announced: list[Reply] = []
         self._acked = asyncio.Event()
         self._progress = asyncio.Event()
         self._patience_s = settings.resend_after_s
+        self._seek_s = 0.0  # not 0 while nobody subscribes
+        self._seek_at = 0.0
 
     @property
     def in_flight(self) -> int:
@@ -85,7 +100,7 @@ class UplinkWorker:
     @property
     def keeps_up(self) -> bool:
         """Whether what is sealed now goes out and is acknowledged, and need not wait."""
-        return self.connected and len(self._sent_at) < KEEPING_UP
+        return self.connected and not self._seek_s and len(self._sent_at) < KEEPING_UP
 
     async def run(self) -> None:
         """Connect, send, listen; again after every loss."""
@@ -114,6 +129,17 @@ class UplinkWorker:
         if self._session is not None:
             sent = self._session.send(self._topic(What.REPLY), codec.encode(reply))
             sent.add_done_callback(self._refusals("a reply"))
+            self._replies.add(sent)
+            sent.add_done_callback(self._replies.discard)
+
+    def announce(self, reply: Reply) -> None:
+        """Answer a command on the next connection."""
+        self._announced.append(reply)
+
+    async def told(self) -> None:
+        """Wait until the broker has the replies, for a moment at most."""
+        if self._replies:
+            await asyncio.wait(self._replies, timeout=TOLD_WITHIN_S)
 
     async def drain(self, seconds: float) -> bool:
         """Wait until the cloud has everything, at most so long; True if it has."""
@@ -137,6 +163,7 @@ class UplinkWorker:
     async def _serve(self, session: Session) -> None:
         # What the last connection carried may be lost: everything not acked is backlog now.
         self._sent_at.clear()
+        self._seek_s = 0.0
         self._backlog.rewind()
         await session.subscribe(self._topic(What.ACK), self._topic(What.COMMAND))
         self._session = session
@@ -144,13 +171,31 @@ class UplinkWorker:
         try:
             for state in self._interlocks.values():
                 self._tell_interlock(session, state)
+            while self._announced:
+                self.reply(self._announced.pop(0))
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._clear_left(session), name="uplink shards left")
                 group.create_task(self._listen(session), name="uplink acks")
                 group.create_task(self._send_backlog(session), name="uplink backlog")
                 group.create_task(self._report(session), name="uplink status")
         finally:
             self._session = None
             self.connected = False
+
+    async def _clear_left(self, session: Session) -> None:
+        """In a shard that we have left nothing retained may tell how we were there."""
+        if self._shards is None or not (left := self._shards.left):
+            return
+        for shard in left:
+            places = [(What.STATUS, None), *((What.INTERLOCK, site) for site in self._interlocks)]
+            for what, site in places:
+                topic = topics.topic(shard, self._gateway.id, what, site)
+                try:
+                    await session.publish(topic, b"", retain=True)
+                except PublishRefused as error:
+                    log.warning("%s stays as it is: the broker refuses: %s", topic, error)
+        with contextlib.suppress(OSError):  # then it is done again
+            await asyncio.to_thread(self._shards.cleared, left)
 
     async def _listen(self, session: Session) -> None:
         while True:
@@ -189,7 +234,7 @@ class UplinkWorker:
 
     async def _send_backlog(self, session: Session) -> None:
         """Most important first, then oldest first; paced, and only as much as may be on its way."""
-        beside: set[asyncio.Future[None]] = set()
+        beside: set[asyncio.Future[bool]] = set()
         while True:
             for batch in await self._next_of_backlog():
                 if (batch.stream, batch.number) in self._sent_at:
@@ -202,7 +247,7 @@ class UplinkWorker:
 
     async def _next_of_backlog(self) -> list[Sealed]:
         """Some batches, or none after a while in which there was nothing to send."""
-        room = WINDOW - len(self._sent_at)
+        room = self._room()
         # What is on its way is in the outbox too: without more there is nothing to look for.
         if room > 0 and self._outbox.sendable > len(self._sent_at):
             try:
@@ -217,6 +262,34 @@ class UplinkWorker:
             async with asyncio.timeout(1):
                 await self._progress.wait()
         return []
+
+    def _room(self) -> int:
+        """How many batches of the backlog may go out now."""
+        room = WINDOW - len(self._sent_at)
+        if not self._seek_s:
+            return room
+        self._backlog.rewind()  # what nobody heard waits again
+        now = clock.monotonic()
+        if now < self._seek_at:
+            return 0
+        self._seek_s = min(2 * self._seek_s, SLOWEST_SEEK_S)
+        self._seek_at = now + self._seek_s
+        return min(room, 1)
+
+    def _confirmed(self, key: tuple[str, int], sent: asyncio.Future[bool]) -> None:
+        """The broker's answer to a batch. That somebody subscribes proves nothing; that nobody does
+        (the cloud's first start is still to come) spares us the wait for an ack."""
+        if sent.cancelled() or sent.exception() is not None:
+            return
+        if sent.result():
+            if self._seek_s:
+                log.info("somebody listens at the broker")
+                self._seek_s = 0.0
+                self._progress.set()
+        elif self._sent_at.pop(key, None) is not None and not self._seek_s:
+            log.warning("nobody listens at the broker yet; trying again until somebody does")
+            self._seek_s = FIRST_SEEK_S
+            self._seek_at = clock.monotonic() + self._seek_s
 
     def _look_for_the_unanswered(self) -> None:
         """Send again, ever more slowly, what should have been acked: the cloud may be down while
@@ -240,13 +313,15 @@ class UplinkWorker:
             self._tell(session, self._topic(What.STATUS), self._status(GatewayState.ONLINE))
             await asyncio.sleep(self._settings.status_every_s)
 
-    def _send(self, session: Session, batch: Sealed) -> asyncio.Future[None]:
+    def _send(self, session: Session, batch: Sealed) -> asyncio.Future[bool]:
         while len(self._sent_at) >= MOST_SENT:
             del self._sent_at[next(iter(self._sent_at))]
-        self._sent_at[batch.stream, batch.number] = clock.monotonic()
+        key = (batch.stream, batch.number)
+        self._sent_at[key] = clock.monotonic()
         what = What.EVENT if batch.place in LADDERS[Priority.EVENT] else What.DATA
         sent = session.send(self._topic(what), batch.payload)
         sent.add_done_callback(self._refusals(f"batch {batch.number}"))
+        sent.add_done_callback(partial(self._confirmed, key))
         return sent
 
     def _tell_interlock(self, session: Session, state: InterlockState) -> None:
@@ -256,8 +331,8 @@ class UplinkWorker:
         sent = session.send(topic, payload, retain=True)
         sent.add_done_callback(self._refusals(topic))
 
-    def _refusals(self, what: str) -> Callable[[asyncio.Future[None]], None]:
-        def look(sent: asyncio.Future[None]) -> None:
+    def _refusals(self, what: str) -> Callable[[asyncio.Future[bool]], None]:
+        def look(sent: asyncio.Future[bool]) -> None:
             if not sent.cancelled() and isinstance(sent.exception(), PublishRefused):
                 log.error("the broker refuses %s: %s", what, sent.exception())
 

@@ -38,11 +38,13 @@ class Lamp:
 class Keeper:
     """A running keeper with its lamp, and all that it has told."""
 
-    def __init__(self, bus=None):
+    def __init__(self, bus=None, turns_within_s=0.0):
         self.lamp = Lamp()
         self.events = []
         self.seen: list[Any] = []
-        self.keeper = SignalKeeper("here", self.lamp, bus, REFRESH_S, self.tell)
+        self.keeper = SignalKeeper(
+            "here", self.lamp, bus, REFRESH_S, self.tell, turns_within_s=turns_within_s
+        )
         self.keeper.on_seen = lambda: self.seen.append(self.confirmed)
 
     @property

@@ -107,7 +107,9 @@ class Line(ABC):
         late_s = 2 * answer_within_s if late_s is None else late_s
         loop = asyncio.get_running_loop()
         async with self._busy:
-            await self._make_ready(loop, late_s, begins, urgent, mistakable)
+            if not self._is_ready(loop.time(), late_s):
+                await self._make_ready(loop, late_s, begins, urgent, mistakable)
+            self._buffer.clear()
             asked_at = loop.time() + len(request) * self.byte_s
             answer_wire_s = answer_bytes * self.byte_s
             self._scan = self.expect(request, scan)
@@ -160,6 +162,15 @@ class Line(ABC):
         self._why_closed = why
         self._fail(Unavailable(f"{self.name}: {why}"))
 
+    def _is_ready(self, now: float, late_s: float) -> bool:
+        """Whether nothing at all speaks against a request."""
+        return (
+            self.is_open
+            and not self._late
+            and self._silent_from <= now
+            and self._foreign_at + late_s <= now
+        )
+
     async def _make_ready(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -176,9 +187,7 @@ class Line(ABC):
             await asyncio.sleep(foreign + late_s - loop.time())
             if self._foreign_at != foreign:
                 raise Unavailable(f"{self.name}: somebody else speaks on this line")
-        if self._late:
-            self._sort_late(loop.time(), begins)
-        self._buffer.clear()
+        self._sort_late(loop.time(), begins)
 
     def _sort_late(self, now: float, begins: bytes) -> None:
         late = {b: one for b, one in self._late.items() if now < one.until + _FORGOTTEN_AFTER_S}

@@ -28,7 +28,9 @@ _PARITY: Final = {
 class Config(PortConfig):
     """`device` is a path such as /dev/ttyUSB0, better one under /dev/serial/by-id.
 
-    `echo`: the adapter hears itself, so that what is sent comes back before the answer.
+    `echo`: the adapter hears itself, so that what is sent comes back before the answer. `gap_ms`
+    is the silence before a request, unless given that of the standard; with 0, devices that are
+    slow to notice the end of an answer to somebody else may not hear the request behind it.
     """
 
     kind: Literal["serial"]
@@ -37,6 +39,7 @@ class Config(PortConfig):
     parity: Literal["none", "even", "odd"] = "none"
     stop_bits: Literal[1, 2] = 1
     echo: bool = False
+    gap_ms: Annotated[float, Field(ge=0, le=1000)] | None = None
 
     @property
     def byte_s(self) -> float:
@@ -46,6 +49,8 @@ class Config(PortConfig):
     @property
     def gap_s(self) -> float:
         """Silence between two RTU frames: 3.5 characters, or 1.75 ms above 19200 baud."""
+        if self.gap_ms is not None:
+            return self.gap_ms / 1000
         return 3.5 * self.byte_s if self.baud <= FASTEST_WITH_CHARACTER_GAP else _FIXED_GAP_S
 
     @property

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from drivers.errors import Unavailable
 from drivers.ports import Port, PortConfig
 from drivers.ports.line import Line
+
+_LONGEST_READ: Final = 4096
 
 
 class Config(PortConfig):
@@ -42,13 +44,14 @@ class Config(PortConfig):
         return f"{self.host}:{self.port}"
 
 
-class TcpLine(Line, asyncio.Protocol):
+class TcpLine(Line, asyncio.BufferedProtocol):
     """A TCP connection that is made again when it has ended."""
 
     def __init__(self, name: str, config: Config) -> None:
         super().__init__(name)
         self._config = config
         self._transport: asyncio.Transport | None = None
+        self._incoming = bytearray(_LONGEST_READ)
         self.framing, self.byte_s, self.gap_s = config.framing, config.byte_s, config.gap_s
 
     @property
@@ -82,8 +85,11 @@ class TcpLine(Line, asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
-        self.received(data)
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._incoming
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.received(bytes(self._incoming[:nbytes]))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None

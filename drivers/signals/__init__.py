@@ -4,7 +4,7 @@ Each module exports `Config` and `open(config, wiring)`, an async context manage
 `Signal`. Nothing is sent before the first `show`.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from pathlib import Path
 from typing import ClassVar, Final, NamedTuple, Protocol
 
@@ -48,6 +48,21 @@ class SignalConfig(Model):
         """The signal falls to its rest, or to its own program, unless an aspect is shown again
         within this time, s. None: it holds for ever."""
         return None
+
+    @property
+    def can_show(self) -> Collection[Aspect]:
+        """The aspects that it can show."""
+        return tuple(Aspect)
+
+    @property
+    def turns_within_s(self) -> float:
+        """How long a signal that obeys may still show something else, s: a controller ends its
+        green by yellow and all-red first."""
+        return 0.0
+
+    def profiles(self) -> tuple[str, ...]:
+        """The names of the profiles that it goes by."""
+        return ()
 
     def unit(self, profile: FindProfile) -> int | None:
         """The unit id that it answers to on its port. Raises ConfigError for an unfit profile."""

@@ -10,7 +10,7 @@ follows the death of the gateway where the controller falls back by itself. A se
 close the road then; `second_path` names it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal
@@ -69,7 +69,8 @@ IdText = Annotated[str, AfterValidator(_is_id)]
 
 class Config(SignalConfig):
     """`falls_back_after_s` is the time after which the controller itself gives up a command whose
-    host has gone silent, if it does.
+    host has gone silent, if it does. `clearance_s` is the yellow and all-red of the controller:
+    before, nobody misses the aspect.
 
     Unsure, and so to be checked on the controller: `checksum` and `length` (implementations
     differ), `run_mode` (class.object.attribute.element of the junction's run mode; element 00 asks
@@ -98,6 +99,15 @@ class Config(SignalConfig):
     run_mode: IdText = "0D.02.02.00"
     falls_back_after_s: Annotated[float, Field(gt=0, le=86400)] | None = None
     second_path: str = ""
+    clearance_s: Annotated[float, Field(ge=0, le=120)] = 10
+
+    @property
+    def can_show(self) -> Collection[Aspect]:
+        return self.commands.keys()
+
+    @property
+    def turns_within_s(self) -> float:
+        return self.clearance_s
 
     @property
     def refresh_within_s(self) -> float | None:

@@ -10,7 +10,7 @@ no moment is less restrictive than the aspect before and the one after (`safe_or
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -62,6 +62,13 @@ class Config(SignalConfig):
     @property
     def refresh_within_s(self) -> float | None:
         return None if self.pulse_ms is None else self.pulse_ms / 1000
+
+    @property
+    def can_show(self) -> Collection[Aspect]:
+        return self.channels.keys()
+
+    def profiles(self) -> tuple[str, ...]:
+        return (self.profile,)
 
     @property
     def pictures(self) -> dict[Channels, Aspect]:

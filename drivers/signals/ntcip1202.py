@@ -7,7 +7,7 @@ whatever it had closed. So the map must warn with nothing called, or a second pa
 road (`second_path` names it).
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, NamedTuple
 
@@ -79,6 +79,7 @@ class Config(SignalConfig):
     Read-back "status" believes preemptState and specialFunctionOutputStatus: a preempt counts once
     its state is one of `preempt_active`. "phases" believes the lamps of `phases` as the phase
     status groups tell them: any green is green, then any yellow is amber, then all red is red.
+    `clearance_s` is the yellow and all-red of the controller: before, nobody misses the aspect.
     """
 
     rides_on: ClassVar = ("udp",)
@@ -95,7 +96,16 @@ class Config(SignalConfig):
     preempt_active: Annotated[tuple[int, ...], Field(min_length=1)] = (DWELL,)
     phases: tuple[Number, ...] = ()
     second_path: str = ""
+    clearance_s: Annotated[float, Field(ge=0, le=120)] = 10
     oids: Oids = Oids()
+
+    @property
+    def can_show(self) -> Collection[Aspect]:
+        return self.aspects.keys()
+
+    @property
+    def turns_within_s(self) -> float:
+        return self.clearance_s
 
     @property
     def refresh_within_s(self) -> float | None:

@@ -5,6 +5,7 @@ Each module exports `Config` and `open(config, stage)`, an async context manager
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Container
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -70,22 +71,6 @@ class Controller:
         if self._timer is not None:
             self._timer.cancel()
 
-    def answer(self, message: bytes) -> bytes | None:
-        """What to say to a message that has come in whole, None for silence."""
-        raise NotImplementedError
-
-    def hear(self, request: Request, wrap: Callable[[bytes], bytes]) -> list[Sending]:
-        """A message reached the controller: what it puts on the line."""
-        t_s = self._stage.t_s()
-        if not self.fault.listens(t_s):
-            return []
-        if (answer := self.answer(request.pdu)) is None:
-            return []
-        return [
-            Sending(delay_s, data, _nothing)
-            for delay_s, data in self.fault.sends(wrap(answer), t_s)
-        ]
-
     def _show(self, aspect: Aspect) -> None:
         """Lamps that are burnt in stay as they are."""
         if aspect is self._shows or not self.fault.obeys(self._stage.t_s()):
@@ -104,3 +89,23 @@ class Controller:
 
 def _nothing() -> None:
     """Nobody keeps account of what a controller says."""
+
+
+class Responder(Controller, ABC):
+    """A controller that is asked, and answers."""
+
+    @abstractmethod
+    def answer(self, message: bytes) -> bytes | None:
+        """What to say to a message that has come in whole, None for silence."""
+
+    def hear(self, request: Request, wrap: Callable[[bytes], bytes]) -> list[Sending]:
+        """A message reached the controller: what it puts on the line."""
+        t_s = self._stage.t_s()
+        if not self.fault.listens(t_s):
+            return []
+        if (answer := self.answer(request.pdu)) is None:
+            return []
+        return [
+            Sending(delay_s, data, _nothing)
+            for delay_s, data in self.fault.sends(wrap(answer), t_s)
+        ]

@@ -15,7 +15,7 @@ from drivers.ports import Baud
 from drivers.ports.serial import Config as Serial
 from drivers.protocols import gbt20999 as gbt
 from drivers.protocols.gbt20999 import Checksum, Dialect, Frame, Id, Kind, Length, Refusal, Value
-from firmware_sim.controllers import Address, Controller, ControllerConfig, Stage
+from firmware_sim.controllers import Address, Controller, ControllerConfig, Responder, Stage
 from firmware_sim.framing import Request
 from firmware_sim.serial_device import open_pty
 from firmware_sim.tcp_device import open_tcp
@@ -55,7 +55,7 @@ class Config(ControllerConfig):
         return self
 
 
-class Gbt20999(Controller):
+class Gbt20999(Responder):
     """One controller with one junction."""
 
     def __init__(self, config: Config, stage: Stage) -> None:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from configs.loader import UserError
 from drivers.signals.ntcip1202 import DWELL, NOT_ACTIVE, Oids
-from firmware_sim.controllers import Controller, ControllerConfig, Stage
+from firmware_sim.controllers import Controller, ControllerConfig, Responder, Stage
 from firmware_sim.udp_device import open_udp
 from wire.aspect import Aspect
 
@@ -42,7 +42,7 @@ class Config(ControllerConfig):
     rest: Aspect = Aspect.GREEN
 
 
-class Ntcip1202(Controller):
+class Ntcip1202(Responder):
     """The controller's objects, and what follows from them."""
 
     def __init__(self, config: Config, stage: Stage, speak: Speak) -> None:

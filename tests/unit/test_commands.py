@@ -1,12 +1,14 @@
 """Commands from afar: who may give them, what is refused, and how they are followed."""
 
+import errno
 import json
 
 import pytest
 
 from edge import clock, interlock
-from edge.commands import CommandDesk, SequenceMemory
+from edge.commands import CommandDesk
 from edge.interlock import Rule
+from edge.memory import SequenceMemory
 from edge.rulers import RulerRule, Sample
 from wire import signing
 from wire.aspect import Aspect
@@ -60,8 +62,16 @@ class Desk:
             lambda: self.trusted,
             lambda *event: self.events.append(event),
             self.replies.append,
+            self.move,
         )
         self.sequence = 0
+        self.moved: list[str] = []
+        self.full = False
+
+    async def move(self, command):
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.moved.append(command.shard)
 
     async def send(self, action, private=PRIVATE, **fields):
         self.sequence += 1
@@ -111,6 +121,21 @@ async def test_a_raise_is_applied_at_once_and_confirmed_by_read_back(desk):
         Outcome.CONFIRMED,
     ]
     assert desk.site.wanted() is Aspect.GREEN
+
+
+async def test_a_move_is_carried_out_once_or_refused(desk):
+    await desk.send(Action.MOVE, site="", shard="s-2")
+    assert desk.outcomes() == [Outcome.ACCEPTED, Outcome.APPLIED]
+    await desk.send(Action.MOVE, site="", shard="s-3", sequence=1)
+    assert "sent before" in desk.replies[-1].reason
+    for shard in ("", "a/b", "+"):
+        await desk.send(Action.MOVE, site="", shard=shard)
+        assert "no name of a shard" in desk.replies[-1].reason
+    assert desk.moved == ["s-2"]
+    desk.full = True
+    await desk.send(Action.MOVE, site="", shard="s-2")
+    assert desk.replies[-1].outcome is Outcome.ENDED
+    assert "No space left" in desk.replies[-1].reason
 
 
 async def test_a_lowering_lasts_until_its_end(desk):

@@ -30,9 +30,9 @@ def with_rulers(**changes):
 class Site:
     """Feeds readings, one a second unless told otherwise."""
 
-    def __init__(self, rule=RULE, rulers=("a",)):
+    def __init__(self, rule=RULE, rulers=("a",), latched=False):
         self.rule, self.now = rule, 0.0
-        self.state = interlock.begin(rule, rulers)
+        self.state = interlock.begin(rule, rulers, latched=latched)
         self.notices: list[Notice] = []
 
     def feed(self, *depths, ruler="a", every=1.0):
@@ -164,6 +164,15 @@ def test_a_latched_red_waits_for_a_person():
     # The next flood is latched again.
     site.feed(0.4, 0.4)
     assert site.feed(*[0.05] * 200) is Aspect.RED
+
+
+def test_a_restart_does_not_speak_for_the_person():
+    site = Site(RULE._replace(latch_red=True), latched=True)
+    assert site.shown() is Aspect.RED
+    assert site.feed(*[0.05] * 200) is Aspect.RED
+    assert site.say(Agree("Li")) is Aspect.AMBER
+    # A site that no longer asks for a person starts as any other.
+    assert Site(latched=True).shown() is Aspect.AMBER
 
 
 def test_separate_clear_thresholds():

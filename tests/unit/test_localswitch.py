@@ -8,6 +8,7 @@ import pytest
 
 from drivers.errors import Unavailable
 from edge.localswitch import LocalSwitch, LocalSwitchConfig
+from tests import virtual
 from wire.aspect import Aspect
 
 
@@ -46,15 +47,15 @@ async def watched(*answers, **settings):
 
 
 @pytest.mark.parametrize(("inverted", "on", "off"), [(False, True, False), (True, False, True)])
-async def test_it_tells_when_it_turns(inverted, on, off):
-    said = await watched(off, off, on, on, off, on, inverted=inverted)
+def test_it_tells_when_it_turns(inverted, on, off):
+    said = virtual.run(watched(off, off, on, on, off, on, inverted=inverted))
     assert said == [None, Aspect.RED, None, Aspect.RED]
 
 
-async def test_an_input_that_cannot_be_read_changes_nothing(caplog):
+def test_an_input_that_cannot_be_read_changes_nothing(caplog):
     caplog.set_level("INFO", "shuichi.switch")
     silence = Unavailable("no answer")
-    said = await watched(True, silence, silence, silence, True, aspect=Aspect.AMBER)
+    said = virtual.run(watched(True, silence, silence, silence, True, aspect=Aspect.AMBER))
     assert said == [Aspect.AMBER]
     assert caplog.text.count("cannot be read") == 1
     assert caplog.text.count("can be read again") == 1

@@ -1,6 +1,7 @@
 """The bus: who is read next, what a lamp may overtake, and what a dead device may cost."""
 
 import asyncio
+import contextlib
 import itertools
 from functools import partial
 
@@ -20,10 +21,9 @@ from tests.fieldbus import JOBS, LATE_S, READ_S, WITHIN_S, Field, profile, until
 def test_urgent_ones_first_and_then_the_earliest_deadline(jobs):
     async def main():
         intervals_s = [interval_s for interval_s, _, _ in jobs]
-        field = Field(*intervals_s, profile=profile(0, within_s=1.0))
+        urgent = [unit for unit, (_, _, is_urgent) in enumerate(jobs, 1) if is_urgent]
+        field = Field(*intervals_s, urgent=urgent, profile=profile(0, within_s=1.0))
         field.wire.read_s = {unit: read_s for unit, (_, read_s, _) in enumerate(jobs, 1)}
-        for job, (_, _, urgent) in zip(field.bus.jobs, jobs, strict=True):
-            job.urgent = urgent
 
         def is_right(unit):
             chosen = field.bus.jobs[unit - 1]
@@ -31,8 +31,8 @@ def test_urgent_ones_first_and_then_the_earliest_deadline(jobs):
             assert chosen in due
             if not chosen.urgent:
                 assert not any(job.urgent for job in due)
-            rivals = [job.due for job in due if job.urgent == chosen.urgent]
-            assert chosen.due == min(rivals)
+            rivals = [job.deadline for job in due if job.urgent == chosen.urgent]
+            assert chosen.deadline == min(rivals)
 
         field.wire.on_start = is_right
         await field.run(20)
@@ -42,15 +42,37 @@ def test_urgent_ones_first_and_then_the_earliest_deadline(jobs):
 
 def test_every_sensor_keeps_its_interval():
     async def main():
-        field = Field(0.5, 2.0, 1.0)
+        field = Field(0.5, 2.0, 1.0, urgent=(1,))
+        begin = virtual.now()
         await field.run(60.01)
-        for unit, interval_s in ((1, 0.5), (2, 2.0), (3, 1.0)):
+        for unit, interval_s, slack_s in ((1, 0.5, 0.0), (2, 2.0, 0.25), (3, 1.0, 0.25)):
             times = field.wire.times(unit)
             assert len(times) == pytest.approx(60 / interval_s, abs=1)
-            late = [at - (times[0] + i * interval_s) for i, at in enumerate(times)]
-            assert max(late) <= 2 * READ_S  # the other two, at worst
+            first_due = begin + min(1.0, interval_s) * (unit - 1) / 3
+            late = [at - (first_due + i * interval_s) for i, at in enumerate(times)]
+            assert min(late) >= -1e-9
+            assert max(late) <= slack_s + 2 * READ_S + 1e-9  # the other two, at worst
         firsts = [field.wire.times(unit)[0] for unit in (1, 2, 3)]
         assert max(firsts) - min(firsts) > 0.3  # they do not start in a heap
+
+    virtual.run(main())
+
+
+def test_all_buses_wake_up_for_several_reads_at_once():
+    async def main():
+        fields = [Field(*[1.0] * 50), Field(*[2.0] * 50)]
+        async with contextlib.AsyncExitStack() as running:
+            for field in fields:
+                field.wire.read_s = dict.fromkeys(range(1, 51), 0.001)
+                await running.enter_async_context(field.running())
+            await asyncio.sleep(3)
+            start = virtual.now()
+            await asyncio.sleep(20)
+        starts = [[at for _, _, at in f.wire.starts if at >= start] for f in fields]
+        assert [len(one) for one in starts] == pytest.approx([20 * 50, 10 * 50], rel=0.02)
+        together = sorted(itertools.chain(*starts))
+        pauses = [after - before for before, after in itertools.pairwise(together)]
+        assert sum(pause > 0.0011 for pause in pauses) <= 20 * 4 + 1
 
     virtual.run(main())
 

@@ -47,6 +47,38 @@ def test_an_aspect_is_confirmed_once_and_refreshed_without_a_word():
     virtual.run(main())
 
 
+@pytest.mark.parametrize(("turns_after_s", "missed"), [(4, False), (20, True)])
+def test_a_controller_has_its_time_to_end_the_green(turns_after_s, missed):
+    async def main():
+        here = Keeper(turns_within_s=10)
+        async with running(here.keeper.run()):
+            here.want(Aspect.GREEN)
+            await here.keeper.obeyed()
+            here.lamp.stuck = True
+            here.want(Aspect.RED)
+            await asyncio.sleep(turns_after_s)
+            here.lamp.stuck = False
+            await here.keeper.obeyed()
+            await asyncio.sleep(0.1)
+            kinds = here.kinds()
+        assert kinds[1:] == ["signal_unconfirmed"] * missed + ["aspect_confirmed"]
+        assert here.confirmed is Aspect.RED
+
+    virtual.run(main())
+
+
+def test_a_controller_that_is_silent_is_missed_at_once():
+    async def main():
+        here = Keeper(turns_within_s=10)
+        async with running(here.keeper.run()):
+            here.lamp.error = Unavailable("no answer")
+            here.want(Aspect.RED)
+            await asyncio.sleep(1)
+            assert here.kinds() == ["signal_unconfirmed"]
+
+    virtual.run(main())
+
+
 @pytest.mark.parametrize("how", ["no answer", "garbled", "another aspect", "no aspect of ours"])
 def test_it_tries_until_the_read_back_matches_and_tells_of_the_trouble_once(how):
     async def main():

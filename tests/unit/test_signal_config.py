@@ -158,6 +158,18 @@ def test_each_fault_is_one_line(signal: str, says: str, tmp_path: Path) -> None:
     assert says in fault
 
 
+def test_the_safe_aspect_is_one_that_the_signal_can_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = BASE.replace("refresh_every_s", 'safe_aspect = "flashing_amber"\nrefresh_every_s')
+    monkeypatch.setitem(globals(), "BASE", base)
+    for signal in (RELAY, NTCIP):
+        (fault,) = faults(tmp_path, signal)
+        assert fault.startswith("interlock.here: safe_aspect 'flashing_amber': its signal can only")
+    for signal in (GBT, MQTT):
+        assert faults(tmp_path, signal) == []
+
+
 def test_amber_and_flashing_amber_may_share_the_flash_of_a_controller(tmp_path: Path) -> None:
     commands = 'commands = { green = "cancel", amber = "yellow_flash", red = "all_red", %s }'
     assert faults(tmp_path, GBT + commands % 'flashing_amber = "yellow_flash"') == []

@@ -2,13 +2,19 @@
 of what is really in the store."""
 
 import asyncio
-from typing import Final
+import itertools
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
-from cloud import ledger, quarantine, state
-from cloud.ledger import Range
+from cloud import ledger, quarantine, tables
+from cloud.ledger import Key, Range, Stream
+from cloud.missing import GRACE_MS, Word, judge
+from cloud.quarantine import Held
 from cloud.state import State
 from cloud.store import Query, Store
 
@@ -16,116 +22,249 @@ _TRIES: Final = 5
 _PAUSE_S: Final = 0.5
 
 
+class GapAccount(msgspec.Struct, frozen=True):
+    """A loss that the gateway has declared; `readings` None: nobody knows how many."""
+
+    reason: str
+    from_ms: int
+    to_ms: int
+    readings: int | None
+    batches: list[Range]
+
+
 class StreamAccount(msgspec.Struct, frozen=True):
     """One life of an outbox. `sealed_*` and `readings_sealed` are what the gateway said last,
-    `lost` and `readings_lost` what it has declared will never come."""
+    `expected_batches` is the highest that must exist; `lost`, `readings_lost` and `gaps` are what
+    it has declared will never come.
+
+    Of the batches that are not here it still has those `on_the_way`, as far as can be known; those
+    that are `missing` it has not. The lowest of both is `hole`, and has been since `hole_since_ms`.
+    Readings are in the store (`readings_ledgered`), in quarantine, or dropped from there; beside
+    the last two stands the number of batches of which nobody knows how many they held. What is then
+    left of those sealed is `readings_unaccounted`, None while that cannot be known.
+    """
 
     gateway: str
     stream: str
+    expected_batches: int
     sealed_batches: int
     received_batches: int
     missing: list[Range]
+    on_the_way: list[Range]
+    hole: int | None
+    hole_since_ms: int | None
     redelivered_batches: int
     readings_sealed: int
     readings_ledgered: int
+    readings_quarantined: int
+    quarantined_unknown: int
+    readings_dropped: int
+    dropped_unknown: int
+    readings_unaccounted: int | None
     lost: list[Range]
     readings_lost: int
+    gaps: list[GapAccount]
     first_at_ms: int | None
     last_at_ms: int | None
+    newest_ms: int | None
+
+
+class GatewayAccount(msgspec.Struct, frozen=True):
+    """What a gateway last said of itself, and when (`at_ms` by its clock): `pending` batches wait
+    there for our ack."""
+
+    gateway: str
+    shard: str
+    state: str
+    stream: str | None
+    pending: int | None
+    at_ms: int
+    received_at_ms: int
 
 
 class AlertAccount(msgspec.Struct, frozen=True):
-    """One alert; values in the SI unit of `quantity`. `undelivered` counts the channels that have
-    not taken it yet, whether raised or cleared."""
+    """One episode of a rule; values in `unit`."""
 
     id: int
     rule: str
+    part: str
+    hazard: str
     level: str
     gateway: str
     site: str
     sensor: str
     quantity: str
+    unit: str
     raised_at_ms: int
-    raised_value: float
+    raised_value: float | None
     received_at_ms: int
     cleared_at_ms: int | None
     cleared_value: float | None
-    undelivered: int
 
 
 class Account(msgspec.Struct, frozen=True):
-    """`ok`: no batch is missing, and the store holds as many readings as the ledger says."""
+    """`ok`: nothing is missing, and the store holds as many readings as the ledger says, together
+    with those that its retention has taken (`readings_retired`)."""
 
+    at_ms: int
+    gateways: list[GatewayAccount]
     streams: list[StreamAccount]
     readings_sealed: int
     readings_ledgered: int
     readings_in_store: int
+    readings_retired: int
+    readings_unaccounted: int
     missing_batches: int
+    batches_on_the_way: int
     readings_lost: int
+    readings_quarantined: int
+    readings_dropped: int
     redelivered_batches: int
     quarantined: int
     alerts: list[AlertAccount]
     ok: bool
 
 
-async def take(database: State, store: Store, gateway: str | None = None) -> Account:
-    """The account of one gateway or of all. Raises Unavailable."""
-    query = Query(gateway=gateway)
+class _Books(NamedTuple):
+    """What the state says at one moment."""
+
+    gateways: dict[str, GatewayAccount]
+    streams: dict[Key, Stream]
+    held: dict[Key, Held]
+    gaps: dict[Key, list[GapAccount]]
+    cases: int
+    alerts: list[AlertAccount]
+
+    @property
+    def readings(self) -> int:
+        return sum(one.readings for one in self.streams.values())
+
+
+async def take(
+    database: State, store: Store, gateway: str | None = None, since_ms: int | None = None
+) -> Account:
+    """The account of one gateway or of all, of the streams that were active since then (cloud's
+    time). Raises Unavailable."""
+    read = partial(_read, gateway=gateway)
     for _ in range(_TRIES):
-        before = await database.run(lambda connection: _streams(connection, gateway))
-        in_store = await store.count(query)
-        streams = await database.run(lambda connection: _streams(connection, gateway))
-        if streams == before and in_store == sum(one.readings_ledgered for one in streams):
+        before = await database.run(read)
+        retired = await store.retired(gateway)
+        in_store = await store.count(Query(gateway=gateway, since_ms=retired.since_ms))
+        books = await database.run(read)
+        if books.readings == before.readings == in_store + retired.readings:
             break
         await asyncio.sleep(_PAUSE_S)  # a service that runs may have stored in between
-    quarantined, alerts = await database.run(
-        lambda connection: (quarantine.count(connection, gateway), _alerts(connection, gateway))
-    )
-    ledgered = sum(one.readings_ledgered for one in streams)
+    now_ms = time.time_ns() // 1_000_000
+    streams = [one for one in _streams(books, now_ms) if _is_active(one, books, since_ms)]
     missing = sum(last - first + 1 for one in streams for first, last in one.missing)
+    unaccounted = sum(max(0, one.readings_unaccounted or 0) for one in streams)
     return Account(
+        at_ms=now_ms,
+        gateways=[*books.gateways.values()],
         streams=streams,
         readings_sealed=sum(one.readings_sealed for one in streams),
-        readings_ledgered=ledgered,
+        readings_ledgered=books.readings,
         readings_in_store=in_store,
+        readings_retired=retired.readings,
+        readings_unaccounted=unaccounted,
         missing_batches=missing,
+        batches_on_the_way=sum(b - a + 1 for one in streams for a, b in one.on_the_way),
         readings_lost=sum(one.readings_lost for one in streams),
+        readings_quarantined=sum(one.readings_quarantined for one in streams),
+        readings_dropped=sum(one.readings_dropped for one in streams),
         redelivered_batches=sum(one.redelivered_batches for one in streams),
-        quarantined=quarantined,
-        alerts=alerts,
-        ok=not missing and in_store == ledgered,
+        quarantined=books.cases,
+        alerts=books.alerts,
+        ok=not missing and not unaccounted and in_store + retired.readings == books.readings,
     )
 
 
-def _streams(connection: Connection, gateway: str | None) -> list[StreamAccount]:
-    return [
-        StreamAccount(
-            gateway=key.gateway,
-            stream=key.stream,
-            sealed_batches=one.sealed,
-            received_batches=len(one.received),
-            missing=one.missing,
-            redelivered_batches=one.redelivered,
-            readings_sealed=one.readings_sealed,
-            readings_ledgered=one.readings,
-            lost=list(one.lost),
-            readings_lost=one.readings_lost,
-            first_at_ms=one.first_at_ms,
-            last_at_ms=one.last_at_ms,
+def _read(connection: Connection, gateway: str | None) -> _Books:
+    def wanted(name: str) -> bool:
+        return gateway in (None, name)
+
+    said = {
+        row.gateway: GatewayAccount(*(row._mapping[n] for n in GatewayAccount.__struct_fields__))
+        for row in connection.execute(select(tables.gateway).order_by(tables.gateway.c.gateway))
+        if wanted(row.gateway)
+    }
+    gaps: dict[Key, list[GapAccount]] = {}
+    for row in connection.execute(select(tables.gap).order_by(*tables.gap.primary_key)):
+        batches = msgspec.json.decode(row.batches, type=list[Range])
+        gaps.setdefault(Key(row.gateway, row.stream), []).append(
+            GapAccount(row.reason, row.from_ms, row.to_ms, row.readings, batches)
         )
-        for key, one in ledger.load(connection).items()
-        if gateway in (None, key.gateway)
-    ]
+    return _Books(
+        said,
+        {key: one for key, one in ledger.load(connection).items() if wanted(key.gateway)},
+        quarantine.held(connection),
+        gaps,
+        quarantine.count(connection, gateway),
+        _alerts(connection, gateway),
+    )
+
+
+def _streams(books: _Books, now_ms: int) -> Iterator[StreamAccount]:
+    by_gateway = itertools.groupby(books.streams.items(), key=lambda one: one[0].gateway)
+    for gateway, some in by_gateway:
+        streams = dict(some)
+        said = books.gateways.get(gateway)
+        word = None if said is None else Word(said.stream, said.pending, said.received_at_ms)
+        judged = judge(streams, word, now_ms)
+        for key, one in streams.items():
+            held = books.held.get(key, Held())
+            has_hole = bool(judged[key].missing or judged[key].on_the_way)
+            yield StreamAccount(
+                gateway=key.gateway,
+                stream=key.stream,
+                expected_batches=one.expected,
+                sealed_batches=one.sealed,
+                received_batches=len(one.received),
+                missing=judged[key].missing,
+                on_the_way=judged[key].on_the_way,
+                hole=one.hole if has_hole else None,
+                hole_since_ms=one.hole_since_ms if has_hole else None,
+                redelivered_batches=one.redelivered,
+                readings_sealed=one.readings_sealed,
+                readings_ledgered=one.readings,
+                readings_quarantined=held.readings,
+                quarantined_unknown=held.unknown,
+                readings_dropped=held.dropped,
+                dropped_unknown=held.dropped_unknown,
+                readings_unaccounted=_unaccounted(one, held, has_hole, now_ms),
+                lost=list(one.lost),
+                readings_lost=one.readings_lost,
+                gaps=books.gaps.get(key, []),
+                first_at_ms=one.first_at_ms,
+                last_at_ms=one.last_at_ms,
+                newest_ms=one.newest_ms,
+            )
+
+
+def _unaccounted(one: Stream, held: Held, has_hole: bool, now_ms: int) -> int | None:
+    """Readings that were sealed and are nowhere; less than 0 where a loss was declared of readings
+    that came all the same. Not to be known while something is still to come: a batch, the sum of
+    what was sealed, or the gap that tells of a batch that was thinned."""
+    is_quiet = one.last_at_ms is None or now_ms - one.last_at_ms >= GRACE_MS
+    if has_hole or held.unknown or held.dropped_unknown or one.sealed < one.expected:
+        return None
+    if not is_quiet:
+        return None
+    found = one.readings + held.readings + held.dropped + one.readings_lost
+    return one.readings_sealed - found
+
+
+def _is_active(one: StreamAccount, books: _Books, since_ms: int | None) -> bool:
+    if since_ms is None:
+        return True
+    if one.last_at_ms is None:  # known by the gateway's word alone
+        said = books.gateways.get(one.gateway)
+        return said is None or said.received_at_ms >= since_ms
+    return one.last_at_ms >= since_ms
 
 
 def _alerts(connection: Connection, gateway: str | None) -> list[AlertAccount]:
-    alert, notification = state.alert, state.notification
-    undelivered = (
-        select(func.count())
-        .where(notification.c.alert == alert.c.id, notification.c.delivered_at_ms.is_(None))
-        .scalar_subquery()
-    )
-    wanted = select(alert, undelivered.label("undelivered")).order_by(alert.c.id)
+    wanted = select(tables.alert).order_by(tables.alert.c.id)
     if gateway is not None:
-        wanted = wanted.where(alert.c.gateway == gateway)
+        wanted = wanted.where(tables.alert.c.gateway == gateway)
     return [AlertAccount(**row) for row in connection.execute(wanted).mappings()]

@@ -1,39 +1,74 @@
 """What came from the broker, decoded and sorted. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
+import msgspec
+
+from cloud.admission import Admission, NotAllowed, Refused, check_stream
 from cloud.ledger import Intervals, Key
-from cloud.quarantine import Case
+from cloud.quarantine import Case, Kind, Reason, event_json, record
 from wire import codec, topics
-from wire.codec import DecodeError
-from wire.messages import Batch, InterlockState, Status
+from wire.codec import DecodeError, Fault
+from wire.messages import Batch, Event, InterlockState, Status
 from wire.mqtt import Message
 from wire.topics import Address, What
 
 _LISTENS_TO: Final = (What.DATA, What.EVENT, What.STATUS, What.INTERLOCK)
+_BATCHES: Final = (What.DATA, What.EVENT)
 
 
 class Arrived(NamedTuple):
-    """A batch and the message that carried it."""
+    """A batch with what is to be stored of it, what of it goes to quarantine, and the message that
+    carried it. `readings` and `events` are the places that those left have had in it, where not all
+    are."""
 
     batch: Batch
     message: Message
+    cases: Sequence[Case] = ()
+    readings: Sequence[int] | None = None
+    events: Sequence[int] | None = None
 
     @property
     def key(self) -> Key:
         return Key(self.batch.gateway, self.batch.stream)
 
+    @property
+    def newest_ms(self) -> int | None:
+        """The time of its newest reading."""
+        return max([reading.at_ms for reading in self.batch.readings], default=None)
+
+    def without(self, refused: Mapping[int, str]) -> "Arrived":
+        """The same with these of its readings in quarantine: the index of each, and the words of
+        the store that refused it."""
+        batch = self.batch
+        places = range(len(batch.readings)) if self.readings is None else self.readings
+        cases = [
+            _part(
+                batch,
+                self.message,
+                places[n],
+                record(batch.gateway, batch.readings[n]),
+                Reason.REFUSED,
+                words,
+            )
+            for n, words in refused.items()
+        ]
+        left = [n for n in range(len(batch.readings)) if n not in refused]
+        return self._replace(
+            batch=msgspec.structs.replace(batch, readings=tuple(batch.readings[n] for n in left)),
+            cases=[*self.cases, *cases],
+            readings=[places[n] for n in left],
+        )
+
 
 @dataclass(slots=True)
 class Intake:
-    """What one take brought. `cases` go to quarantine; `named` are the batches among them whose
-    stream and number could be read: they go into the ledger without readings."""
+    """What one take brought. `cases` are messages that go to quarantine as they are."""
 
     batches: list[Arrived] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
-    named: list[tuple[Key, int]] = field(default_factory=list)
     statuses: list[Status] = field(default_factory=list)
     interlocks: list[tuple[str, InterlockState]] = field(default_factory=list)
 
@@ -41,27 +76,48 @@ class Intake:
         """All streams that it says something of."""
         return (
             {arrived.key for arrived in self.batches}
-            | {key for key, _ in self.named}
+            | {case.key for case in self.cases if case.key}
             | {Key(one.gateway, one.stream) for one in self.statuses if one.stream}
         )
 
     def acks(self) -> dict[Key, Intervals]:
         """The batches that their gateways may forget once this is committed."""
         numbers: dict[Key, set[int]] = {}
-        for key, number in [(one.key, one.batch.number) for one in self.batches] + self.named:
-            numbers.setdefault(key, set()).add(number)
+        for arrived in self.batches:
+            numbers.setdefault(arrived.key, set()).add(arrived.batch.number)
+        for case in self.cases:
+            if case.key and case.batch is not None:
+                numbers.setdefault(case.key, set()).add(case.batch)
         return {key: Intervals(found) for key, found in numbers.items()}
 
+    def without(self, refused: Mapping[tuple[int, int], str]) -> "Intake":
+        """The same with some readings in quarantine: which batch, which of its readings, and the
+        words of the store that refused it."""
+        by_batch: dict[int, dict[int, str]] = {}
+        for (batch, reading), words in refused.items():
+            by_batch.setdefault(batch, {})[reading] = words
+        batches = [
+            one.without(by_batch[n]) if n in by_batch else one for n, one in enumerate(self.batches)
+        ]
+        return replace(self, batches=batches)
+
     def narrowed(self, reason: str) -> list["Intake"]:
-        """Smaller intakes to find the batch that the store rejects for `reason`; when it is alone,
-        the same with it in quarantine."""
+        """Smaller intakes to find the message that is refused for `reason`, though each of its
+        readings is taken. When it is alone it goes to quarantine: for its events and gaps, if it
+        has any, and its readings stay, as they are in the store already."""
         if len(self.batches) > 1:
             half = len(self.batches) // 2
             return [Intake(self.batches[:half]), replace(self, batches=self.batches[half:])]
         (arrived,) = self.batches
-        case = Case(*arrived.message[:2], reason, arrived.batch.gateway)
-        named = (arrived.key, arrived.batch.number)
-        return [replace(self, batches=[], cases=[*self.cases, case], named=[*self.named, named])]
+        batch, message = arrived.batch, arrived.message
+        case = _whole(message, Reason.REFUSED, reason, batch.gateway, batch.stream, batch.number)
+        if batch.events or batch.gaps:
+            bare = msgspec.structs.replace(batch, events=(), gaps=())
+            aside = [*arrived.cases, case._replace(readings=0)]
+            return [replace(self, batches=[arrived._replace(batch=bare, cases=aside, events=None)])]
+        readings = len(batch.readings) + sum(one.readings or 0 for one in arrived.cases)
+        case = case._replace(readings=readings)
+        return [replace(self, batches=[], cases=[*self.cases, case])]
 
 
 def filters(shard: str) -> list[str]:
@@ -69,48 +125,149 @@ def filters(shard: str) -> list[str]:
     return [topics.every_gateway(shard, what) for what in _LISTENS_TO]
 
 
-def sort(messages: Iterable[Message]) -> Intake:
-    """Decode `messages`; what cannot be decoded is among the cases."""
+def sort(messages: Iterable[Message], admission: Admission, now_ms: int) -> Intake:
+    """Decode `messages`; what cannot be decoded or is not admitted is among the cases."""
     intake = Intake()
     for message in messages:
         address = topics.parse(message.topic)
-        if address is None:
-            reason = "the topic is not one of ours"
-            intake.cases.append(Case(message.topic, message.payload, reason, None))
-            continue
-        try:
-            _take_in(intake, address, message)
-        except DecodeError as error:
-            case = Case(message.topic, message.payload, str(error), address.gateway)
-            intake.cases.append(case)
-            if address.what in (What.DATA, What.EVENT) and (
-                name := codec.identify(message.payload)
-            ):
-                # Under the topic's gateway: the broker knows who writes there.
-                stream, number = name
-                intake.named.append((Key(address.gateway, stream), number))
+        if address is None or address.what not in _LISTENS_TO:
+            words = "the topic is not one to which we listen"
+            intake.cases.append(_whole(message, Reason.UNREADABLE, words))
+        elif address.what in _BATCHES:
+            found = sort_batch(address.gateway, message, admission, now_ms)
+            if isinstance(found, Arrived):
+                intake.batches.append(found)
+            else:
+                intake.cases.append(found)
+        elif message.payload:  # else somebody has cleared what was retained
+            _take_state(intake, address, message, admission)
     return intake
 
 
-def _take_in(intake: Intake, address: Address, message: Message) -> None:
-    match address.what:
-        case What.STATUS | What.INTERLOCK if not message.payload:
-            return  # somebody has cleared what was retained
-        case What.STATUS:
+def sort_batch(gateway: str, message: Message, admission: Admission, now_ms: int) -> Arrived | Case:
+    """A batch that came from `gateway`, or the case that its message is."""
+    try:
+        batch, faults = codec.decode_lenient(message.payload)
+        check_stream(batch.stream)
+        for gap in batch.gaps:
+            if "\0" in gap.reason or any(first > last for first, last in gap.batches):
+                raise DecodeError("a gap has a NUL in its reason, or ends before it begins")
+    except DecodeError as error:
+        return _whole(message, Reason.UNREADABLE, str(error), gateway, *_name(message.payload))
+    try:
+        admission.check_origin(batch.gateway, gateway)
+        admission.check_known(gateway)
+    except NotAllowed as error:
+        # Under the topic's gateway: the broker knows who writes there.
+        case = _whole(message, Reason.NOT_ALLOWED, str(error), gateway, batch.stream, batch.number)
+        return case._replace(readings=len(batch.readings) + len(faults))
+    admitted = admission.sift(batch, now_ms)
+    if not faults and not admitted.refused:
+        return Arrived(batch, message)
+    places = _places(len(batch.readings), faults)
+    cases = [
+        _part(batch, message, fault.position, fault.record, Reason.UNREADABLE, fault.reason)
+        for fault in faults
+    ]
+    cases += [_refused(batch, message, places, one) for one in admitted.refused]
+    left = range(len(batch.readings)) if admitted.readings is None else admitted.readings
+    return Arrived(admitted.batch, message, cases, [places[n] for n in left], admitted.events)
+
+
+def _take_state(intake: Intake, address: Address, message: Message, admission: Admission) -> None:
+    """A status or an interlock's state. A status of a gateway that is not known still counts: it
+    says what there is to be missed."""
+    try:
+        if address.what is What.STATUS:
             status = codec.decode(message.payload, Status)
-            _check_origin(status.gateway, address)
+            admission.check_origin(status.gateway, address.gateway)
+            if status.stream:
+                check_stream(status.stream)
             intake.statuses.append(status)
-        case What.INTERLOCK:
-            interlock = codec.decode(message.payload, InterlockState)
-            if interlock.site != address.site:
-                raise DecodeError(f"is of site {interlock.site!r}, but came on {message.topic}")
-            intake.interlocks.append((address.gateway, interlock))
-        case _:
-            batch = codec.decode_batch(message.payload)
-            _check_origin(batch.gateway, address)
-            intake.batches.append(Arrived(batch, message))
+            return
+        interlock = codec.decode(message.payload, InterlockState)
+        if interlock.site != address.site or "\0" in interlock.cause:
+            raise DecodeError(f"is not of site {address.site!r}, or has a NUL in its cause")
+        admission.check_known(address.gateway)
+        admission.check_sites(address.gateway, [interlock.site])
+        intake.interlocks.append((address.gateway, interlock))
+    except (DecodeError, NotAllowed) as error:
+        reason = Reason.UNREADABLE if isinstance(error, DecodeError) else Reason.NOT_ALLOWED
+        intake.cases.append(
+            Case(Kind.STATE, reason, str(error), message.topic, message.payload, address.gateway)
+        )
 
 
-def _check_origin(gateway: str, address: Address) -> None:
-    if gateway != address.gateway:
-        raise DecodeError(f"is of gateway {gateway!r}, but came from {address.gateway!r}")
+def _whole(
+    message: Message,
+    reason: Reason,
+    words: str,
+    gateway: str | None = None,
+    stream: str | None = None,
+    batch: int | None = None,
+) -> Case:
+    """A message as it is. That nobody knows how many readings it holds is the caller's to mend."""
+    named = batch is not None
+    return Case(
+        Kind.MESSAGE,
+        reason,
+        words,
+        message.topic,
+        message.payload,
+        gateway,
+        stream,
+        batch,
+        readings=None if named else 0,
+        ledgered=named,
+    )
+
+
+def _name(payload: bytes) -> tuple[str, int] | tuple[None, None]:
+    """Stream and number of a batch that cannot be read, if they at least can."""
+    if (name := codec.identify(payload)) is None:
+        return None, None
+    try:
+        check_stream(name[0])
+    except DecodeError:
+        return None, None
+    return name
+
+
+def _places(readings: int, faults: Iterable[Fault]) -> list[int]:
+    """Where so many readings stood in a pack that has these faults beside them."""
+    out = {fault.position for fault in faults}
+    return [n for n in range(readings + len(out)) if n not in out]
+
+
+def _part(
+    batch: Batch,
+    message: Message,
+    place: int,
+    payload: bytes,
+    reason: Reason,
+    words: str,
+    kind: Kind = Kind.READING,
+) -> Case:
+    """One reading or event of a batch."""
+    return Case(
+        kind,
+        reason,
+        words,
+        message.topic,
+        payload,
+        batch.gateway,
+        batch.stream,
+        batch.number,
+        place,
+        readings=int(kind is Kind.READING),
+        ledgered=True,
+    )
+
+
+def _refused(batch: Batch, message: Message, places: Sequence[int], one: Refused) -> Case:
+    if isinstance(one.item, Event):
+        place = one.place - len(batch.readings)
+        told = event_json(one.item)
+        return _part(batch, message, place, told, one.reason, one.words, Kind.EVENT)
+    raw = record(batch.gateway, one.item)
+    return _part(batch, message, places[one.place], raw, one.reason, one.words)

@@ -2,13 +2,13 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Self
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Self
 
 import msgspec
-from sqlalchemy import Connection, CursorResult, Table, delete, select, tuple_
+from sqlalchemy import Connection, CursorResult, Table, bindparam, delete, select, tuple_
 
-from cloud import state
+from cloud import state, tables
 from wire.messages import Gap
 
 Range = tuple[int, int]
@@ -36,7 +36,9 @@ class Intervals:
         return made
 
     def copy(self) -> Self:
-        return self.of(self)
+        made = type(self).__new__(type(self))  # each commit copies those of all its streams
+        made._firsts, made._lasts = self._firsts.copy(), self._lasts.copy()
+        return made
 
     def add(self, number: int) -> None:
         """Put `number` in; nothing happens if it is there."""
@@ -80,6 +82,12 @@ class Intervals:
             holes.append((expected, up_to))
         return holes
 
+    def next_out(self, number: int) -> int:
+        """The lowest number from `number` on that is not in the set."""
+        at = bisect_left(self._lasts, number)
+        inside = at < len(self._firsts) and self._firsts[at] <= number
+        return self._lasts[at] + 1 if inside else number
+
     @property
     def highest(self) -> int:
         """The greatest number in the set, 0 if it is empty."""
@@ -119,7 +127,11 @@ class Stream:
     stored ones, `redelivered` counts batches that came again and were dropped. `sealed` and
     `readings_sealed` are the gateway's own word. `lost` are batches that the gateway has declared
     will never come, `readings_lost` the readings of all its gaps that it could count. Times are
-    the cloud's, of the first and the last batch that was not dropped.
+    the cloud's, of the first and the last batch that was not dropped. `version` counts the commits
+    that changed it, 0 before the first.
+
+    `newest_ms` is the time of the newest reading that was stored. `hole` is the lowest batch that
+    is missing, if any, and since `hole_since_ms` (the cloud's time) it has been the lowest.
     """
 
     received: Intervals = field(default_factory=Intervals)
@@ -131,6 +143,15 @@ class Stream:
     last_at_ms: int | None = None
     lost: Intervals = field(default_factory=Intervals)
     readings_lost: int = 0
+    newest_ms: int | None = None
+    hole: int | None = None
+    hole_since_ms: int | None = None
+    version: int = 0
+
+    @property
+    def expected(self) -> int:
+        """The highest batch that must exist."""
+        return max(self.received.highest, self.sealed)
 
     @property
     def missing(self) -> list[Range]:
@@ -138,10 +159,14 @@ class Stream:
         known = self.received.copy()
         for first, last in self.lost:
             known.add_range(first, last)
-        return known.missing(max(self.received.highest, self.sealed))
+        return known.missing(self.expected)
 
     def copy(self) -> "Stream":
-        return replace(self, received=self.received.copy(), lost=self.lost.copy())
+        made = Stream(self.received.copy(), lost=self.lost.copy())
+        for name in _COUNTED:
+            setattr(made, name, getattr(self, name))
+        made.readings_lost = self.readings_lost
+        return made
 
     def declare(self, gap: Gap) -> None:
         """The gateway says that it has lost something."""
@@ -149,9 +174,11 @@ class Stream:
             self.lost.add_range(first, last)
         self.readings_lost += gap.readings or 0
 
-    def accept(self, number: int, readings: int, now_ms: int) -> None:
-        """Batch `number` with so many stored `readings` is in the store, or in quarantine (0)."""
+    def accept(self, number: int, readings: int, now_ms: int, newest_ms: int | None = None) -> None:
+        """Batch `number` with so many stored `readings`, the newest of `newest_ms`, is in the
+        store, or in quarantine (0)."""
         self.received.add(number)
+        self.renew(newest_ms)
         self.readings += readings
         if self.first_at_ms is None:
             self.first_at_ms = now_ms
@@ -162,11 +189,29 @@ class Stream:
         self.sealed = max(self.sealed, sealed)
         self.readings_sealed = max(self.readings_sealed, readings_sealed)
 
+    def renew(self, newest_ms: int | None) -> None:
+        """A reading of that time is stored."""
+        if newest_ms is not None and newest_ms > (self.newest_ms or 0):
+            self.newest_ms = newest_ms
+
+    def look_for_hole(self, now_ms: int) -> None:
+        """Note which batch is the lowest that is missing, and since when."""
+        lowest = 1
+        while (after := self.lost.next_out(self.received.next_out(lowest))) != lowest:
+            lowest = after
+        hole = lowest if lowest <= self.expected else None
+        if hole != self.hole:
+            self.hole, self.hole_since_ms = hole, None if hole is None else now_ms
+
+
+class Conflict(Exception):
+    """Somebody else has changed a stream since it was loaded: load it again, and think again."""
+
 
 def load(connection: Connection, keys: Collection[Key] | None = None) -> dict[Key, Stream]:
     """The streams with these keys, those that are not known as new ones; or all that there are."""
     streams = {key: Stream() for key in keys or ()}
-    for row in _rows(connection, state.stream, keys):
+    for row in _rows(connection, tables.stream, keys):
         streams[Key(row.gateway, row.stream)] = Stream(
             readings=row.readings,
             redelivered=row.redelivered,
@@ -174,13 +219,17 @@ def load(connection: Connection, keys: Collection[Key] | None = None) -> dict[Ke
             readings_sealed=row.readings_sealed,
             first_at_ms=row.first_at_ms,
             last_at_ms=row.last_at_ms,
+            newest_ms=row.newest_ms,
+            hole=row.hole,
+            hole_since_ms=row.hole_since_ms,
+            version=row.version,  # read first: what is read after it is as new, or newer
         )
     ranges: dict[Key, list[Range]] = {}
-    for row in _rows(connection, state.ledger, keys):
+    for row in _rows(connection, tables.ledger, keys):
         ranges.setdefault(Key(row.gateway, row.stream), []).append((row.first, row.last))
     for key, received in ranges.items():
         streams[key].received = Intervals.of(received)
-    for row in _rows(connection, state.gap, keys):
+    for row in _rows(connection, tables.gap, keys):
         batches = msgspec.json.decode(row.batches, type=tuple[Range, ...])
         streams[Key(row.gateway, row.stream)].declare(
             Gap(row.reason, row.from_ms, row.to_ms, row.readings, batches)
@@ -189,39 +238,49 @@ def load(connection: Connection, keys: Collection[Key] | None = None) -> dict[Ke
 
 
 def save(connection: Connection, new: Mapping[Key, Stream], old: Mapping[Key, Stream]) -> None:
-    """Write the streams of `new`, which were as `old` has them."""
-    rows: list[dict[str, object]] = []
-    for key, now in new.items():
+    """Write the streams of `new`, which were as `old` has them, and give each its next version.
+
+    Raises Conflict, and nothing must be committed, if one of them is not in the database as `old`
+    has it: two workers can handle a stream at once, and it is still counted exactly.
+    """
+    streams: list[dict[str, object]] = []
+    ranges: list[dict[str, object]] = []
+    joined: list[dict[str, object]] = []
+    for key, now in sorted(new.items()):  # one order for all: two workers wait, and never deadlock
+        now.version = old[key].version + 1
         names = key._asdict()
-        rows.append(
-            names
-            | {
-                "readings": now.readings,
-                "redelivered": now.redelivered,
-                "sealed": now.sealed,
-                "readings_sealed": now.readings_sealed,
-                "first_at_ms": now.first_at_ms,
-                "last_at_ms": now.last_at_ms,
-            }
-        )
+        streams.append(names | {name: getattr(now, name) for name in _COUNTED})
         before, after = dict(old[key].received), dict(now.received)
-        if joined := before.keys() - after.keys():
-            connection.execute(
-                delete(state.ledger).where(
-                    state.ledger.c.gateway == key.gateway,
-                    state.ledger.c.stream == key.stream,
-                    state.ledger.c.first.in_(joined),
-                )
-            )
-        state.upsert(
-            connection,
-            state.ledger,
-            [
-                names | {"first": first, "last": last}
-                for first, last in after.items() - before.items()
-            ],
-        )
-    state.upsert(connection, state.stream, rows)
+        joined += [{"of": key.gateway, "in": key.stream, "at": at} for at in before.keys() - after]
+        ranges += [names | {"first": at, "last": to} for at, to in after.items() - before.items()]
+    swapped = state.upsert(
+        connection, tables.stream, streams, "WHERE stream.version = excluded.version - 1"
+    )
+    if swapped != len(streams):
+        raise Conflict(f"one of {len(streams)} streams was changed by another worker")
+    if joined:
+        connection.execute(_JOINED, joined)
+    state.upsert(connection, tables.ledger, ranges)
+
+
+_JOINED: Final = delete(tables.ledger).where(
+    tables.ledger.c.gateway == bindparam("of"),
+    tables.ledger.c.stream == bindparam("in"),
+    tables.ledger.c.first == bindparam("at"),
+)
+
+_COUNTED: Final = (
+    "readings",
+    "redelivered",
+    "sealed",
+    "readings_sealed",
+    "first_at_ms",
+    "last_at_ms",
+    "newest_ms",
+    "hole",
+    "hole_since_ms",
+    "version",
+)
 
 
 def _rows(connection: Connection, table: Table, keys: Collection[Key] | None) -> CursorResult[Any]:

@@ -110,24 +110,26 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Action(StrEnum):
-    """What a person asks of an interlock from afar.
+    """What a person asks of a gateway from afar; all but MOVE of one of its interlocks.
 
     RAISE shows at least `aspect`, at once. LOWER shows at most `aspect` although the rule asks
     for more, until it expires. CLEAR lets a latched red go once the water allows it. CANCEL ends
-    an earlier RAISE or LOWER.
+    an earlier RAISE or LOWER. MOVE has the gateway speak to the cloud in another shard.
     """
 
     RAISE = "raise"
     LOWER = "lower"
     CLEAR = "clear"
     CANCEL = "cancel"
+    MOVE = "move"
 
 
 class Command(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An order to one interlock. It travels signed: see `wire.signing`.
+    """An order to one interlock, or to the gateway itself. It travels signed: see `wire.signing`.
 
     `sequence` rises with every command of a key; a gateway refuses one that is not higher than
-    the last it took. LOWER and CLEAR need `person`, LOWER also an `expires_ms` (UTC).
+    the last it took. LOWER and CLEAR need `person`, LOWER also an `expires_ms` (UTC). MOVE has a
+    `shard` and no `site`.
     """
 
     id: str
@@ -140,6 +142,7 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     person: str = ""
     reason: str = ""
     expires_ms: Whole | None = None
+    shard: str = ""
     v: int = VERSION
 
 

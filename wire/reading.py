@@ -1,5 +1,6 @@
 """What a sensor says: a quantity in its SI unit, with a time and a quality."""
 
+from collections.abc import Iterator, Sequence
 from enum import IntEnum, StrEnum
 from typing import Final
 
@@ -61,3 +62,20 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     at_ms: int
     quality: Quality = Quality.NOT_EVALUATED
     reason: str = ""
+
+
+def runs(readings: Sequence[Reading]) -> Iterator[Sequence[Reading]]:
+    """`readings` in their order, cut wherever another series begins.
+
+    A batch has those of one series side by side, and its names from the decoder's cache: to compare
+    the objects is a quick look, and names that are only equal make a run shorter, not wrong.
+    """
+    begin = 0
+    site = sensor = quantity = None
+    for n, one in enumerate(readings):
+        if one.sensor is not sensor or one.quantity is not quantity or one.site is not site:
+            if n:
+                yield readings[begin:n]
+            begin, site, sensor, quantity = n, one.site, one.sensor, one.quantity
+    if readings:
+        yield readings[begin:]

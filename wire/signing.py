@@ -29,6 +29,7 @@ class Context(StrEnum):
 
     COMMAND = "command"
     LEASE = "lease"
+    BOARD = "board"
 
 
 class SignatureError(ValueError):
@@ -62,12 +63,16 @@ def public_of(private: str) -> str:
 
 def sign(message: Command | Lease, key: str, private: str) -> bytes:
     """`message` as it travels, signed with the private key (base64) named `key`."""
+    return sign_body(codec.encode(message), _context(type(message)), key, private)
+
+
+def sign_body(body: bytes, context: Context, key: str, private: str) -> bytes:
+    """The same for any body of UTF-8. Raises ValueError for a private key that is none."""
     # Imported here: a gateway that takes no orders need not carry the library in memory.
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    body = codec.encode(message)
     signer = Ed25519PrivateKey.from_private_bytes(_bytes(private, "private key"))
-    signature = signer.sign(_signed_bytes(_context(type(message)), body))
+    signature = signer.sign(_signed_bytes(context, body))
     return msgspec.json.encode(_Signed(body.decode(), key, base64.b64encode(signature).decode()))
 
 
@@ -77,13 +82,13 @@ def verify_command(payload: bytes, keys: Mapping[str, str]) -> tuple[Command, st
     `keys` maps names to public keys (base64). Raises SignatureError, or DecodeError if what was
     rightly signed is no command.
     """
-    body, key = _verified(payload, keys, Context.COMMAND)
+    body, key = verify_body(payload, keys, Context.COMMAND)
     return codec.decode(body, Command), key
 
 
 def verify_lease(payload: bytes, keys: Mapping[str, str]) -> tuple[Lease, str]:
     """The lease in `payload` and the name of its key; raises as `verify_command` does."""
-    body, key = _verified(payload, keys, Context.LEASE)
+    body, key = verify_body(payload, keys, Context.LEASE)
     return codec.decode(body, Lease), key
 
 
@@ -97,7 +102,8 @@ def public_key(text: str) -> "Ed25519PublicKey":
         raise SignatureError(str(error)) from None
 
 
-def _verified(payload: bytes, keys: Mapping[str, str], context: Context) -> tuple[bytes, str]:
+def verify_body(payload: bytes, keys: Mapping[str, str], context: Context) -> tuple[bytes, str]:
+    """The body that was signed for `context`, and the name of its key. Raises SignatureError."""
     from cryptography.exceptions import InvalidSignature
 
     try:

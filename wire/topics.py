@@ -2,9 +2,13 @@
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 ROOT: Final = "shuichi/v1"
+
+ANSWER: Final = f"{ROOT}/answer"
+"""Where whoever was sent a call answers it: a board or a loudspeaker with a button."""
 
 NAME_PATTERN: Final = r"[a-z0-9][a-z0-9-]{0,62}"
 """Names of shards, gateways, sites and sensors: safe in a topic, in SenML (RFC 8428, section
@@ -50,6 +54,7 @@ def every_gateway(shard: str, what: What) -> str:
     return topic(shard, "+", what, "+" if what is What.INTERLOCK else None)
 
 
+@lru_cache(4096)  # few gateways say very much
 def parse(text: str) -> Address | None:
     """The address of a topic, or None if it is not one of ours."""
     parts = text.split("/")

@@ -6,19 +6,57 @@ where relative paths in the config begin. `open` itself need not reach the store
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Annotated, Final, NamedTuple, Protocol, Self, TypeVar
 
+from pydantic import Field, model_validator
 from sqlalchemy import Connection
 
 from configs.loader import Model
 from wire.reading import Quantity, Reading
+
+DAY_MS: Final = 86_400_000
+
+_Days = Annotated[int, Field(ge=1, le=36_500)]
+
+
+class Retention(Model):
+    """`[store.retention]`: after how many days readings, minutes and hours go; None keeps them for
+    ever. What is coarser is kept at least as long as what it was made of."""
+
+    raw_days: _Days | None = None
+    minute_days: _Days | None = None
+    hour_days: _Days | None = None
+
+    @model_validator(mode="after")
+    def _coarser_stays_longer(self) -> Self:
+        days = [float("inf") if one is None else one for one in self.days.values()]
+        if days != sorted(days):
+            raise ValueError(
+                "must be raw_days <= minute_days <= hour_days; one left out is endless"
+            )
+        return self
+
+    @property
+    def days(self) -> dict[str, int | None]:
+        """Days of each level, finest first."""
+        return {"raw": self.raw_days, "minute": self.minute_days, "hour": self.hour_days}
+
+    def cutoffs(self, now_ms: int) -> dict[str, int]:
+        """From when on each level that ends is kept: the beginning of a UTC day."""
+        return {
+            level: (now_ms - days * DAY_MS) // DAY_MS * DAY_MS
+            for level, days in self.days.items()
+            if days is not None
+        }
 
 
 class StoreConfig(Model):
     """What every store's config has: its kind, which is the name of the file that drives it."""
 
     kind: str
+    retention: Retention = Retention()
 
 
 class Points(NamedTuple):
@@ -40,6 +78,44 @@ class Row(NamedTuple):
     quantity: Quantity
     value: float | None
     quality: int
+
+
+class Rollup(NamedTuple):
+    """The readings of one sensor in one bucket of time, which begins at `at_ms`.
+
+    `min`, `mean` and `max` are of the `counted` readings that have a value and are not flagged bad:
+    what failed a test of its quality must not hide in a mean (None if there are none). `bad` and
+    `missing` count the others. `worst` is the worst flag of those that are not missing, in the
+    order of QARTOD 4 > 3 > 2 > 1; None if all are missing.
+    """
+
+    at_ms: int
+    gateway: str
+    site: str
+    sensor: str
+    quantity: Quantity
+    min: float | None
+    mean: float | None
+    max: float | None
+    counted: int
+    bad: int
+    missing: int
+    worst: int | None
+
+
+class Bucket(Enum):
+    """Widths of rollups, in milliseconds. Buckets begin at whole minutes and hours of UTC."""
+
+    MINUTE = 60_000
+    HOUR = 3_600_000
+
+    @property
+    def level(self) -> str:
+        """What it is called in `[store.retention]`, and in the store."""
+        return self.name.lower()
+
+
+_Timed = TypeVar("_Timed", Row, Rollup)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +142,27 @@ class Query:
         asked = {"gateway": self.gateway, "site": self.site, "sensor": self.sensor}
         return {name: value for name, value in asked.items() if value is not None}
 
-    def cut(self, rows: list[Row]) -> list[Row]:
+    def cut(self, rows: list[_Timed]) -> list[_Timed]:
         """`rows` in the order and up to the limit that is asked for."""
         rows.sort(key=lambda row: row[:5], reverse=self.newest_first)
         return rows[: self.limit]
+
+    def whole(self, bucket: Bucket) -> "Query":
+        """The same over all of each bucket that the range touches."""
+        width = bucket.value
+        return replace(
+            self,
+            since_ms=None if self.since_ms is None else self.since_ms // width * width,
+            until_ms=None if self.until_ms is None else -(-self.until_ms // width) * width,
+        )
+
+
+class Retired(NamedTuple):
+    """What retention took from a store: so many `readings`, which are no more among those that it
+    counts from `since_ms` on."""
+
+    readings: int
+    since_ms: int | None
 
 
 Also = Callable[[Connection], None]
@@ -82,13 +175,36 @@ class Store(Protocol):
     async def check(self) -> None:
         """Raise Unavailable, with one line that says why, unless the store can be used."""
 
+    async def init(self) -> list[str]:
+        """Make what the store needs before the first write, with the retention of the config;
+        what is there already stays. One line for each thing that was done or found."""
+
     async def write(self, points: Sequence[Points], also: Also) -> None:
         """Make `points` durable, and commit `also`: in one transaction where the store can, else
         `also` after the points. Either way a write that is done again changes nothing, and when
-        it raises, `also` is not committed."""
+        it raises, `also` is not committed. It is `send`, then `commit`, of the same points."""
+
+    async def send(self, points: Sequence[Points]) -> None:
+        """Make `points` durable where that is not done by `commit`. Several may be under way at
+        once; done in vain, it changes nothing that counts."""
+
+    async def commit(self, points: Sequence[Points], also: Also) -> None:
+        """Commit `also`, with what the state database is to know of `points`, which have been
+        sent."""
 
     async def read(self, query: Query) -> list[Row]:
         """The rows that `query` asks for."""
 
+    async def rollups(self, query: Query, bucket: Bucket) -> list[Rollup]:
+        """The rollups of all buckets that the range of `query` touches, in its order. Where they
+        are kept, not worked out when asked for, they are as of the last `upkeep`."""
+
     async def count(self, query: Query) -> int:
         """How many points `query` asks for; its limit does not count."""
+
+    async def upkeep(self, now_ms: int) -> None:
+        """Bring rollups up to what was written, and let go what is older than the retention. Done
+        in short pieces, so that writes go on in between."""
+
+    async def retired(self, gateway: str | None) -> Retired:
+        """What retention took of one gateway, or of all."""

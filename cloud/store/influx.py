@@ -6,24 +6,42 @@ synchronous mode only: its batching mode loses what it holds when the server is 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Final, Literal, Protocol, Self
+from typing import Annotated, Any, Final, Literal, Protocol, Self
 
 import httpx
 from pydantic import Field, model_validator
+from sqlalchemy import Connection
 
 from cloud.errors import Rejected, Unavailable
 from cloud.http import Url, ask, secret
 from cloud.state import State
-from cloud.store import Also, Points, Query, Row, Store, StoreConfig
+from cloud.store import (
+    Also,
+    Bucket,
+    Points,
+    Query,
+    Rollup,
+    Row,
+    Store,
+    StoreConfig,
+    marks,
+)
+from cloud.store.influx2 import Setup
 from cloud.store.influxql import InfluxQL
 from cloud.store.lineprotocol import encode
 from cloud.store.metricsql import MetricsQL
+from cloud.store.rollup_influx import Retirement, Rollups, server_days
 
+_DROPPED: Final = re.compile(r"\bdropped=(\d+)")
 _CONNECTIONS: Final = httpx.Limits(max_connections=4)
+_WRITERS: Final = 2
+"""Threads of the blocking client, each with a connection of its own."""
 
 
 class Config(StoreConfig):
@@ -50,6 +68,7 @@ class Config(StoreConfig):
         return self
 
 
+_Init = Callable[[], Coroutine[Any, Any, list[str]]]
 _Write = Callable[[bytes], Awaitable[None]]
 
 
@@ -59,7 +78,8 @@ class _Server(Protocol):
     async def check(self) -> None: ...
     async def settle(self) -> None: ...
     async def read(self, query: Query) -> list[Row]: ...
-    async def count(self, query: Query) -> int: ...
+    async def counts(self, query: Query) -> dict[str, int]: ...
+    async def aggregated(self, query: Query, bucket: Bucket) -> list[Rollup]: ...
 
 
 @asynccontextmanager
@@ -71,7 +91,7 @@ async def open(config: Config, folder: Path, state: State) -> AsyncIterator[Stor
     async with httpx.AsyncClient(
         base_url=config.url,
         headers={} if token is None else {"Authorization": f"Token {token}"},
-        auth=None if config.username is None else (config.username, password or ""),
+        auth=(config.username, password or "") if config.username and config.api == "v1" else None,
         timeout=config.timeout_s,
         limits=_CONNECTIONS,
     ) as http:
@@ -80,27 +100,101 @@ async def open(config: Config, folder: Path, state: State) -> AsyncIterator[Stor
         )
         metricsql = MetricsQL(http, config.database if config.api == "v1" else None)
         server: _Server = influxql if config.dialect == "influxql" else metricsql
+        kept = None
+        if config.api == "v1" and config.dialect == "influxql":
+            kept = Rollups(state, influxql, http, config.database or "", config.retention)
+
+        retirement = Retirement(state, config.retention, server.counts)
+
+        async def init() -> list[str]:
+            now_ms = time.time_ns() // 1_000_000
+            if config.dialect == "metricsql":
+                return [_victoria_says(config)]
+            if kept is not None:
+                await retirement.expire(now_ms)  # before the server drops what is not counted off
+                return await kept.make()
+            setup = Setup(http, config.bucket or "", config.org, config.retention)
+            first = await setup.first(config.username, password, token)
+            await retirement.expire(now_ms)
+            return [first, *await setup.rest()]
+
+        def made(write: _Write) -> Store:
+            return _Influx(write, server, kept, init, state, retirement)
+
         if config.api == "v1":
-            yield _Influx(_v1(http, influxql, config.database or ""), server, state)
+            yield made(_v1(http, influxql, config.database or ""))
         else:
             async with _v2(config, token) as write:
-                yield _Influx(write, server, state)
+                yield made(write)
+
+
+def _victoria_says(config: Config) -> str:
+    """What `init` leaves to whoever starts the server."""
+    days = server_days(config.retention)["raw"]
+    kept = "as long as you like" if days is None else f"at least {days}d"
+    return f"VictoriaMetrics makes nothing ahead; start it with -retentionPeriod, {kept}"
 
 
 class _Influx:
-    def __init__(self, write: _Write, server: _Server, state: State) -> None:
+    def __init__(
+        self,
+        write: _Write,
+        server: _Server,
+        kept: Rollups | None,
+        init: _Init,
+        state: State,
+        retirement: Retirement,
+    ) -> None:
         self._write = write
+        self._server = server
+        self._kept = kept
         self._state = state
+        self._retirement = retirement
+        self.init = init
         self.check = server.check
         self.read = server.read
-        self.count = server.count
+        self.retired = retirement.retired
         self._settle = server.settle
 
     async def write(self, points: Sequence[Points], also: Also) -> None:
+        await self.send(points)
+        await self.commit(points, also)
+
+    async def send(self, points: Sequence[Points]) -> None:
         if lines := encode(points):
-            await self._write(lines)
+            try:
+                await self._write(lines)
+            except Rejected as error:
+                raise Rejected(str(error), _dropped(error)) from error
             await self._settle()
-        await self._state.run(also)
+
+    async def commit(self, points: Sequence[Points], also: Also) -> None:
+        def work(connection: Connection) -> None:
+            if self._kept is not None:
+                marks.mark(connection, points)
+            self._retirement.written(connection, points)
+            also(connection)
+
+        await self._state.run(work)
+
+    async def rollups(self, query: Query, bucket: Bucket) -> list[Rollup]:
+        ask = self._server.aggregated if self._kept is None else self._kept.read
+        return await ask(query, bucket)
+
+    async def count(self, query: Query) -> int:
+        return sum((await self._server.counts(query)).values())
+
+    async def upkeep(self, now_ms: int) -> None:
+        await self._retirement.expire(now_ms)
+        if self._kept is not None:
+            await self._kept.settle()
+
+
+def _dropped(error: Rejected) -> int | None:
+    """How many points the server says that it did not take ("partial write: ... dropped=3"): of
+    one reason; there may be more for another."""
+    found = _DROPPED.search(str(error))
+    return None if found is None else int(found[1])
 
 
 def _v1(http: httpx.AsyncClient, influxql: InfluxQL, database: str) -> _Write:
@@ -127,7 +221,7 @@ async def _v2(config: Config, token: str | None) -> AsyncIterator[_Write]:
     from urllib3.exceptions import HTTPError
 
     with (
-        ThreadPoolExecutor(max_workers=1, thread_name_prefix="cloud-influx") as thread,
+        ThreadPoolExecutor(_WRITERS, thread_name_prefix="cloud-influx") as threads,
         InfluxDBClient(
             config.url.rstrip("/"), token or "", org=config.org, timeout=int(config.timeout_s * 1e3)
         ) as client,
@@ -146,6 +240,6 @@ async def _v2(config: Config, token: str | None) -> AsyncIterator[_Write]:
                 raise Unavailable(f"{config.url} cannot be reached: {error}") from error
 
         async def write(lines: bytes) -> None:
-            await asyncio.get_running_loop().run_in_executor(thread, send, lines)
+            await asyncio.get_running_loop().run_in_executor(threads, send, lines)
 
         yield write

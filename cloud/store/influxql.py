@@ -1,26 +1,44 @@
 """Reading from InfluxDB by InfluxQL, over `/query` (1.x, 2.x with a mapped bucket, 3.x)."""
 
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 import httpx
 import msgspec
 
 from cloud.errors import Unavailable
 from cloud.http import ask
-from cloud.store import Query, Row
+from cloud.store import Bucket, Query, Rollup, Row
 from wire.reading import Quantity
 
 _NO_DATABASE: Final = "database not found"
+_NO_POLICY: Final = "retention policy not found"
+
+
+_FOREVER: Final = (0, 4_102_444_800_000)
+"""To 2100: a range that a statement with buckets needs; it would else end at the server's now."""
+
+_Cell = float | str | bool | None
+"""What JSON has in a column. Numbers as floats, so that -0 keeps its sign; each is exact."""
 
 
 class _Series(msgspec.Struct):
-    name: str
-    values: list[list[Any]] = []
+    name: str = ""
+    tags: dict[str, str] = {}
+    values: list[list[_Cell]] = []
 
 
 class _Result(msgspec.Struct):
     series: list[_Series] = []
     error: str = ""
+
+
+class _Policies(NamedTuple):
+    """Rows of name, duration, duration of a shard group, replicas, whether it is the default."""
+
+    rows: list[list[_Cell]]
+    error: str
 
 
 class _Answer(msgspec.Struct):
@@ -38,7 +56,7 @@ class InfluxQL:
 
     async def check(self) -> None:
         """Raise Unavailable unless the database answers; make it first where we may."""
-        answer = await self._ask(f"SELECT quality FROM {_name(Quantity.DEPTH)} LIMIT 1")
+        answer = await self._ask(f"SELECT quality FROM {name(Quantity.DEPTH)} LIMIT 1")
         if _NO_DATABASE not in _error(answer):
             return
         if not self._creates:
@@ -47,36 +65,115 @@ class InfluxQL:
 
     async def create(self) -> None:
         """Make the database; nothing happens if it is there."""
-        answer = await self._ask(f"CREATE DATABASE {_name(self._database)}", method="POST")
-        if error := _error(answer):
+        await self._do(f"CREATE DATABASE {name(self._database)}")
+
+    async def policies(self, days: Mapping[str, int | None]) -> list[str]:
+        """Make the database and its retention policies: one for each level of `days`, the raw one
+        by the name that the database gave its default. One line each."""
+        if _NO_DATABASE in (await self._retention()).error:
+            await self.create()
+            lines = [f"database {self._database}: made"]
+        else:
+            lines = [f"database {self._database}: is there"]
+        has = {str(row[0]): row for row in (await self._retention()).rows}
+        raw = next((str(row[0]) for row in has.values() if row[4]), "autogen")
+        for level, number in days.items():
+            policy = raw if level == "raw" else level
+            kept = "for ever" if number is None else f"{number} days"
+            if policy in has and _hours(str(has[policy][1])) == (number or 0) * 24:
+                lines.append(f"retention policy {policy}: is there, keeps {kept}")
+                continue
+            verb, done = ("ALTER", "altered") if policy in has else ("CREATE", "created")
+            ends = "INF" if number is None else f"{number}d"
+            # A group of shards goes as a whole: it must be short beside what is kept.
+            shard = "7d" if number is None or number > 180 else "1d"
+            await self._do(
+                f"{verb} RETENTION POLICY {name(policy)} ON {name(self._database)}"
+                f" DURATION {ends} REPLICATION 1 SHARD DURATION {shard}"
+            )
+            lines.append(f"retention policy {policy}: {done}, keeps {kept}")
+        return lines
+
+    async def _retention(self) -> _Policies:
+        answer = await self._ask(f"SHOW RETENTION POLICIES ON {name(self._database)}")
+        series = [one for result in answer.results for one in result.series]
+        return _Policies(series[0].values if series else [], _error(answer))
+
+    async def _do(self, statement: str) -> None:
+        if error := _error(await self._ask(statement, method="POST")):
             raise Unavailable(f"{self._http.base_url} says: {error}")
 
     async def settle(self) -> None:
         """Nothing to do: InfluxDB has a write in its log on disk before it answers."""
 
     async def read(self, query: Query) -> list[Row]:
-        order = "DESC" if query.newest_first else "ASC"
-        limit = "" if query.limit is None else f" LIMIT {query.limit}"
         fields = "value, quality, gateway, site, sensor"
         series = await self._select(
-            f"SELECT {fields} FROM {_from(query)}{_where(query)} ORDER BY time {order}{limit}"
+            f"SELECT {fields} FROM {_from(query)}{_where(query)}{_cut(query)}"
         )
-        return query.cut(
-            [
-                Row(at_ms, gateway, site, sensor, Quantity(one.name), value, quality)
-                for one in series
-                for at_ms, value, quality, gateway, site, sensor in one.values
-            ]
-        )
+        return query.cut([row for one in series for row in _rows(one)])
 
-    async def count(self, query: Query) -> int:
-        series = await self._select(f"SELECT COUNT(quality) FROM {_from(query)}{_where(query)}")
-        return sum(one.values[0][1] for one in series)
+    async def counts(self, query: Query) -> dict[str, int]:
+        """How many points of each gateway; the limit does not count."""
+        series = await self._select(
+            f"SELECT COUNT(quality) FROM {_from(query)}{_where(query)} GROUP BY gateway"
+        )
+        found: dict[str, int] = {}
+        for one in series:
+            for _, number in one.values:
+                gateway = one.tags["gateway"]
+                found[gateway] = found.get(gateway, 0) + _int(number)
+        return found
+
+    async def aggregated(
+        self, query: Query, bucket: Bucket, gateways: Sequence[str] = ()
+    ) -> list[Rollup]:
+        """Rollups worked out by the server from the readings as they are now; of these gateways,
+        if any are named."""
+        since_ms = _FOREVER[0] if query.since_ms is None else query.since_ms
+        until_ms = _FOREVER[1] if query.until_ms is None else query.until_ms
+        range_ = replace(query, since_ms=since_ms, until_ms=until_ms, limit=None).whole(bucket)
+        by = f"GROUP BY time({bucket.value}ms), gateway, site, sensor fill(none)"
+
+        async def made(fields: str, of: str) -> _Buckets:
+            where = _where(range_, of, _any_of(gateways))
+            return _buckets(await self._select(f"SELECT {fields} FROM {_from(query)}{where} {by}"))
+
+        good = await made("MIN(value), MEAN(value), MAX(value), COUNT(value)", "quality < 4")
+        present = await made("COUNT(quality), MAX(quality)", "quality < 9")
+        missing = await made("COUNT(quality)", "quality = 9")
+        found = []
+        for where in present.keys() | missing.keys():
+            low, mean, high, counted = good.get(where, (None, None, None, 0.0))
+            all_present, worst = present.get(where, (0.0, None))
+            (absent,) = missing.get(where, (0.0,))
+            found.append(
+                Rollup(
+                    *where,
+                    low,
+                    mean,
+                    high,
+                    counted=_int(counted),
+                    bad=_int(all_present) - _int(counted),
+                    missing=_int(absent),
+                    worst=None if worst is None else int(worst),
+                )
+            )
+        return query.cut(found)
+
+    async def kept(self, query: Query, bucket: Bucket) -> list[Rollup]:
+        """Rollups as they stand in the retention policy of that name."""
+        fields = '"min", "mean", "max", "count", bad, missing, worst, gateway, site, sensor'
+        whole = query.whole(bucket)
+        series = await self._select(
+            f"SELECT {fields} FROM {_from(query, bucket.level)}{_where(whole)}{_cut(query)}"
+        )
+        return query.cut([rollup for one in series for rollup in _rollups(one)])
 
     async def _select(self, statement: str) -> list[_Series]:
         answer = await self._ask(statement)
         error = _error(answer)
-        if _NO_DATABASE in error:
+        if _NO_DATABASE in error or _NO_POLICY in error:
             return []  # nothing has been written yet
         if error:
             raise Unavailable(f"{self._http.base_url} says: {error}")
@@ -95,12 +192,87 @@ def _error(answer: _Answer) -> str:
     return answer.error or next((one.error for one in answer.results if one.error), "")
 
 
-def _from(query: Query) -> str:
-    return ", ".join(map(_name, query.quantities))
+_Name = tuple[int, str, str, str, Quantity]
+"""A bucket of one sensor: what a Rollup begins with."""
+
+_Buckets = dict[_Name, Sequence[float | None]]
 
 
-def _where(query: Query) -> str:
-    terms = [f"{_name(tag)} = {_text(value)}" for tag, value in query.tags.items()]
+def _buckets(series: list[_Series]) -> _Buckets:
+    found: _Buckets = {}
+    for one in series:
+        tags = one.tags
+        sensor = (tags["gateway"], tags["site"], tags["sensor"], Quantity(one.name))
+        for at_ms, *fields in one.values:
+            found[(_int(at_ms), *sensor)] = [_float(field) for field in fields]
+    return found
+
+
+def _rows(series: _Series) -> Iterator[Row]:
+    quantity = Quantity(series.name)
+    for at_ms, value, quality, gateway, site, sensor in series.values:
+        yield Row(
+            _int(at_ms),
+            str(gateway),
+            str(site),
+            str(sensor),
+            quantity,
+            _float(value),
+            _int(quality),
+        )
+
+
+def _rollups(series: _Series) -> Iterator[Rollup]:
+    quantity = Quantity(series.name)
+    for at_ms, low, mean, high, count, bad, missing, worst, gateway, site, sensor in series.values:
+        # A bucket whose last good reading was replaced by a bad one still has the old values: a
+        # field that is written once cannot be taken out again.
+        some = _int(count) > 0
+        present = some or _int(bad) > 0
+        yield Rollup(
+            _int(at_ms),
+            str(gateway),
+            str(site),
+            str(sensor),
+            quantity,
+            *((_float(low), _float(mean), _float(high)) if some else (None, None, None)),
+            counted=_int(count),
+            bad=_int(bad),
+            missing=_int(missing),
+            worst=_int(worst) if present else None,
+        )
+
+
+def _hours(duration: str) -> int:
+    """Of a duration as the server writes it, "768h0m0s"; 0 for one without an end."""
+    return int(duration.partition("h")[0]) if "h" in duration else 0
+
+
+def _float(cell: _Cell) -> float | None:
+    return None if cell is None else float(cell)
+
+
+def _int(cell: _Cell) -> int:
+    return int(cell or 0)
+
+
+def _from(query: Query, policy: str | None = None) -> str:
+    head = "" if policy is None else f"{name(policy)}."
+    return ", ".join(f"{head}{name(quantity)}" for quantity in query.quantities)
+
+
+def _cut(query: Query) -> str:
+    order = "DESC" if query.newest_first else "ASC"
+    return f" ORDER BY time {order}" + ("" if query.limit is None else f" LIMIT {query.limit}")
+
+
+def _any_of(gateways: Sequence[str]) -> str:
+    return " OR ".join(f"gateway = {_text(one)}" for one in gateways)
+
+
+def _where(query: Query, *also: str) -> str:
+    terms = [f"{name(tag)} = {_text(value)}" for tag, value in query.tags.items()]
+    terms += [f"({term})" for term in also if term]
     if query.since_ms is not None:
         terms.append(f"time >= {query.since_ms}ms")
     if query.until_ms is not None:
@@ -108,7 +280,8 @@ def _where(query: Query) -> str:
     return f" WHERE {' AND '.join(terms)}" if terms else ""
 
 
-def _name(word: str) -> str:
+def name(word: str) -> str:
+    """An identifier, quoted."""
     return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

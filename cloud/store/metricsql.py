@@ -7,7 +7,9 @@ together again here. (For people who ask it themselves, `-dedup.minScrapeInterva
 second.) Set `-retentionPeriod`: by default it drops, without a word, what is older than a month.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import replace
+from itertools import groupby
 from typing import Final
 
 import httpx
@@ -15,8 +17,8 @@ import msgspec
 
 from cloud.errors import Unavailable
 from cloud.http import ask, unavailable
-from cloud.store import Query, Row
-from wire.reading import Quantity
+from cloud.store import Bucket, Query, Rollup, Row
+from wire.reading import Quality, Quantity
 
 _LAST_MS: Final = 4_102_444_800_000  # 2100: an export without an end stops at the server's now
 
@@ -86,11 +88,20 @@ class MetricsQL:
             ]
         )
 
-    async def count(self, query: Query) -> int:
+    async def aggregated(self, query: Query, bucket: Bucket) -> list[Rollup]:
+        """Rollups worked out here, when they are asked for: the server has no single function that
+        looks at value and quality together."""
+        rows = await self.read(replace(query, limit=None, newest_first=False).whole(bucket))
+        return query.cut(list(rolled_up(rows, bucket)))
+
+    async def counts(self, query: Query) -> dict[str, int]:
+        """How many points of each gateway; the limit does not count."""
         # Not count_over_time(): it would count a point twice that was written twice.
-        return sum(
-            [len(set(series.timestamps)) async for *_, series in self._export(query, "quality")]
-        )
+        found: dict[str, int] = {}
+        async for *_, series in self._export(query, "quality"):
+            gateway = series.metric["gateway"]
+            found[gateway] = found.get(gateway, 0) + len(set(series.timestamps))
+        return found
 
     async def _export(
         self, query: Query, fields: str
@@ -119,6 +130,34 @@ class MetricsQL:
             raise unavailable(self._http.base_url, error) from error
         except msgspec.MsgspecError as error:
             raise Unavailable(f"{self._http.base_url} exports no series: {error}") from error
+
+
+def rolled_up(rows: Iterable[Row], bucket: Bucket) -> Iterator[Rollup]:
+    """The rollups of `rows`, in no order."""
+
+    def place(row: Row) -> tuple[str, str, str, Quantity, int]:
+        return (*row[1:5], row.at_ms // bucket.value * bucket.value)
+
+    for (gateway, site, sensor, quantity, at_ms), group in groupby(sorted(rows, key=place), place):
+        some = list(group)
+        present = [row for row in some if row.value is not None]
+        good = [
+            row.value for row in present if row.value is not None and row.quality != Quality.BAD
+        ]
+        yield Rollup(
+            at_ms,
+            gateway,
+            site,
+            sensor,
+            quantity,
+            min(good, default=None),
+            sum(good) / len(good) if good else None,
+            max(good, default=None),
+            counted=len(good),
+            bad=len(present) - len(good),
+            missing=len(some) - len(present),
+            worst=max((row.quality for row in present), default=None),
+        )
 
 
 def _seconds(milliseconds: int) -> str:

@@ -1,14 +1,20 @@
-"""The embedded store: two tables in the cloud's own database, so that points and ledger are
-committed in one transaction."""
+"""The embedded store: tables in the cloud's own database, so that points, the ledger and the marks
+of what rollups are due are committed in one transaction. Rollups: see `rollup_sqlite`."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections import ChainMap
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
+import msgspec
+from pydantic import Field
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     Float,
     ForeignKey,
@@ -20,13 +26,27 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     func,
+    literal_column,
     select,
 )
-from sqlalchemy.dialects.sqlite import insert
 
+from cloud import state as states
 from cloud.state import State
-from cloud.store import Also, Points, Query, Row, Store, StoreConfig
-from wire.reading import Quantity
+from cloud.store import (
+    Also,
+    Bucket,
+    Points,
+    Query,
+    Retention,
+    Retired,
+    Rollup,
+    Row,
+    Store,
+    StoreConfig,
+    marks,
+    rollup_sqlite,
+)
+from wire.reading import Quantity, runs
 
 metadata: Final = MetaData()
 
@@ -51,97 +71,222 @@ reading: Final = Table(
     sqlite_with_rowid=False,  # the rows lie in the order in which they are read
 )
 
-# By hand: a statement of the expression language would cost more than the insert itself.
-_WRITE: Final = (
-    "INSERT INTO reading (series, at_ms, value, quality) VALUES (?, ?, ?, ?)"
-    " ON CONFLICT DO UPDATE SET value = excluded.value, quality = excluded.quality"
-)
+_COLUMNS: Final = 4
+_AT_ONCE: Final = 2000
+"""Rows in one statement, which has room for 32766 values (SQLite's limits, 9). The GIL is given up
+and fought for once a statement: row by row, a busy event loop leaves 700 rows a second."""
+
+_FIRST_SPAN_MS: Final = 3_600_000
+"""What a limit is looked for in first."""
 
 _Name = tuple[str, str, str, str]
+Value = int | float | None
+"""One of the four of a row: series, UTC in ms, value, quality."""
 
 
 class Config(StoreConfig):
-    """`[store]` with `kind = "sqlite"`: nothing to say, `[state]` names the file."""
+    """`[store]` with `kind = "sqlite"`: in the file that `[state]` names, or in one of its own at
+    `path`, relative to the config's folder, which one process writes. There the ledger is committed
+    after the points."""
 
     kind: Literal["sqlite"]
+    path: Annotated[str, Field(min_length=1)] | None = None
 
 
 @asynccontextmanager
 async def open(config: Config, folder: Path, state: State) -> AsyncIterator[Store]:
-    """The store in the state database itself."""
-    if not state.read_only:
-        await state.run(metadata.create_all)
-    yield _Sqlite(state)
+    """The store in the state database itself, or in its own. Raises Unavailable on entry where
+    another process writes that."""
+    async with AsyncExitStack() as stack:
+        kept = state
+        if config.path is not None:
+            own = states.connected(folder / config.path, read_only=state.read_only)
+            kept = await stack.enter_async_context(own)
+        if not state.read_only:
+            await kept.run(metadata.create_all)
+            await kept.run(rollup_sqlite.metadata.create_all)
+            await kept.run(marks.create)
+        yield _Sqlite(kept, state, config.retention)
 
 
 class _Sqlite:
-    def __init__(self, state: State) -> None:
+    """`state` has the readings, rollups and marks; `ledger` all that is committed with them."""
+
+    def __init__(self, state: State, ledger: State, retention: Retention) -> None:
         self._state = state
+        self._ledger = ledger
+        self._retention = retention
         self._ids: dict[_Name, int] = {}
 
     async def check(self) -> None:
         await self._state.run(lambda connection: connection.execute(select(1)))
 
+    async def init(self) -> list[str]:
+        return [f"{self._state.place}: the embedded store needs nothing made"]
+
+    async def send(self, points: Sequence[Points]) -> None:
+        """Nothing to do: points and ledger go together."""
+
+    async def commit(self, points: Sequence[Points], also: Also) -> None:
+        await self.write(points, also)
+
     async def write(self, points: Sequence[Points], also: Also) -> None:
         # What is learned of ids inside is kept only after the commit: undone, they mean nothing.
         def work(connection: Connection) -> dict[_Name, int]:
             ids = dict[_Name, int]()
-            rows = []
-            for gateway, readings in points:
-                for r in readings:
-                    name = (gateway, r.site, r.sensor, r.quantity)
-                    number = self._ids.get(name) or ids.get(name)
-                    if number is None:
-                        number = ids[name] = _series(connection, name)
-                    rows.append((number, r.at_ms, r.value, r.quality))
-            if rows:
-                connection.exec_driver_sql(_WRITE, rows)
-            also(connection)
+            values = self._values(connection, points, ids)
+            for statement, some in inserts(values):
+                connection.exec_driver_sql(statement, some)
+            if values:
+                marks.mark(connection, points)
+            if self._ledger is self._state:
+                also(connection)
             return ids
 
         self._ids |= await self._state.run(work)
+        if self._ledger is not self._state:
+            await self._ledger.run(also)
+
+    def _values(
+        self, connection: Connection, points: Sequence[Points], ids: dict[_Name, int]
+    ) -> list[Value]:
+        """All rows, one after another. New series get an id, which goes to `ids`."""
+        named = [
+            ((gateway, run[0].site, run[0].sensor, run[0].quantity), run)
+            for gateway, readings in points
+            for run in runs(readings)
+        ]
+        if unknown := {name for name, _ in named} - self._ids.keys():
+            ids |= _numbered(connection, unknown)
+        known = ChainMap(ids, self._ids) if ids else self._ids
+        values: list[Value] = []
+        for name, run in named:
+            number = known[name]
+            for r in run:
+                values += (number, r.at_ms, r.value, r.quality)
+        return values
 
     async def read(self, query: Query) -> list[Row]:
-        wanted = _where(
-            query,
-            select(
-                reading.c.at_ms,
-                series.c.gateway,
-                series.c.site,
-                series.c.sensor,
-                series.c.quantity,
-                reading.c.value,
-                reading.c.quality,
-            ),
-        )
-        at = reading.c.at_ms.desc() if query.newest_first else reading.c.at_ms
-        wanted = wanted.order_by(at).limit(query.limit)
-        found = await self._state.run(lambda connection: connection.execute(wanted).all())
+        found = await self._select(query, reading, reading.c.value, reading.c.quality)
         return query.cut(
             [Row(at_ms, g, s, n, Quantity(q), v, f) for at_ms, g, s, n, q, v, f in found]
         )
 
+    async def rollups(self, query: Query, bucket: Bucket) -> list[Rollup]:
+        c = rollup_sqlite.tables[bucket].c
+        mean = c.total / c["count"]
+        columns = (c.low, mean, c.high, c["count"], c.bad, c.missing, c.worst)
+        found = await self._select(query.whole(bucket), rollup_sqlite.tables[bucket], *columns)
+        return query.cut(
+            [Rollup(at_ms, g, s, n, Quantity(q), *rest) for at_ms, g, s, n, q, *rest in found]
+        )
+
     async def count(self, query: Query) -> int:
-        wanted = _where(query, select(func.count()))
+        wanted = _where(query, select(func.count()), reading)
         return await self._state.run(lambda connection: connection.execute(wanted).scalar_one())
 
+    async def upkeep(self, now_ms: int) -> None:
+        await rollup_sqlite.settle(self._state)
+        await rollup_sqlite.expire(self._state, self._retention, now_ms)
 
-def _series(connection: Connection, name: _Name) -> int:
-    names = dict(zip(("gateway", "site", "sensor", "quantity"), name, strict=True))
-    connection.execute(insert(series).on_conflict_do_nothing(), names)
-    wanted = select(series.c.id).filter_by(**names)
-    number: int = connection.execute(wanted).scalar_one()
-    return number
+    async def retired(self, gateway: str | None) -> Retired:
+        return Retired(await self._state.run(partial(marks.retired, gateway=gateway)), None)
+
+    async def _select(
+        self, query: Query, table: Table, *columns: ColumnElement[Any]
+    ) -> Sequence[Any]:
+        """Time and names of what `query` asks of a table of series, and these columns of it."""
+        at = table.c.at_ms
+        names = (series.c.gateway, series.c.site, series.c.sensor, series.c.quantity)
+
+        def work(connection: Connection) -> Sequence[Any]:
+            narrow = _narrowed(connection, query, table)
+            wanted = _where(narrow, select(at, *names, *columns), table)
+            wanted = wanted.order_by(at.desc() if query.newest_first else at).limit(query.limit)
+            return connection.execute(wanted).all()
+
+        return await self._state.run(work)
 
 
-def _where(query: Query, wanted: Select[Any]) -> Select[Any]:
-    wanted = wanted.select_from(reading.join(series)).filter(
-        *(series.c[name] == value for name, value in query.tags.items())
+def inserts(values: Sequence[Value]) -> Iterator[tuple[str, tuple[Value, ...]]]:
+    """The statements that put rows, whose values come one after another, into `reading`."""
+    for begin in range(0, len(values), _AT_ONCE * _COLUMNS):
+        some = tuple(values[begin : begin + _AT_ONCE * _COLUMNS])
+        yield _insert(len(some) // _COLUMNS), some
+
+
+@lru_cache(maxsize=8)
+def _insert(rows: int) -> str:
+    """The statement for so many rows. By hand: one of the expression language would cost more than
+    the insert itself."""
+    return (
+        "INSERT INTO reading (series, at_ms, value, quality) VALUES "
+        + ", ".join(["(?, ?, ?, ?)"] * rows)
+        + " ON CONFLICT DO UPDATE SET value = excluded.value, quality = excluded.quality"
     )
-    if query.quantity is not None:
-        wanted = wanted.where(series.c.quantity == query.quantity)
+
+
+def _numbered(connection: Connection, names: Collection[_Name]) -> dict[_Name, int]:
+    """The ids of these series, which are given to those that are new."""
+    ordered = sorted(names)
+    for begin in range(0, len(ordered), _AT_ONCE):
+        some = ordered[begin : begin + _AT_ONCE]
+        connection.exec_driver_sql(
+            "INSERT INTO series (gateway, site, sensor, quantity) VALUES "
+            + ", ".join(["(?, ?, ?, ?)"] * len(some))
+            + " ON CONFLICT DO NOTHING",
+            tuple(word for name in some for word in name),
+        )
+    # As one row, for each row that is fetched lets go of the GIL too.
+    found = connection.exec_driver_sql(
+        "SELECT json_group_array(json_array(gateway, site, sensor, quantity, id)) FROM series"
+        " WHERE gateway IN (SELECT value FROM json_each(?))",
+        (msgspec.json.encode({name[0] for name in names}).decode(),),
+    ).scalar_one()
+    numbers = msgspec.json.decode(found, type=list[tuple[str, str, str, str, int]])
+    return {one[:4]: one[4] for one in numbers}
+
+
+def _narrowed(connection: Connection, query: Query, table: Table) -> Query:
+    """`query` over a range no longer than its limit needs: rows lie by series and then by time, so
+    the newest few of all would else be looked for among all."""
+    if query.limit is None:
+        return query
+    ends = [
+        function(
+            select(function(table.c.at_ms)).where(table.c.series == series.c.id).scalar_subquery()
+        )
+        for function in (func.min, func.max)
+    ]
+    oldest, newest = connection.execute(_named(query, select(*ends).select_from(series))).one()
+    if oldest is None:
+        return query
+    begin = max(oldest, query.since_ms or 0)
+    end = newest + 1 if query.until_ms is None else min(newest + 1, query.until_ms)
+    span = _FIRST_SPAN_MS
+    while span < end - begin:
+        if query.newest_first:
+            part = replace(query, since_ms=end - span, until_ms=end)
+        else:
+            part = replace(query, since_ms=begin, until_ms=begin + span)
+        number = connection.execute(_where(part, select(func.count()), table)).scalar_one()
+        if number >= query.limit:
+            return part
+        span *= 4
+    return query
+
+
+def _named(query: Query, wanted: Select[Any]) -> Select[Any]:
+    wanted = wanted.filter(*(series.c[name] == value for name, value in query.tags.items()))
+    return wanted if query.quantity is None else wanted.where(series.c.quantity == query.quantity)
+
+
+def _where(query: Query, wanted: Select[Any], table: Table) -> Select[Any]:
+    # The + keeps SQLite from going through the whole table and looking up each row's series.
+    joined = table.join(series, table.c.series == literal_column("+series.id", Integer))
+    wanted = _named(query, wanted.select_from(joined))
     if query.since_ms is not None:
-        wanted = wanted.where(reading.c.at_ms >= query.since_ms)
+        wanted = wanted.where(table.c.at_ms >= query.since_ms)
     if query.until_ms is not None:
-        wanted = wanted.where(reading.c.at_ms < query.until_ms)
+        wanted = wanted.where(table.c.at_ms < query.until_ms)
     return wanted

@@ -1,0 +1,132 @@
+"""Which of many points does a store refuse? It refuses a write for one of them, and says of one at
+most which it was; but writing is idempotent, so parts can be tried until the bad ones are alone.
+
+Refusals come in clumps: a conflict of types is about a measurement, retention about all that is
+older than something, a limit on series about some of them. So points are parted by measurement
+first, then by time as long as that leaves one of the halves clean, then by series.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import groupby
+from typing import Final, NamedTuple
+
+from cloud.errors import Rejected
+from cloud.store import Points
+from wire.reading import Reading
+
+MOST_TRIES: Final = 200
+"""Writes in one search."""
+
+Place = tuple[int, int]
+"""Where the caller has a reading: in which batch, and where in it."""
+
+
+class TooMany(Exception):
+    """There are more clumps than a search can tell apart: try it with less."""
+
+
+class Point(NamedTuple):
+    """A reading, its gateway, and where the caller has it."""
+
+    gateway: str
+    reading: Reading
+    place: Place
+
+    @property
+    def kind(self) -> tuple[str, bool]:
+        """Its measurement, and the fields that it has."""
+        return self.reading.quantity, self.reading.value is None
+
+
+class _Clump(NamedTuple):
+    """Points of which one at least is refused, for these reasons; `by_series`: how to part them."""
+
+    points: Sequence[Point]
+    error: Rejected
+    by_series: bool = False
+
+
+Write = Callable[[Sequence[Points]], Awaitable[None]]
+"""Raises Rejected, or Unavailable."""
+
+
+async def find(
+    write: Write, points: Sequence[Point], error: Rejected, *, at_last: bool
+) -> dict[Place, str]:
+    """The points that `write` refuses, by place, each with the store's words; `error` is what it
+    said of all of them together, and of what else was to be committed with them. Points that are
+    not refused have been written. Empty if it is not the points.
+
+    k clumps among n points take about 2 k log2(n) writes; all points of a measurement take one, if
+    the store says how many it refused. After `MOST_TRIES` raises TooMany; or, `at_last`, gives up
+    with the clumps that are not told apart: a retry searches on in them.
+    """
+    refused: dict[Place, str] = {}
+    tries = MOST_TRIES
+    if error.dropped is None:  # it may have been said of what was to be committed with the points
+        try:
+            await write(grouped(points))
+        except Rejected as again:
+            error = again
+        else:
+            return {}
+    clumps = [_Clump(points, error)]
+    while clumps:  # the largest first, in turn: where it must end early, the rest is small
+        clumps.sort(key=lambda one: len(one.points))
+        points, error, by_series = clumps.pop()
+        if (parts := _parts(points, error, by_series)) is None:
+            refused |= dict.fromkeys((one.place for one in points), str(error))
+            continue
+        if tries < len(parts):
+            if not at_last:
+                raise TooMany
+            words = f"{error} (one of {len(points)} that were refused together)"
+            refused |= dict.fromkeys((one.place for one in points), words)
+            continue
+        tries -= len(parts)
+        found = []
+        for part in parts:
+            try:
+                await write(grouped(part))
+            except Rejected as one:
+                found.append(_Clump(part, one, by_series))
+        unclear = [one for one in found if _parts(*one) is not None]
+        if len(parts) == len(unclear) == 2:  # no half is clean, or foul: it is not about time
+            found = [one._replace(by_series=True) for one in found]
+        clumps += found
+    return refused
+
+
+def grouped(points: Sequence[Point]) -> list[Points]:
+    """As a store takes them."""
+    return [
+        Points(gateway, tuple(one.reading for one in some))
+        for gateway, some in groupby(points, key=lambda one: one.gateway)
+    ]
+
+
+def _parts(
+    points: Sequence[Point], error: Rejected, by_series: bool
+) -> list[Sequence[Point]] | None:
+    """Smaller parts to try; None where there is nothing more to be told apart."""
+    kinds = sorted({one.kind for one in points})
+    if len(kinds) > 1:
+        return [[one for one in points if one.kind == kind] for kind in kinds]
+    if len(points) == 1 or (error.dropped or 0) >= len(points):
+        return None
+    for key in (_series, _time) if by_series else (_time, _series):
+        if len(cuts := sorted({key(one) for one in points})) > 1:
+            middle = cuts[len(cuts) // 2]
+            return [
+                [one for one in points if key(one) < middle],
+                [one for one in points if key(one) >= middle],
+            ]
+    return None  # the same point several times
+
+
+def _series(point: Point) -> tuple[str, ...]:
+    return point.gateway, point.reading.site, point.reading.sensor
+
+
+def _time(point: Point) -> tuple[str, ...]:
+    return (f"{point.reading.at_ms:020d}",)  # in the type of the other, and in its own order

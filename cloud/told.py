@@ -1,0 +1,85 @@
+"""What gateways tell beside readings: events, gaps, how they are and how their interlocks stand."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+from sqlalchemy import Connection, insert
+
+from cloud import tables
+from cloud.intake import Arrived
+from wire.messages import Batch, Event, InterlockState, Status
+
+
+def save(connection: Connection, batches: Iterable[Arrived]) -> None:
+    """Add the events and the gaps of batches that are new."""
+    many = [*batches]
+    if events := [row for one in many for row in _event_rows(one)]:
+        connection.execute(insert(tables.event_log), events)
+    if gaps := [row for one in many for row in _gap_rows(one.batch)]:
+        connection.execute(insert(tables.gap), gaps)
+
+
+def event_row(
+    gateway: str, stream: str, batch: int, position: int, event: Event
+) -> dict[str, object]:
+    """An event and its place."""
+    return {
+        "gateway": gateway,
+        "stream": stream,
+        "batch": batch,
+        "position": position,
+        "at_ms": event.at_ms,
+        "site": event.site,
+        "kind": event.kind,
+        "text": event.text,
+        "detail": msgspec.json.encode(event.detail).decode(),
+    }
+
+
+def status_row(status: Status, shard: str, now_ms: int) -> dict[str, object]:
+    """What a gateway says of itself, and in which shard."""
+    row: dict[str, object] = {
+        "gateway": status.gateway,
+        "shard": shard,
+        "state": status.state,
+        "at_ms": status.at_ms,
+        "received_at_ms": now_ms,
+    }
+    if status.stream:
+        row |= {"stream": status.stream, "pending": status.pending}
+    return row
+
+
+def interlock_row(gateway: str, interlock: InterlockState) -> dict[str, object]:
+    """How an interlock of a gateway stands."""
+    return {
+        "gateway": gateway,
+        "site": interlock.site,
+        "wanted": interlock.wanted,
+        "confirmed": interlock.confirmed,
+        "depth": interlock.depth,
+        "cause": interlock.cause,
+        "at_ms": interlock.at_ms,
+    }
+
+
+def _event_rows(arrived: Arrived) -> Iterator[dict[str, object]]:
+    batch = arrived.batch
+    places: Sequence[int] = range(len(batch.events)) if arrived.events is None else arrived.events
+    for place, event in zip(places, batch.events, strict=True):
+        yield event_row(batch.gateway, batch.stream, batch.number, place, event)
+
+
+def _gap_rows(batch: Batch) -> Iterator[dict[str, object]]:
+    for position, gap in enumerate(batch.gaps):
+        yield {
+            "gateway": batch.gateway,
+            "stream": batch.stream,
+            "batch": batch.number,
+            "position": position,
+            "reason": gap.reason,
+            "from_ms": gap.from_ms,
+            "to_ms": gap.to_ms,
+            "readings": gap.readings,
+            "batches": msgspec.json.encode(gap.batches).decode(),
+        }

@@ -1,0 +1,229 @@
+"""MQTT as both ends need it: manual acknowledgement, kept sessions, a publish whose fate is known.
+
+A connection is made by one of two implementations. `library` stands on aiomqtt and serves whoever
+has a handful of messages a second. `receiver` is our own, for a worker that takes in thousands
+(`bulk`); decision record 0013 says why there is one. One contract suite runs on both.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Final
+
+from wire.mqtt.library import Library
+from wire.mqtt.receiver import Receiver
+from wire.mqtt.terms import (
+    ANY_SIZE,
+    Broker,
+    Client,
+    Disconnected,
+    Message,
+    PublishRefused,
+    Refused,
+    Terms,
+    Unreachable,
+    Will,
+)
+
+__all__ = [
+    "Broker",
+    "Disconnected",
+    "Message",
+    "PublishRefused",
+    "Refused",
+    "Session",
+    "Unreachable",
+    "Will",
+    "connect",
+    "keep_connected",
+]
+
+log: Final = logging.getLogger("shuichi.mqtt")
+
+PUBACK_TIMEOUT_S: Final = 20.0
+_FIRST_DELAY_S: Final = 0.5
+_LONGEST_DELAY_S: Final = 30.0
+_STEADY_AFTER_S: Final = 10.0
+
+
+class Session:
+    """One connection to the broker, from CONNACK to its end."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @property
+    def kept(self) -> bool:
+        """Whether the broker still had our session: subscriptions and what was not acknowledged."""
+        return self._client.kept
+
+    async def subscribe(self, *filters: str) -> None:
+        """Subscribe at QoS 1. Raises Refused for a filter that the broker does not grant."""
+        for topic_filter in filters:
+            if (reason := await self._client.subscribe(topic_filter)) is not None:
+                raise Refused(f"the broker does not let us subscribe to {topic_filter}: {reason}")
+
+    async def take(self, limit: int, limit_bytes: int = ANY_SIZE) -> list[Message]:
+        """1 to `limit` messages, oldest first; waits for the first. A second one and those after
+        it only as far as their payloads are `limit_bytes` together. Raises Disconnected."""
+        return await self._client.take(limit, limit_bytes)
+
+    def ack(self, message: Message) -> None:
+        """Tell the broker that it may forget `message`: call it once the message is stored."""
+        self._client.acknowledge(message)
+
+    def send(self, topic: str, payload: bytes, *, retain: bool = False) -> asyncio.Future[bool]:
+        """Publish at QoS 1. The future ends with the broker's PUBACK: False if the broker says
+        that nobody subscribes to the topic (MQTT 5, reason code 16), else True; with MQTT 3.1.1
+        always True, even where the broker refuses. Or it ends with PublishRefused or Disconnected.
+        """
+        return self._client.send(topic, payload, retain=retain)
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        """Publish at QoS 1 and wait for the broker's PUBACK. Says and raises as `send` does."""
+        try:
+            async with asyncio.timeout(PUBACK_TIMEOUT_S):
+                return await self.send(topic, payload, retain=retain)
+        except TimeoutError:
+            raise Disconnected(f"no PUBACK within {PUBACK_TIMEOUT_S:g} s") from None
+
+
+@contextlib.asynccontextmanager
+async def connect(
+    broker: Broker,
+    identifier: str,
+    *,
+    will: Will | None = None,
+    keep_session_s: int = 0,
+    receive_maximum: int = 1000,
+    bulk: bool = False,
+) -> AsyncIterator[Session]:
+    """One connection. `keep_session_s` > 0 lets the broker keep our subscriptions and unacked
+    messages that long after the connection has ended (MQTT 3.1.1: as long as it likes).
+
+    `receive_maximum` bounds our memory: the broker may send so many messages before we acknowledge
+    (MQTT 5, 3.1.2.11.3), and so many may wait for a `take` until we stop to read. MQTT 3.1.1 has no
+    other bound; there a `publish` is answered only while somebody takes, and while a `subscribe`
+    waits for its answer more may come in.
+
+    `bulk` is for whoever takes in thousands of messages a second.
+
+    Raises Unreachable or Refused on entry, Disconnected from within.
+    """
+    terms = Terms(broker, identifier, will, keep_session_s, receive_maximum)
+    with _files():
+        client: Client = Receiver(terms) if bulk else Library(terms)
+        # In a thread: the certificates of all authorities take a while to read.
+        tls = await asyncio.to_thread(_tls, broker) if broker.tls else None
+    try:
+        async with asyncio.timeout(broker.connect_timeout_s):
+            await client.open(tls)
+    except Refused as error:
+        old = broker.protocol == "5" and "protocol version" in str(error)
+        hint = ': try protocol = "3.1.1"' if old else ""
+        raise Refused(f"broker {broker} refuses us as {identifier!r}: {error}{hint}") from None
+    except TimeoutError:
+        raise Unreachable(
+            f"broker {broker} cannot be reached: no answer within {broker.connect_timeout_s:g} s"
+        ) from None
+    except OSError as error:
+        raise Unreachable(f"broker {broker} cannot be reached: {_reason(error)}") from None
+    try:
+        yield Session(client)
+    finally:
+        await client.leave()
+
+
+async def keep_connected(
+    broker: Broker,
+    identifier: str,
+    run: Callable[[Session], Awaitable[None]],
+    *,
+    will: Will | None = None,
+    keep_session_s: int = 0,
+    receive_maximum: int = 1000,
+    bulk: bool = False,
+) -> None:
+    """Call `run(session)` for connection after connection until it returns by itself.
+
+    Waits 0.5 s to 30 s, with jitter, between tries, so that a city of gateways does not come back
+    in one instant; and only a connection that has lasted is taken for a recovery. Logs the first
+    failure and the recovery, nothing between.
+    """
+    loop = asyncio.get_running_loop()
+    delay, down = _FIRST_DELAY_S, False
+    while True:
+        ended = False
+        since = loop.time()
+        trouble: Exception | None = None
+        try:
+            async with connect(
+                broker,
+                identifier,
+                will=will,
+                keep_session_s=keep_session_s,
+                receive_maximum=receive_maximum,
+                bulk=bulk,
+            ) as session:
+                if down:
+                    log.info("broker %s: connected again", broker)
+                down, since = False, loop.time()
+                await run(session)
+                ended = True
+        except* (Unreachable, Disconnected) as group:
+            trouble = _first(group)
+        if ended:
+            return
+        if not down:
+            log.warning("%s; trying again until it answers", trouble)
+            if loop.time() - since >= _STEADY_AFTER_S:
+                delay = _FIRST_DELAY_S
+            down = True
+        await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+        delay = min(2 * delay, _LONGEST_DELAY_S)
+
+
+@contextlib.contextmanager
+def _files() -> Iterator[None]:
+    """A password or certificate file that cannot be used."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise Refused(f"the certificate files cannot be used: {error.reason}") from None
+    except OSError as error:
+        raise Refused(f"{error.strerror}: {error.filename}") from None
+
+
+def _tls(broker: Broker) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=broker.ca_file)
+    if broker.cert_file is not None:
+        context.load_cert_chain(broker.cert_file, broker.key_file)
+    return context
+
+
+def _reason(error: OSError) -> str:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not to be trusted: {error.verify_message}"
+        case ssl.SSLError():
+            return f"TLS failed: {error.reason or error}"
+        case socket.gaierror():
+            text = str(error.strerror)
+        case OSError() if error.errno is not None:
+            text = os.strerror(error.errno)
+        case _:
+            text = str(error)
+    return text[:1].lower() + text[1:]
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, Exception)
+    return error

@@ -1,0 +1,132 @@
+"""What both implementations of a connection share: settings, messages, and what goes wrong."""
+
+import asyncio
+import ssl
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Annotated, Final, Literal, NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+GOODBYE_S: Final = 1.0
+"""What a broker that does not listen any more may take of our time when we leave."""
+
+ANY_SIZE: Final = sys.maxsize
+"""No limit to bytes."""
+
+HUNG_UP: Final = "it hung up without a word"
+
+
+class Unreachable(Exception):
+    """No connection could be made: nobody listens, no route, no name, no answer."""
+
+
+class Refused(Unreachable):
+    """The broker answered and said no: wrong password, not authorised, wrong version."""
+
+
+class Disconnected(Exception):
+    """The connection ended while it was in use."""
+
+
+class PublishRefused(Exception):
+    """The broker acknowledged a publish with a reason code that means failure."""
+
+
+class Broker(BaseModel):
+    """Where the broker is and who we are to it.
+
+    `protocol` "3.1.1" is for brokers that do not speak MQTT 5, as some clustered ones. It knows no
+    reason codes: a publish that such a broker refuses looks like a good one, or ends the
+    connection, and a kept session lasts as long as the broker likes.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    protocol: Literal["5", "3.1.1"] = "5"
+    username: str | None = None
+    password_file: str | None = None
+    tls: bool = False
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 30
+    connect_timeout_s: Annotated[float, Field(gt=0, le=120)] = 10
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    def password(self) -> str | None:
+        """What the password file says. Raises OSError."""
+        if self.password_file is None:
+            return None
+        return Path(self.password_file).read_text(encoding="utf-8").strip()
+
+
+class Will(NamedTuple):
+    """What the broker says for us, retained, when we vanish."""
+
+    topic: str
+    payload: bytes
+
+
+class Message(NamedTuple):
+    """A message that arrived and that nobody has acknowledged yet."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    mid: int
+    qos: int
+
+
+def draw(inbox: deque[Message], limit: int, limit_bytes: int) -> list[Message]:
+    """The oldest of `inbox`, taken out of it: the first, and as many more as keep to both limits,
+    the second one of their payloads' bytes."""
+    messages: list[Message] = []
+    room = limit_bytes
+    while inbox and len(messages) < limit:
+        room -= len(inbox[0].payload)
+        if room < 0 and messages:
+            break
+        messages.append(inbox.popleft())
+    return messages
+
+
+class Terms(NamedTuple):
+    """What a client asks of its broker when it connects; see `wire.mqtt.connect`."""
+
+    broker: Broker
+    identifier: str
+    will: Will | None
+    keep_session_s: int
+    receive_maximum: int
+
+
+class Client(Protocol):
+    """A connection, as `Session` uses it. Made for one `open` and one `leave`."""
+
+    kept: bool
+    """Whether the broker still had our session."""
+
+    async def open(self, tls: ssl.SSLContext | None) -> None:
+        """Connect. Raises OSError, or Refused with the broker's reason alone. Sets no time limit;
+        leaves nothing open if it fails or is cancelled."""
+
+    async def leave(self) -> None:
+        """Say goodbye, and hang up within `GOODBYE_S`."""
+
+    async def subscribe(self, topic_filter: str) -> str | None:
+        """The broker's reason if it does not grant QoS 1. Raises Disconnected."""
+
+    async def take(self, limit: int, limit_bytes: int = ANY_SIZE) -> list[Message]:
+        """What waits, as `draw` has it, and at least one message. Raises Disconnected."""
+
+    def acknowledge(self, message: Message) -> None:
+        """Let the broker forget `message`."""
+
+    def send(self, topic: str, payload: bytes, *, retain: bool) -> asyncio.Future[bool]:
+        """Publish at QoS 1; see `Session.send`."""

@@ -1,0 +1,267 @@
+"""Readings as a SenML pack (RFC 8428) and back.
+
+A pack is written with base names and base times, readings of one sensor side by side; a reader
+must resolve them by the RFC's rules, in whatever way they were written. A name, once resolved, is
+`gateway/site/sensor/quantity`. Two things are ours: the label `q`, the quality (absent: 1, good),
+which a foreign reader skips as the RFC demands, and `vs` with the reason where there is no value
+(then `q` is 9), for a record without a value would not be SenML.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from math import floor
+from typing import Final, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
+
+from wire.reading import UNITS, Quality, Quantity, Reading
+from wire.topics import is_name
+
+ABSOLUTE_FROM_MS: Final = 2**28 * 1000
+"""SenML takes smaller times as relative (RFC 8428, section 4.5.3). We never send them: a gateway
+that does not know the time keeps its batches with times since its boot, until it does."""
+
+_VERSION: Final = 10
+_LAST_MS: Final = 2**53
+"""Whole milliseconds are exact up to here, which is far in the future."""
+
+_QUANTITIES: Final = {quantity.value: quantity for quantity in Quantity}
+_WITH_VALUE: Final = {int(q): q for q in Quality if q is not Quality.MISSING}
+_SERIES_KNOWN: Final = 32768
+"""Names that are remembered across packs, at 300 bytes each: a hundred sensors of 300 gateways."""
+
+
+class DecodeError(ValueError):
+    """The bytes are not a message of this version; the text says why."""
+
+
+class BaseError(DecodeError):
+    """A base field is wrong, and with it all records that rest on it."""
+
+
+class Record(msgspec.Struct, omit_defaults=True, gc=False):
+    """One SenML record as it stands on the wire. Labels we do not know are skipped."""
+
+    bn: str | None = None
+    bt: float | None = None
+    bu: str | None = None
+    bv: float | None = None
+    bver: int | None = None
+    n: str | None = None
+    u: str | None = None
+    v: float | None = None
+    vs: str | None = None
+    t: float | None = None
+    q: int = int(Quality.GOOD)
+
+
+_BASE: Final = frozenset({"bn", "bt", "bu", "bv", "bver"})
+"""The labels that hold for a record and for all that follow."""
+
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no JSON, not UTF-8, or nested to no end."""
+
+_read: Final = msgspec.json.Decoder(Record).decode
+_labels: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Fault(NamedTuple):
+    """A record of a pack that gives no reading, and why.
+
+    `position` is its place in the pack, from 0. `record` is JSON: the record as it came, with the
+    base fields that held for it, so that it is a pack of its own (see `decode_record`).
+    """
+
+    position: int
+    record: bytes
+    reason: str
+
+
+_T = TypeVar("_T")
+
+_Place: TypeAlias = tuple[str, str, Quantity]
+"""Site, sensor and quantity."""
+
+
+def pack(gateway: str, readings: Iterable[Reading]) -> Iterator[Record]:
+    """Readings of one sensor stand side by side under its base name, which packs best."""
+    name, base_ms = "", 0
+    for r in sorted(readings, key=lambda r: (r.site, r.sensor, r.quantity, r.at_ms)):
+        record = Record(q=int(r.quality))
+        if (full := f"{gateway}/{r.site}/{r.sensor}/{r.quantity}") != name:
+            name = record.bn = full
+            record.bu = UNITS[r.quantity]
+        if not base_ms:
+            base_ms = r.at_ms
+            record.bt = base_ms / 1000
+        if r.at_ms != base_ms:
+            record.t = (r.at_ms - base_ms) / 1000
+        if r.value is None:
+            record.vs = r.reason
+        else:
+            record.v = r.value
+        yield record
+
+
+class Pack:
+    """A pack of `gateway` while it is read, in one go or in pieces: the base fields that hold.
+
+    Times before `from_ms` are refused.
+    """
+
+    def __init__(self, gateway: str, from_ms: int) -> None:
+        self._gateway = gateway
+        self._from_ms = from_ms
+        self._name = ""
+        self._ms = 0
+        self._unit: str | None = None
+        self._value: float | None = None
+
+    def read(self, records: Iterable[Record]) -> list[Reading]:
+        """The readings in `records`, which follow those that were read before.
+
+        Raises DecodeError at the first that is none of ours, BaseError if those that follow are
+        not to be understood either. This loop is most of what a reading costs: hence its length.
+        """
+        readings: list[Reading] = []
+        put, with_value = readings.append, _WITH_VALUE.get
+        last_ms, reading, good, missing = _LAST_MS, Reading, Quality.GOOD, Quality.MISSING
+        from_ms, base_ms, base_value = self._from_ms, self._ms, self._value
+        quality: Quality | None
+        place: _Place | None = None  # of the record before, if it can be of the next one too
+        for record in records:
+            if record.bver is not None and record.bver != _VERSION:
+                raise BaseError(f"SenML version {record.bver} is not {_VERSION}")
+            if (seconds := record.bt) is not None:
+                if not -last_ms < seconds * 1000 < last_ms:
+                    raise BaseError(f"time {seconds} is beyond all calendars")
+                base_ms = self._ms = round(seconds * 1000)
+            if record.bv is not None:
+                base_value = self._value = record.bv
+            if record.bn is not None:
+                self._name, place = record.bn, None
+            if record.bu is not None:
+                self._unit, place = record.bu, None
+            value = record.v
+            if record.n is not None or record.u is not None:
+                (site, sensor, quantity), place = self._place(record), None
+            elif value is None and record.vs is None:
+                continue  # a record of base fields only
+            elif place is None:
+                site, sensor, quantity = place = self._place(record)
+            at_ms = base_ms
+            if (seconds := record.t) is not None:
+                if not -last_ms < (ms := seconds * 1000) < last_ms:
+                    raise DecodeError(f"time {seconds} is beyond all calendars")
+                at_ms += floor(ms + 0.5)  # half of what round() costs
+            if at_ms < from_ms:
+                raise DecodeError(f"{self._name}{record.n or ''} has no absolute time")
+            if value is None:
+                if record.q != missing:
+                    raise _wrong_quality(record)
+                put(reading(site, sensor, quantity, None, at_ms, missing, record.vs or ""))
+                continue
+            if (flag := record.q) == 1:
+                quality = good  # nearly all are, and this is cheaper than to look it up
+            elif (quality := with_value(flag)) is None:
+                raise _wrong_quality(record)
+            if base_value is not None:
+                value = _sum(value, base_value)
+            put(reading(site, sensor, quantity, value, at_ms, quality, record.vs or ""))
+        return readings
+
+    def _place(self, record: Record) -> _Place:
+        """The site, sensor and quantity of `record`, in the unit that we know."""
+        name = self._name + (record.n or "")
+        gateway, place, unit = _series(name)
+        if gateway != self._gateway:
+            raise DecodeError(f"{name!r} is not a name under {self._gateway}/")
+        if (given := record.u or self._unit) != unit:
+            raise DecodeError(f"{name} is in {given!r}, not in {unit!r}")
+        return place
+
+
+def sift(
+    gateway: str, pack: Iterable[msgspec.Raw], from_ms: int
+) -> tuple[list[Reading], list[Fault]]:
+    """The readings of a pack, and the records in it that give none.
+
+    A record whose base fields are wrong takes those with it that come after: what they were about
+    cannot be known.
+    """
+    state = Pack(gateway, from_ms)
+    readings: list[Reading] = []
+    faults: list[Fault] = []
+    held: dict[str, msgspec.Raw] = {}
+    broken = ""
+    for position, raw in enumerate(pack):
+        record = bytes(raw)
+        try:
+            labels = _decoded(_labels, raw)
+            base = {label: one for label, one in labels.items() if label in _BASE}
+            held |= base
+            record = _encode(held | labels)
+            if broken:
+                raise DecodeError(broken)
+            readings += _sifted(state, raw, _encode(base))
+        except DecodeError as error:
+            if isinstance(error, BaseError):
+                broken = f"rests on record {position}: {error}"
+            faults.append(Fault(position, record, str(error)))
+    return readings, faults
+
+
+def decode_record(gateway: str, record: bytes) -> Reading:
+    """The reading in a record that is a pack of its own; raises DecodeError."""
+    found = Pack(gateway, ABSOLUTE_FROM_MS).read([_decoded(_read, record)])
+    if not found:
+        raise DecodeError("not a record: it has no value")
+    return found[0]
+
+
+def _sifted(state: Pack, record: msgspec.Raw, base: bytes) -> list[Reading]:
+    """What one record gives, whose base fields alone are `base`."""
+    try:
+        whole = _decoded(_read, record)
+    except DecodeError:
+        try:
+            alone = _decoded(_read, base)
+        except DecodeError as error:
+            raise BaseError(str(error)) from error
+        state.read([alone])  # the base fields hold, whatever the rest is
+        raise
+    return state.read([whole])
+
+
+def _decoded(read: Callable[[bytes | msgspec.Raw], _T], json: bytes | msgspec.Raw) -> _T:
+    try:
+        return read(json)
+    except UNREADABLE as error:
+        raise DecodeError(f"not a record: {error}") from error
+
+
+@lru_cache(_SERIES_KNOWN)
+def _series(name: str) -> tuple[str, _Place, str]:
+    """Gateway, place and unit of a whole name."""
+    parts = name.split("/")
+    if len(parts) != 4 or not all(map(is_name, parts[:3])):
+        raise DecodeError(f"{name!r} is not a name of gateway, site, sensor and quantity")
+    gateway, site, sensor, word = parts
+    if word not in _QUANTITIES:
+        raise DecodeError(f"{word!r} is not a quantity")
+    quantity = _QUANTITIES[word]
+    return gateway, (site, sensor, quantity), UNITS[quantity]
+
+
+def _sum(value: float, base: float) -> float:
+    if not math.isfinite(value + base):
+        raise DecodeError(f"value {value} over {base} is not finite")
+    return value + base
+
+
+def _wrong_quality(record: Record) -> DecodeError:
+    if record.q not in {*_WITH_VALUE, Quality.MISSING}:
+        return DecodeError(f"quality {record.q} is not a QARTOD flag")
+    return DecodeError(f"quality {record.q} does not go with value {record.v}")

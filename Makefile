@@ -21,9 +21,14 @@ demo:
 	@$(BIN)/shuichi demo $(ARGS)
 
 test:
-	@scripts/system.sh mosquitto mosquitto_sub influxd victoria-metrics socat mbpoll spin cc
+	@scripts/system.sh mosquitto mosquitto_sub nats-server influxd victoria-metrics postgres socat mbpoll spin cc
 	@scripts/venv.sh dev
+ifeq ($(strip $(ARGS)),)
+	@$(BIN)/pytest --numprocesses 3 --dist loadfile tests/unit tests/contract tests/golden
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile tests/system
+else
 	@$(BIN)/pytest $(ARGS)
+endif
 
 check:
 	@scripts/venv.sh dev

@@ -15,9 +15,16 @@ _ROOMS: Final = {
     "sensor": ("edge.provision:sensor", "Find, add, list, read and remove sensors."),
     "edge": ("edge.cli:edge", "Check and run a gateway."),
     "cloud": ("cloud.cli:cloud", "Check and run the aggregator."),
-    "query": ("cloud.cli:query", "Print stored readings as a table, CSV or chart."),
-    "account": ("cloud.cli:account", "Tell what was sealed, stored, missing and received twice."),
+    "query": ("cloud.querycli:query", "Print stored readings: table, file, chart or picture."),
+    "store": ("cloud.storecli:group", "Copy a store into another."),
+    "account": ("cloud.ledgercli:account", "Tell what was sealed, stored, put aside and missing."),
+    "quarantine": (
+        "cloud.ledgercli:quarantine_group",
+        "What could not be stored: list, retry, drop.",
+    ),
+    "alert": ("cloud.alertcli:alert", "What is open; answer it, or hold it back."),
     "command": ("cloud.orders:command", "Give signed orders to an interlock."),
+    "plan": ("cloud.plancli:group", "Check a response plan, rehearse it, bring people into it."),
     "sim": ("firmware_sim.cli:sim", "Run simulated devices on real lines."),
 }
 

@@ -13,23 +13,18 @@ Told on stdout, unbuffered, one line each: `begun PID`, `commit` before SQLite i
 """
 
 import asyncio
-import logging
 import os
-import random
-import signal
 import sys
-import threading
-import time
 import zlib
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Final
 
+from bench.mortal import die_soon, lives, tell
 from edge import config
 from edge.agent import Agent, open_agent
 from edge.batches import Sealed
-from wire import loop
 from wire.messages import Event
 from wire.reading import Quality, Quantity, Reading
 
@@ -40,11 +35,6 @@ EVENT_EVERY: Final = 7
 """Rounds: some batches have an event, and are sealed at once."""
 
 
-def tell(*words: object) -> None:
-    """A write of this size to a pipe is atomic, and outlives us."""
-    os.write(1, f"{' '.join(map(str, words))}\n".encode())
-
-
 def watch(agent: Agent, die_in: int) -> None:
     """Tell of every commit, and die in that one."""
     commits = count(1)
@@ -53,16 +43,9 @@ def watch(agent: Agent, die_in: int) -> None:
         if statement == "COMMIT":
             tell("commit")
             if next(commits) == die_in:
-                threading.Thread(target=die_soon, daemon=True).start()
+                die_soon()
 
     agent.outbox._database.set_trace_callback(look)
-
-
-def die_soon() -> None:
-    end = time.perf_counter() + random.uniform(0, 0.0005)
-    while time.perf_counter() < end:
-        pass
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 async def live(file: Path, begin: int, how: str, die_in: int = 0) -> None:
@@ -107,15 +90,8 @@ async def wait_until_drained(agent: Agent) -> None:
 
 def main() -> None:
     file = Path(sys.argv[1])
-    logging.basicConfig(level=logging.WARNING)
-    for i, line in enumerate(sys.stdin):
-        if (child := os.fork()) == 0:
-            # Values of different lives do not meet: none seals a hundred million.
-            how, *die_in = line.split()
-            loop.run(live(file, i * 100_000_000, how, *map(int, die_in)))
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        tell("ended", status)
+    # Values of different lives do not meet: none seals a hundred million.
+    lives(lambda i, how, *die_in: live(file, i * 100_000_000, how, *map(int, die_in)))
 
 
 if __name__ == "__main__":

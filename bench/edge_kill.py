@@ -10,7 +10,6 @@ import asyncio
 import os
 import random
 import signal
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -20,6 +19,7 @@ import tomlkit
 
 from bench.counterpart import Counterpart
 from bench.figure import Figure, Goal, Progress, Result
+from bench.mortal import Mortal
 from bench.programs import Mosquitto, free_port
 from configs.loader import UserError
 from wire.mqtt import Broker
@@ -51,49 +51,18 @@ class Account(NamedTuple):
     streams: int
 
 
-class Mortal:
-    """The process that begins lives, and what they have told."""
+class Gateway(Mortal):
+    """What its lives have told that they sealed: a checksum by stream and number."""
 
     def __init__(self, folder: Path, file: Path) -> None:
+        super().__init__("gateway", folder, "bench.dying_gateway", str(file))
         self.sealed: dict[tuple[str, int], int] = {}
-        self.last = ""
-        self._folder = folder
-        self._file = file
 
-    async def __aenter__(self) -> "Mortal":
-        with (self._folder / "gateway.log").open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "bench.dying_gateway", str(self._file)),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-            )
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        await self._process.wait()
-
-    async def live(self, how: str = "live") -> int:
-        """Begin a life; its process id."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{how}\n".encode())
-        return int((await self.hear("begun"))[0])
-
-    async def hear(self, word: str) -> list[str]:
-        """Listen until it tells `word`; the rest of that line. Raises UserError if it ends."""
-        assert self._process.stdout is not None
-        while line := (await self._process.stdout.readline()).decode().split():
-            if line[0] == word:
-                return line[1:]
-            self.last = line[0]
-            if line[0] == "sealed":
-                self.sealed[line[1], int(line[2])] = int(line[3])
-            elif line[0] == "ended":
-                break
-        said = (self._folder / "gateway.log").read_text("utf-8", "replace").splitlines()
-        raise UserError(f"the gateway ended by itself: {said[-1] if said else 'without a word'}")
+    def overhear(self, word: str, rest: list[str]) -> None:
+        super().overhear(word, rest)
+        if word == "sealed":
+            stream, number, checksum = rest
+            self.sealed[stream, int(number)] = int(checksum)
 
 
 async def run(folder: Path, kills: int, progress: Progress = lambda *_: None) -> Account:
@@ -107,7 +76,7 @@ async def run(folder: Path, kills: int, progress: Progress = lambda *_: None) ->
         listening = asyncio.create_task(cloud.run(), name="counterpart")
         try:
             await cloud.listens.wait()
-            async with Mortal(folder, file) as gateway:
+            async with Gateway(folder, file) as gateway:
                 in_commit = 0
                 for i in range(kills):
                     progress(i / kills, f"{i} of {kills} killed")

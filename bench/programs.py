@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
+from bench import postgres
 from configs import loader
 from configs.loader import UserError
 
@@ -43,6 +44,11 @@ class Process:
         return self._process.pid
 
     def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it, at first or after `kill`."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -53,7 +59,11 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return self
+
+    def kill(self) -> None:
+        """SIGKILL: what it has not yet given away is gone."""
+        self._process.kill()
+        self._process.wait()
 
     def __exit__(
         self,
@@ -114,24 +124,93 @@ def as_installed(folder: Path) -> dict[str, str]:
     return environment
 
 
-class Mosquitto(Process):
-    """A broker on a port of 127.0.0.1 that forgets everything when it ends. Raises UserError if
-    there is none on this machine."""
+class Server(Process):
+    """A server of somebody else's that listens at a port of 127.0.0.1."""
 
-    def __init__(self, folder: Path, port: int) -> None:
-        # Debian puts servers into sbin, which a plain user's PATH leaves out.
-        places = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"))
-        if (command := shutil.which("mosquitto", path=places)) is None:
-            raise UserError("mosquitto is not installed: apt-get install mosquitto")
-        config = folder / "mosquitto.conf"
-        config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n", encoding="utf-8")
-        super().__init__("mosquitto", folder, [command, "-c", str(config)])
-        self._port = port
+    def __init__(self, name: str, folder: Path, port: int, command: Sequence[str]) -> None:
+        super().__init__(name, folder, command)
+        self.port = port
 
     def accepts(self) -> bool:
         """Whether it can be connected to."""
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class Mosquitto(Server):
+    """A broker on a port of 127.0.0.1 that forgets everything when it ends; `settings` are more
+    lines of its configuration. Raises UserError if there is none on this machine."""
+
+    def __init__(self, folder: Path, port: int, *settings: str) -> None:
+        command = _installed("mosquitto", "apt-get install mosquitto")
+        config = folder / "mosquitto.conf"
+        lines = (f"listener {port} 127.0.0.1", "allow_anonymous true", *settings)
+        config.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        super().__init__("mosquitto", folder, port, [command, "-c", str(config)])
+
+
+class Influxd(Server):
+    """An InfluxDB 1.x on a port of 127.0.0.1, as it is by default: it has each write on disk before
+    it answers. Raises UserError if there is none on this machine."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        command = _installed("influxd", "apt-get install influxdb")
+        config = folder / "influxdb.conf"
+        config.write_text(
+            f"""\
+reporting-disabled = true
+bind-address = "127.0.0.1:{free_port()}"
+
+[meta]
+dir = "{folder}/meta"
+
+[data]
+dir = "{folder}/data"
+wal-dir = "{folder}/wal"
+query-log-enabled = false
+
+[http]
+bind-address = "127.0.0.1:{port}"
+log-enabled = false
+
+[monitor]
+store-enabled = false
+""",
+            encoding="utf-8",
+        )
+        super().__init__("influxd", folder, port, [command, "-config", str(config)])
+
+
+class Postgres(Server):
+    """A PostgreSQL on a port of 127.0.0.1, as it is by default: it has each commit on disk before
+    it answers. `state` stands under [state] for it. Raises UserError if there is none."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        folder.mkdir(parents=True)
+        self._cluster = postgres.cluster(folder, port)
+        super().__init__("postgres", folder, port, self._cluster.command)
+        self.state = {
+            "url": f"postgresql://{postgres.USER}@127.0.0.1:{port}/postgres",
+            "password_file": str(self._cluster.password_file),
+        }
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._cluster.remove()
+
+
+def _installed(name: str, how: str) -> str:
+    # Debian puts servers into sbin, which a plain user's PATH leaves out.
+    places = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"))
+    if (command := shutil.which(name, path=places)) is None:
+        raise UserError(f"{name} is not installed: {how}")
+    return command
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time of all threads of a process so far, s (schedstat: ns on a CPU)."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def free_port() -> int:

@@ -1,106 +1,145 @@
 """`cloud.toml`: what a person writes about the aggregator. Nothing here touches a network."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    field_validator,
+    model_validator,
+)
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
-from cloud.alerts.rule import Rule as AlertRule
-from cloud.channels import ChannelConfig
+from cloud.alerts.cap import Publisher
+from cloud.alerts.dispatch import Settings
+from cloud.alerts.rule import Name, Rule, RuleConfig
+from cloud.channels import ChannelConfig, cap
+from cloud.database import Place, Server
+from cloud.http import Url
 from cloud.store import StoreConfig, sqlite
+from cloud.web.settings import Hook, Web
 from configs import loader
 from configs.loader import Fault, Kind, Model
-from wire.messages import Level
 from wire.mqtt import Broker
-from wire.reading import UNITS, Quantity
 from wire.topics import NAME_PATTERN
 
-Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+Unknown = Literal["accept", "quarantine"]
+"""What is done with the batches of a gateway that the config does not name."""
 
-_SUFFIXES: Final = {
-    "m": ("m", 1),
-    "cm": ("m", 100),
-    "mm": ("m", 1000),
-    "mm_h": ("m/s", 3_600_000),
-}
-"""Ending of a key → the SI unit it stands for, and how many of it make one."""
+MOST_SHARDS: Final = 1000
+"""In one process, by far."""
+
+
+def shards_of(text: Any) -> Any:
+    """The shards that `text` names: "0", "0-3", "0,2,5-7", "north,south", each once."""
+    if not isinstance(text, str):
+        return text  # pydantic says what is wrong
+    named: dict[str, None] = {}
+    for part in map(str.strip, text.split(",")):
+        if span := re.fullmatch(r"(\d{1,9})-(\d{1,9})", part):
+            numbers = range(int(span[1]), int(span[2]) + 1)
+            if not 0 < len(numbers) <= MOST_SHARDS:
+                raise ValueError(f"{part!r} is not a range of 1 to {MOST_SHARDS} shards")
+            named |= dict.fromkeys(map(str, numbers))
+        elif re.fullmatch(NAME_PATTERN, part):
+            named[part] = None
+        else:
+            raise ValueError(f"{part!r} is neither the name of a shard nor a range such as 0-3")
+    return tuple(named)
 
 
 class Ingest(Model):
-    """One worker serves one shard. The broker keeps our session for `keep_session_s`."""
+    """What this process takes in. The broker keeps the session of each shard for `keep_session_s`
+    when we are gone; another worker may take over a shard of ours after `lease_s` without a word
+    from us. That is also the longest pause of a process that costs it its shards.
 
-    shard: Name = "0"
+    A reading `future_s` ahead of our clock goes to quarantine: a clock that its gateway believes is
+    off by seconds (NTP), or by ten minutes after a year on a battery (20 ppm). So does one that is
+    `oldest_days` old: no outbox keeps anything longer than a year.
+    """
+
+    shards: Annotated[tuple[Name, ...], BeforeValidator(shards_of)] = ("0",)
     keep_session_s: Annotated[int, Field(ge=60, le=604_800)] = 86_400
+    lease_s: Annotated[float, Field(ge=0.5, le=300)] = 10
+    unknown_gateways: Unknown = "accept"
+    future_s: Annotated[float, Field(ge=1, le=31_536_000)] = 600
+    oldest_days: Annotated[float, Field(ge=1, le=36_500)] = 400
+
+
+class Gateway(Model):
+    """`[gateway.<name>]`: one that is known. It may write its `sites` and no others; without them
+    all that are no other gateway's."""
+
+    sites: tuple[Name, ...] = ()
 
 
 class StateConfig(Model):
-    """The cloud's own database; relative to the config's folder."""
+    """The cloud's own database: an SQLite file, or a PostgreSQL that many workers share. Files are
+    relative to the config's folder."""
 
-    path: Annotated[str, Field(min_length=1)] = "cloud.db"
+    path: Annotated[str, Field(min_length=1)] | None = None
+    url: str | None = None
+    password_file: Annotated[str, Field(min_length=1)] | None = None
+    socket: Annotated[str, Field(min_length=1)] | None = None
+    """At which a running service is asked; without it `cloud.sock` beside the state."""
 
-
-class Rule(Model):
-    """`[rule.<name>]`: raise at `over_…` and above, clear at `clear_…` and below. Each is written
-    once, in the unit that its key names."""
-
-    quantity: Quantity
-    level: Level
-    site: Name | None = None
-    sensor: Name | None = None
-    over_m: Finite | None = None
-    over_cm: Finite | None = None
-    over_mm: Finite | None = None
-    over_mm_h: Finite | None = None
-    clear_m: Finite | None = None
-    clear_cm: Finite | None = None
-    clear_mm: Finite | None = None
-    clear_mm_h: Finite | None = None
-
-    @field_validator("level", mode="before")
+    @field_validator("url")
     @classmethod
-    def _by_colour(cls, value: Any) -> Any:
-        colours = {level.name.lower(): level for level in Level}
-        if value not in colours:
-            raise ValueError(f"{value!r} is not one of {', '.join(colours)}")
-        return colours[value]
+    def _names_a_database(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            url = make_url(value)
+        except ArgumentError:
+            url = None
+        if url is None or url.drivername != "postgresql" or not url.database:
+            raise ValueError("is not postgresql://USER@HOST:PORT/DATABASE")
+        if url.password is not None:
+            raise ValueError("has a password in it: that belongs into password_file")
+        return value
 
     @model_validator(mode="after")
-    def _has_hysteresis(self) -> Self:
-        over, clear = self._one("over"), self._one("clear")
-        if clear.si >= over.si:
-            raise ValueError(f"{clear.key} is not below {over.key}: it would never clear")
+    def _is_one_of_two(self) -> Self:
+        if self.url is not None and self.path is not None:
+            raise ValueError("has both path and url: the state is in a file or on a server")
+        if self.url is None and self.password_file is not None:
+            raise ValueError("has a password_file, but no url")
         return self
 
-    def named(self, name: str) -> AlertRule:
-        """The rule as it is applied, in SI units."""
-        return AlertRule(
-            name=name,
-            quantity=self.quantity,
-            over=self._one("over").si,
-            clear=self._one("clear").si,
-            level=self.level,
-            site=self.site,
-            sensor=self.sensor,
+    def place(self, folder: Path, lease_s: float) -> Place:
+        """The file, or the server; one who stops there is not waited for longer than a lease."""
+        if self.url is None:
+            return folder / (self.path or "cloud.db")
+        password = None if self.password_file is None else folder / self.password_file
+        return Server(self.url, password, lease_s)
+
+
+class Alerts(Model):
+    """Whom alerts call, and how long they last. `plan` is a response plan; without one, all
+    channels are told at once. Links in messages begin with `answer_url`. What returns within
+    `off_delay_s` was never away; what comes within `join_within_s` of the last belongs to the same
+    incident.
+    `secret_file` (or `env:NAME`) signs the links; without it the state keeps a secret of its own.
+    """
+
+    plan: Annotated[str, Field(min_length=1)] | None = None
+    answer_url: Url | None = None
+    secret_file: Annotated[str, Field(min_length=1)] | None = None
+    off_delay_s: Annotated[float, Field(ge=0, le=86_400)] = 600
+    join_within_s: Annotated[float, Field(ge=0, le=604_800)] = 3600
+
+    @property
+    def settings(self) -> Settings:
+        """The same as the dispatch takes it."""
+        return Settings(
+            off_delay_ms=round(self.off_delay_s * 1000),
+            window_ms=round(self.join_within_s * 1000),
+            answer_url=(self.answer_url or "").rstrip("/"),
         )
-
-    def _one(self, word: str) -> "_Threshold":
-        fitting = [s for s, (unit, _) in _SUFFIXES.items() if unit == UNITS[self.quantity]]
-        if not fitting:
-            raise ValueError(f"there are no thresholds for {self.quantity} yet")
-        known = {suffix: getattr(self, f"{word}_{suffix}") for suffix in _SUFFIXES}
-        given = {suffix: value for suffix, value in known.items() if value is not None}
-        if len(given) != 1 or not given.keys() <= set(fitting):
-            choice = " or ".join(f"{word}_{suffix}" for suffix in fitting)
-            raise ValueError(f"a rule on {self.quantity} needs exactly one of {choice}")
-        ((suffix, value),) = given.items()
-        return _Threshold(f"{word}_{suffix}", value / _SUFFIXES[suffix][1])
-
-
-class _Threshold(NamedTuple):
-    key: str
-    si: float
 
 
 class Config(Model):
@@ -108,14 +147,20 @@ class Config(Model):
 
     broker: Broker = Broker()
     ingest: Ingest = Ingest()
+    gateway: dict[Name, Gateway] = {}
     state: StateConfig = StateConfig()
     store: Annotated[StoreConfig, Kind("cloud.store")] = sqlite.Config(kind="sqlite")
-    rule: dict[Name, Rule] = {}
+    rule: dict[Name, Annotated[RuleConfig, Kind("cloud.alerts.rules")]] = {}
     channel: dict[Name, Annotated[ChannelConfig, Kind("cloud.channels")]] = {}
+    alerts: Alerts = Alerts()
+    cap: Publisher | None = None
+    web: Web | None = None
+    hook: dict[Name, Hook] = {}
 
     @property
-    def rules(self) -> list[AlertRule]:
-        return [one.named(name) for name, one in self.rule.items()]
+    def rules(self) -> list[Rule[Any]]:
+        """All rules, in SI units."""
+        return [rule for name, one in self.rule.items() for rule in one.rules(name)]
 
 
 class Setup(NamedTuple):
@@ -125,8 +170,13 @@ class Setup(NamedTuple):
     folder: Path
 
     @property
-    def database(self) -> Path:
-        return self.folder / self.config.state.path
+    def database(self) -> Place:
+        return self.config.state.place(self.folder, self.config.ingest.lease_s)
+
+    def only(self, text: str) -> "Setup":
+        """The same for these shards alone, whatever the file says. Raises ValueError."""
+        ingest = self.config.ingest.model_copy(update={"shards": shards_of(text)})
+        return self._replace(config=self.config.model_copy(update={"ingest": ingest}))
 
 
 def read(file: Path) -> Setup:
@@ -136,5 +186,24 @@ def read(file: Path) -> Setup:
 
 def _between(config: Config) -> Iterator[Fault]:
     """What is wrong between parts that are right one by one."""
+    if config.ingest.unknown_gateways == "quarantine" and not config.gateway:
+        yield Fault(
+            "ingest.unknown_gateways",
+            "'quarantine' without any [gateway.NAME]: nothing would ever be stored",
+        )
+    if (
+        config.state.url is not None
+        and isinstance(config.store, sqlite.Config)
+        and config.store.path is None
+    ):
+        yield Fault("store.path", "is missing: [state] is on a server, so the points need a file")
     if config.rule and not config.channel:
         yield Fault("channel", "is missing: there are rules, but nobody would be told")
+    if config.cap is None:
+        for name, one in config.channel.items():
+            if one.kind == cap.KIND:
+                yield Fault("cap", f"is missing: channel {name!r} would have nothing to send")
+    elif config.web is not None and config.alerts.answer_url is None:
+        yield Fault("alerts.answer_url", "is missing: the links of the CAP feed begin with it")
+    if config.hook and config.web is None:
+        yield Fault("web", "is missing: nobody could reach [hook.NAME]")

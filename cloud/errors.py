@@ -6,4 +6,9 @@ class Unavailable(Exception):
 
 
 class Rejected(Exception):
-    """It was understood and refused: the same again will be refused again."""
+    """It was understood and refused: the same again will be refused again. `dropped` of the points
+    at least were refused, all others may have been taken; None where nobody has said so."""
+
+    def __init__(self, words: str, dropped: int | None = None) -> None:
+        super().__init__(words)
+        self.dropped = dropped

@@ -1,8 +1,14 @@
 """HTTP as stores and channels use it: the one seam where its failures become ours."""
 
+import logging
+import os
+import ssl
+import string
 from collections.abc import Collection, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -10,8 +16,19 @@ from pydantic import AfterValidator
 
 from cloud.errors import Rejected, Unavailable
 
-_REFUSED: Final = frozenset({400, 405, 406, 409, 410, 413, 414, 415, 422})
+# It logs each request with its whole URL, and a robot's URL is its password.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+REFUSED: Final = frozenset({400, 405, 406, 409, 410, 413, 414, 415, 422})
 """What a server says to a request that it will not take however often it comes."""
+
+ENVIRONMENT: Final = "env:"
+"""Begins what is not a file but a name in the environment."""
+
+
+def client(timeout_s: float, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
+    """To ask with; `async with` it."""
+    return httpx.AsyncClient(timeout=timeout_s, headers=headers, verify=_authorities())
 
 
 async def ask(
@@ -23,9 +40,10 @@ async def ask(
     content: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     accept: Collection[int] = (),
+    refused: Collection[int] = REFUSED,
 ) -> httpx.Response:
-    """The answer, if it says success or one of the codes in `accept`. Else raises Rejected or
-    Unavailable, with the server's own words."""
+    """The answer, if it says success or one of the codes in `accept`. Else raises Rejected for one
+    of the codes in `refused`, or Unavailable, with the server's own words."""
     request = http.build_request(method, path, params=params, content=content, headers=headers)
     try:
         response = await http.send(request)
@@ -34,7 +52,7 @@ async def ask(
     if response.is_success or response.status_code in accept:
         return response
     text = f"{_origin(request.url)} says {response.status_code}: {_words(response.content)}"
-    raise (Rejected if response.status_code in _REFUSED else Unavailable)(text)
+    raise (Rejected if response.status_code in refused else Unavailable)(text)
 
 
 def unavailable(url: httpx.URL, error: httpx.HTTPError) -> Unavailable:
@@ -43,14 +61,38 @@ def unavailable(url: httpx.URL, error: httpx.HTTPError) -> Unavailable:
     return Unavailable(f"{_origin(url)} cannot be reached: {reason or type(error).__name__}")
 
 
-def secret(folder: Path, file: str | None) -> str | None:
-    """The text in a secret's file, without the line end. Raises Unavailable."""
-    if file is None:
+def header(text: str) -> str:
+    """`text` as a header may carry it: what is not printable ASCII is percent-encoded."""
+    return quote(text, safe=string.punctuation + " ")
+
+
+def secret(folder: Path, place: str | None) -> str | None:
+    """The secret in a file (relative to `folder`), without the line end; or, where `place` is
+    `env:NAME`, in the environment. Raises Unavailable."""
+    if place is None:
         return None
+    if place.startswith(ENVIRONMENT):
+        name = place.removeprefix(ENVIRONMENT)
+        if not (found := os.environ.get(name, "").strip()):
+            raise Unavailable(f"the secret cannot be read: {name} is not in the environment")
+        return found
     try:
-        return (folder / file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unavailable(f"{folder / file}: the secret cannot be read: {error}") from error
+        found = (folder / place).read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise Unavailable(f"{folder / place}: the secret cannot be read: not UTF-8") from None
+    except OSError as error:
+        raise Unavailable(
+            f"{folder / place}: the secret cannot be read: {error.strerror}"
+        ) from error
+    if not found:
+        raise Unavailable(f"{folder / place}: the secret cannot be read: the file is empty")
+    return found
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Read once: there are many, and it takes longer than a request."""
+    return httpx.create_ssl_context()
 
 
 def _is_url(text: str) -> str:

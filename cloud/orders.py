@@ -4,18 +4,19 @@ import asyncio
 import os
 import secrets
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from cloud import config
-from cloud.cli import config_option
+from cloud.cliparts import config_option
 from configs.loader import UserError
 from wire import codec, signing, topics
 from wire.aspect import Aspect
 from wire.messages import Action, Command, Outcome, Reply
-from wire.mqtt import Disconnected, PublishRefused, Session, Unreachable, connect
+from wire.mqtt import Broker, Disconnected, PublishRefused, Session, Unreachable, connect
 from wire.topics import What
 
 _ASPECTS: Final = [aspect.value for aspect in Aspect]
@@ -106,26 +107,47 @@ async def _give(
         reason=reason,
         expires_ms=None if minutes is None else now_ms + round(minutes * 60_000),
     )
+    # Whichever of ours the gateway listens to: the order is signed, and names it.
+    shards = setup.config.ingest.shards
+    payload = await signed(order, key, key_name)
+    if not await carry_out(setup.config.broker, order, payload, shards, shards, wait_s):
+        raise SystemExit(1)
+
+
+async def signed(order: Command, key: Path, key_name: str | None) -> bytes:
+    """The order as it travels. Raises UserError for a key that cannot be used."""
     try:
         private = (await asyncio.to_thread(key.read_text)).strip()
-        payload = signing.sign(order, key_name or key.stem, private)
+        return signing.sign(order, key_name or key.stem, private)
     except OSError as error:
         raise UserError(f"--key {key}: {error.strerror}") from None
     except ValueError as error:
         raise UserError(f"--key {key}: is not a private key: {error}") from None
-    shard = setup.config.ingest.shard
-    name = f"shuichi-command-{order.id}"
+
+
+async def carry_out(
+    broker: Broker,
+    order: Command,
+    payload: bytes,
+    sent_in: Collection[str],
+    heard_in: Collection[str],
+    wait_s: float,
+) -> bool:
+    """Send the order in these shards, print what is answered in those, and say whether it was
+    confirmed in time. Raises UserError where the broker does not take it."""
+    gateway = order.gateway
     try:
-        async with connect(setup.config.broker, name) as session:
-            await session.subscribe(topics.topic(shard, gateway, What.REPLY))
-            await session.publish(topics.topic(shard, gateway, What.COMMAND), payload)
-            await _follow(session, order, wait_s)
+        async with connect(broker, f"shuichi-command-{order.id}") as session:
+            await session.subscribe(*(topics.topic(one, gateway, What.REPLY) for one in heard_in))
+            for one in sent_in:
+                await session.publish(topics.topic(one, gateway, What.COMMAND), payload)
+            return await _follow(session, order, wait_s)
     except (Unreachable, Disconnected, PublishRefused) as error:
         raise UserError(str(error)) from None
 
 
-async def _follow(session: Session, order: Command, wait_s: float) -> None:
-    """Print each answer until the last. Exits with 1 if the order is refused or not confirmed."""
+async def _follow(session: Session, order: Command, wait_s: float) -> bool:
+    """Print each answer until the last, and say whether that was a confirmation."""
     try:
         async with asyncio.timeout(wait_s):
             while True:
@@ -138,10 +160,10 @@ async def _follow(session: Session, order: Command, wait_s: float) -> None:
                     why = f": {reply.reason}" if reply.reason else ""
                     click.echo(f"{reply.outcome.value}{shown}{why}")
                     if reply.outcome in _LAST:
-                        raise SystemExit(0 if reply.outcome is Outcome.CONFIRMED else 1)
+                        return reply.outcome is Outcome.CONFIRMED
     except TimeoutError:
         click.echo(
             f"no confirmation within {wait_s:g} s: is the gateway online, does it know the key?",
             err=True,
         )
-        raise SystemExit(1) from None
+        return False

@@ -12,6 +12,9 @@ for wanted in "$@"; do
         mosquitto_sub) package=mosquitto-clients ;;
         influxd) package=influxdb ;;
         cc) package="gcc libc6-dev" ;;
+        postgres) # Debian keeps it out of every PATH, in a folder for each version
+            for there in /usr/lib/postgresql/*/bin/postgres; do test ! -x "$there" || continue 2; done
+            package=postgresql ;;
         *) package=$wanted ;;
     esac
     command -v "$wanted" >/dev/null || missing="$missing $package"
@@ -33,14 +36,14 @@ fi
 
 # Debian's server packages start their service when they are installed and at every boot: InfluxDB
 # and VictoriaMetrics would then listen on all interfaces without a password. Nothing here needs
-# them: each program and test starts its own server on a free port of 127.0.0.1. So systemd gets a
+# them, nor a PostgreSQL on 5432: each program and test starts its own server on a free port of 127.0.0.1. So systemd gets a
 # mask for them while dpkg works, and leaves them disabled. The mask lies in /run, where a reboot
 # wipes it whatever happens; a service that this machine has already is not touched.
 hold=
 if [ -d /run/systemd/system ]; then
     for package in $missing; do
         case $package in
-            mosquitto | influxdb | victoria-metrics)
+            mosquitto | nats-server | influxdb | victoria-metrics | postgresql)
                 systemctl cat "$package.service" >/dev/null 2>&1 || hold="$hold $package.service" ;;
         esac
     done

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tests import services
-from tests.services import Service
+from tests.services import Postgres, Service
 
 ROOT = Path(__file__).resolve().parents[1]
 GONE_WITHIN_S = 2.0
@@ -115,6 +115,12 @@ def shared_victoria_metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield service
 
 
+@pytest.fixture(scope="session")
+def shared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    with services.postgres(tmp_path_factory.mktemp("postgres")) as service:
+        yield service
+
+
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Service]:
     with services.mosquitto(tmp_path / "mosquitto") as service:
@@ -130,4 +136,10 @@ def influxd(tmp_path: Path) -> Iterator[Service]:
 @pytest.fixture
 def victoria_metrics(tmp_path: Path) -> Iterator[Service]:
     with services.victoria_metrics(tmp_path / "victoria-metrics") as service:
+        yield service
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[Postgres]:
+    with services.postgres(tmp_path / "postgres") as service:
         yield service

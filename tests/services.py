@@ -1,4 +1,4 @@
-"""Real servers for tests: mosquitto, InfluxDB 1.x and VictoriaMetrics.
+"""Real servers for tests: mosquitto, NATS, InfluxDB 1.x, VictoriaMetrics and PostgreSQL.
 
 Each runs as a process of its own on free ports of 127.0.0.1, keeps its data in a folder that the
 test gives, can be killed (-9) and started again on the same ports and data, and ends by its id.
@@ -7,6 +7,7 @@ test gives, can be killed (-9) and started again on the same ports and data, and
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -15,9 +16,14 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import psutil
+import psycopg
 import pytest
+
+from bench.postgres import USER, cluster
+from cloud.database import Server
 
 HOST = "127.0.0.1"
 READY_WITHIN_S = 30.0
@@ -32,9 +38,14 @@ class Service:
     """
 
     host = HOST
+    stop_signal = signal.SIGTERM
 
     def __init__(
-        self, command: Sequence[str], folder: Path, port: int, is_ready: Callable[[int], bool]
+        self,
+        command: Sequence[str],
+        folder: Path,
+        port: int,
+        is_ready: Callable[[int], bool],
     ) -> None:
         self.name = Path(command[0]).name
         self.folder = folder
@@ -78,12 +89,13 @@ class Service:
         """SIGTERM, and no complaint if it was killed before."""
         if self._process is None:
             return
-        self._process.terminate()
+        self._process.send_signal(self.stop_signal)
         try:
             self._process.wait(STOP_WITHIN_S)
         except subprocess.TimeoutExpired:
             self.kill()
-            pytest.fail(f"{self.name} ignored SIGTERM; its log ends:\n{self.log_tail()}", False)
+            said = f"{self.name} ignored {self.stop_signal.name}"
+            pytest.fail(f"{said}; its log ends:\n{self.log_tail()}", False)
         self._process = None
 
     def log_tail(self, lines: int = 10) -> str:
@@ -129,6 +141,22 @@ def mosquitto(folder: Path, *, users: Mapping[str, str] | None = None) -> Servic
     return Service([command("mosquitto"), "-c", str(config)], folder, port, _accepts)
 
 
+def nats(folder: Path) -> Service:
+    """A NATS server with JetStream, which speaks MQTT 3.1.1 on `port`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    config = folder / "nats.conf"
+    config.write_text(
+        f"""\
+server_name: shuichi
+listen: "{HOST}:{free_port()}"
+jetstream {{ store_dir: "{folder}" }}
+mqtt {{ listen: "{HOST}:{port}" }}
+"""
+    )
+    return Service([command("nats-server"), "-c", str(config)], folder, port, _accepts)
+
+
 def influxd(folder: Path) -> Service:
     """An InfluxDB 1.x without a database in it; a write's fsync is on, as by default."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -168,6 +196,61 @@ def victoria_metrics(folder: Path) -> Service:
         "-search.latencyOffset=0s",  # by default a query hides the last 30 s
     ]
     return Service(arguments, folder, port, _answers("/health"))
+
+
+class Postgres(Service):
+    """A PostgreSQL with a superuser `shuichi`, whose password is in `password_file`."""
+
+    stop_signal = signal.SIGINT  # fast: SIGTERM waits until every client has gone
+
+    def __init__(self, folder: Path, *settings: str) -> None:
+        port = free_port()
+        self._cluster = cluster(folder, port, *settings)
+        self.password_file = self._cluster.password_file
+        super().__init__(self._cluster.command, folder, port, self._answers)
+        self.name = "postgres"
+
+    def database(self, name: str = "shuichi") -> Server:
+        """A new and empty database."""
+        with self._connect() as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        return Server(f"postgresql://{USER}@{HOST}:{self.port}/{name}", self.password_file)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for those that served the connections: they notice it themselves."""
+        children = psutil.Process(self.pid).children()
+        super().kill()
+        psutil.wait_procs(children, STOP_WITHIN_S)
+
+    def _answers(self, port: int) -> bool:
+        try:
+            self._connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _connect(self) -> psycopg.Connection:
+        return psycopg.connect(
+            host=HOST,
+            port=self.port,
+            user=USER,
+            password=self.password_file.read_text().strip(),
+            dbname="postgres",
+            autocommit=True,
+            connect_timeout=2,
+        )
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._cluster.remove()
+
+
+def postgres(folder: Path) -> Postgres:
+    """A PostgreSQL that answers a commit before it is on the disk: a killed server loses nothing by
+    that, only a machine without power would, and tests do not wait for the disk. It starts no
+    processes of its own accord."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Postgres(folder, "fsync=off", "shared_buffers=16MB", "autovacuum=off")
 
 
 def command(name: str) -> str:

@@ -1,69 +1,234 @@
-"""One alert rule: a threshold with hysteresis. Pure."""
+"""What an alert rule is: what it hears, what it remembers, what it finds. Pure.
 
-from enum import StrEnum
-from typing import NamedTuple
+    state, finding = rule.step(state, said, now_ms)
 
-from wire.messages import Level
+`said` is anything of `Said`, `now_ms` the cloud's time (UTC, ms since 1970). The state is a frozen
+struct that goes through JSON; a finding comes whenever the level changes, and only then.
+
+What all rules keep to: a suspect reading may raise and never clears (to warn on doubt is safe, to
+end a warning on doubt is not); a bad or missing one does neither; time only goes forward, so that a
+backlog that arrives after live data neither raises nor clears.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Final, Generic, NamedTuple, TypeVar
+
+import msgspec
+from pydantic import BeforeValidator, Field, StringConstraints
+
+from cloud.alerts.hazard import Hazard
+from configs.loader import Model
+from wire.messages import Event, Gap, InterlockState, Level, Status
 from wire.reading import Quality, Quantity, Reading
+from wire.topics import NAME_PATTERN
 
 
-class Rule(NamedTuple):
-    """Raise at `over` and above, clear at `clear` and below; both in the SI unit of `quantity`.
-    It holds for each sensor by itself, of all sites and sensors, or of those that are named."""
+class Heard(NamedTuple):
+    """The cloud took something from this gateway just now, whatever it was."""
+
+
+class Hole(NamedTuple):
+    """How a stream stands in the ledger: `missing` batches, the lowest of them missing since
+    `since_ms` (the cloud's time), None if there is none."""
+
+    stream: str
+    missing: int
+    since_ms: int | None
+
+
+class Tick(NamedTuple):
+    """Time has passed. The cloud last heard the gateway at `heard_ms`, and has listened without a
+    break since `listening_ms`: what it could not hear before says nothing."""
+
+    heard_ms: int
+    listening_ms: int
+
+
+Said = Reading | Event | Status | InterlockState | Gap | Heard | Hole | Tick
+"""All that a rule may hear."""
+
+
+class Place(NamedTuple):
+    """What an alert is about: a series of one rule. A gateway has no site and no sensor."""
+
+    gateway: str
+    site: str = ""
+    sensor: str = ""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """The level of a rule over one place changes.
+
+    `level` holds from now on, None is normal. `value` was compared with `threshold`, both in `unit`
+    (SI, as SenML spells it), each None where there is none. `quantity` names what the value is.
+    `text` is a line for people, `parts` its figures, with the unit in the key, for texts in other
+    languages. `at_ms` is the UTC time of what caused it.
+    """
+
+    at_ms: int
+    level: Level | None
+    value: float | None
+    threshold: float | None
+    unit: str
+    quantity: str
+    text: str
+    parts: dict[str, str | int | float | None] = {}
+
+
+class Trust(NamedTuple):
+    """What a reading may do to a level."""
+
+    raises: bool
+    clears: bool
+
+
+_TRUST: Final = {
+    Quality.GOOD: Trust(True, True),
+    Quality.NOT_EVALUATED: Trust(True, True),
+    Quality.SUSPECT: Trust(True, False),
+    Quality.BAD: Trust(False, False),
+    Quality.MISSING: Trust(False, False),
+}
+NO_TRUST: Final = Trust(False, False)
+
+
+def trust(reading: Reading) -> Trust:
+    """How far `reading` is believed."""
+    return NO_TRUST if reading.value is None else _TRUST[reading.quality]
+
+
+def forward(newest_ms: int, at_ms: int, now_ms: int) -> int | None:
+    """The time up to which has been looked, after something of `at_ms`; None if that is not new.
+
+    What comes from the future (of a gateway whose clock is wrong) counts, but does not outdate
+    what follows it.
+    """
+    return None if at_ms <= newest_ms else max(newest_ms, min(at_ms, now_ms))
+
+
+StateT = TypeVar("StateT", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule(Generic[StateT]):
+    """One rule of the config. It holds for each place by itself; `gateway`, `site` and `sensor`
+    limit it to those that are named."""
 
     name: str
-    quantity: Quantity
-    over: float
-    clear: float
-    level: Level
+    hazard: Hazard
+    gateway: str | None = None
     site: str | None = None
     sensor: str | None = None
 
-    def covers(self, reading: Reading) -> bool:
-        """Whether the rule is about the sensor of `reading`."""
+    part: ClassVar[str] = ""
+    """Tells rules apart that one kind comes to."""
+
+    hears: ClassVar[frozenset[type]]
+    """Which of `Said` `place` must be asked about; readings and ticks among them if wanted."""
+
+    memory: ClassVar[type[msgspec.Struct]]
+    """The state, whose defaults are the beginning. Its tag says whose it is: a rule that gets
+    another kind begins anew."""
+
+    def place(self, gateway: str, said: Said) -> Place | None:
+        """Of which place `said` is, None if it is of no concern. What is said of a reading holds
+        for its whole series: gateway, site, sensor and quantity."""
+        raise NotImplementedError
+
+    def step(self, state: StateT, said: Said, now_ms: int) -> tuple[StateT, Finding | None]:
+        """The state after `said`, and how the level changes by it."""
+        raise NotImplementedError
+
+    def _covers(self, gateway: str, site: str = "", sensor: str = "") -> bool:
         return (
-            reading.quantity == self.quantity
-            and self.site in (None, reading.site)
-            and self.sensor in (None, reading.sensor)
+            self.gateway in (None, gateway)
+            and self.site in (None, site)
+            and self.sensor in (None, sensor)
         )
 
 
-class State(NamedTuple):
-    """How a rule stands for one sensor. `newest_ms` is the time up to which it has looked."""
+@dataclass(frozen=True, kw_only=True)
+class ReadingRule(Rule[StateT]):
+    """A rule over the readings of each sensor of one quantity."""
 
-    newest_ms: int = 0
-    raised: bool = False
+    quantity: Quantity
+
+    hears = frozenset({Reading})
+
+    def place(self, gateway: str, said: Said) -> Place | None:
+        if (
+            isinstance(said, Reading)
+            and said.quantity is self.quantity
+            and self._covers(gateway, said.site, said.sensor)
+        ):
+            return Place(gateway, said.site, said.sensor)
+        return None
+
+    def step(self, state: StateT, said: Said, now_ms: int) -> tuple[StateT, Finding | None]:
+        assert isinstance(said, Reading)
+        return self.look(state, said, now_ms)
+
+    def look(self, state: StateT, reading: Reading, now_ms: int) -> tuple[StateT, Finding | None]:
+        """`step` for the one thing that such a rule hears."""
+        raise NotImplementedError
 
 
-class Transition(StrEnum):
-    RAISED = "raised"
-    CLEARED = "cleared"
+@dataclass(frozen=True, kw_only=True)
+class GatewayRule(Rule[StateT]):
+    """A rule over each gateway as a whole. `site` is the one whose people are told."""
+
+    def place(self, gateway: str, said: Said) -> Place | None:
+        return Place(gateway, self.site or "") if self.gateway in (None, gateway) else None
 
 
-_MAY_RAISE = frozenset({Quality.GOOD, Quality.NOT_EVALUATED, Quality.SUSPECT})
-_MAY_CLEAR = frozenset({Quality.GOOD, Quality.NOT_EVALUATED})
+def _by_colour(value: Any) -> Any:
+    colours = {level.name.lower(): level for level in Level}
+    if value not in colours:
+        raise ValueError(f"{value!r} is not one of {', '.join(colours)}")
+    return colours[value]
 
 
-def step(
-    rule: Rule, state: State, reading: Reading, now_ms: int
-) -> tuple[State, Transition | None]:
-    """The state after `reading`, and what changed by it.
+Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
+Colour = Annotated[Level, BeforeValidator(_by_colour)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
-    A suspect reading may raise and never clears: to warn on doubt is safe, to end a warning on
-    doubt is not. Time only goes forward, so that a backlog that arrives after live data neither
-    raises nor clears. A reading from the future (of a gateway whose clock is wrong) counts, but
-    does not outdate those that follow it.
-    """
-    if reading.at_ms <= state.newest_ms:
-        return state, None
-    newest_ms = max(state.newest_ms, min(reading.at_ms, now_ms))
-    value, quality, raised = reading.value, reading.quality, state.raised
-    if value is not None:
-        if value >= rule.over and quality in _MAY_RAISE:
-            raised = True
-        elif value <= rule.clear and quality in _MAY_CLEAR:
-            raised = False
-    changed = None
-    if raised != state.raised:
-        changed = Transition.RAISED if raised else Transition.CLEARED
-    return State(newest_ms, raised), changed
+
+class RuleConfig(Model):
+    """What every `[rule.<name>]` has: its kind, which is the name of the file that knows it, and
+    what it is limited to."""
+
+    kind: str
+    hazard: Hazard | None = None
+    gateway: Name | None = None
+    site: Name | None = None
+    sensor: Name | None = None
+
+    def rules(self, name: str) -> Sequence[Rule[Any]]:
+        """The rule, or its parts, in SI units; all of that name."""
+        raise NotImplementedError
+
+    def _scope(self, name: str, hazard: Hazard) -> dict[str, Any]:
+        """What each rule is made with; `hazard` unless the config says another."""
+        return {
+            "name": name,
+            "hazard": self.hazard or hazard,
+            "gateway": self.gateway,
+            "site": self.site,
+            "sensor": self.sensor,
+        }
+
+
+def ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def span(milliseconds: float) -> str:
+    """A length of time for people: "40 s", "12 min", "3.5 h", "2 d"."""
+    seconds = milliseconds / 1000
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"

@@ -1,126 +1,188 @@
-"""All rules over all sensors: what arrives is looked at once, and what follows from it is
-committed together with the ledger."""
+"""All rules over all places: what arrives is looked at once, and what follows from it is committed
+together with the ledger. So neither kill -9 nor a batch that comes again can lose a finding or
+repeat it.
 
-import uuid
-from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+Each place of a rule has a state of its own. Which places a series of readings concerns is worked
+out once, when its first reading comes; a reading of a series that concerns nobody costs one look
+into a table.
+"""
 
-from sqlalchemy import Connection, insert, select, update
+import logging
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
-from cloud import state
-from cloud.alerts.rule import Rule, State, Transition, step
-from wire.messages import Batch
-from wire.reading import Reading
+import msgspec
+from sqlalchemy import Connection, select
+
+from cloud import ledger, tables
+from cloud.alerts import episodes
+from cloud.alerts.episodes import Change, Key
+from cloud.alerts.rule import Heard, Hole, Place, Rule, Said, Tick
+from wire.messages import Batch, GatewayState, InterlockState, Status
+from wire.reading import Quantity, Reading, runs
+
+log: Final = logging.getLogger("shuichi.watch")
+
+TICK_S: Final = 5.0
+"""How often the rules are told that time has passed."""
+
+_SERIES_KNOWN: Final = 32768
+"""Series of which it is remembered whom they concern."""
 
 
-class Key(NamedTuple):
-    """One rule over one sensor."""
-
-    rule: str
-    gateway: str
-    site: str
-    sensor: str
-
-
-class Change(NamedTuple):
-    """An alert that is raised or cleared by a reading."""
+class Ear(NamedTuple):
+    """A rule at one place, which hears something there."""
 
     key: Key
-    rule: Rule
-    transition: Transition
-    reading: Reading
+    rule: Rule[Any]
 
 
 class Findings(NamedTuple):
-    """What readings change: new states, and what is to be told, oldest first."""
+    """What was said changes: new states, and what is to be told, in order."""
 
-    states: dict[Key, State]
+    states: dict[Key, msgspec.Struct]
     changes: list[Change]
+    heard: dict[str, int]
+    """When each gateway was heard itself, by the cloud's clock."""
+    said: dict[str, int]
+    """The time in the last status of each."""
 
 
 class Watch:
-    """The rules and how each stands for each sensor."""
+    """The rules and how each stands at each place. One for each shard: it ticks for the gateways
+    that it has heard, retained messages included."""
 
-    def __init__(self, rules: Iterable[Rule], channels: Collection[str]) -> None:
-        self._rules = tuple(rules)
-        self._quantities = {rule.quantity for rule in self._rules}
-        self._channels = tuple(channels)
-        self._states: dict[Key, State] = {}
+    def __init__(self, rules: Iterable[Rule[Any]]) -> None:
+        self._parts = {(rule.name, rule.part): rule for rule in rules}
+        self._states: dict[Key, msgspec.Struct] = {}
+        self._ears = lru_cache(_SERIES_KNOWN)(self._find_ears)
+        self._heard: dict[str, int] = {}
+        self._said: dict[str, int] = {}
+        self._ticking: dict[str, dict[Key, Rule[Any]]] = {}
+        self._hearing: dict[type, tuple[Rule[Any], ...]] = {}
+        for rule in self._parts.values():
+            for kind in rule.hears:
+                self._hearing[kind] = (*self._hearing.get(kind, ()), rule)
 
     def load(self, connection: Connection) -> None:
-        """Take up where the last process ended."""
-        self._states = {
-            Key(row.rule, row.gateway, row.site, row.sensor): State(row.newest_ms, bool(row.raised))
-            for row in connection.execute(select(state.rule_state))
-        }
+        """Take up where the last process ended. What a rule found that is no more, or that has
+        become another, is over."""
+        self._states, self._ticking = {}, {}
+        for row in connection.execute(select(tables.rule_state)).all():
+            key = Key(row.rule, Place(row.gateway, row.site, row.sensor), row.part)
+            try:
+                rule = self._parts[row.rule, row.part]
+                self._states[key] = msgspec.json.decode(row.state, type=rule.memory)
+            except (KeyError, msgspec.ValidationError):
+                log.warning("rule %s is another one now, or none: it ends at %s", *key[:2])
+                episodes.drop(connection, key, time.time_ns() // 1_000_000)
+            else:
+                self._let_tick(key, rule)
 
-    def examine(self, batches: Iterable[Batch], now_ms: int) -> Findings:
-        """What the readings in `batches` change. Nothing is changed yet: see `adopt`."""
-        findings = Findings({}, [])
-        watched = [
-            (batch.gateway, reading)
-            for batch in batches
-            for reading in batch.readings
-            if reading.quantity in self._quantities
-        ]
-        for gateway, reading in sorted(watched, key=lambda one: one[1].at_ms):
-            for rule in self._rules:
-                if not rule.covers(reading):
-                    continue
-                key = Key(rule.name, gateway, reading.site, reading.sensor)
-                before = findings.states.get(key) or self._states.get(key, State())
-                after, transition = step(rule, before, reading, now_ms)
-                if after != before:
-                    findings.states[key] = after
-                if transition:
-                    findings.changes.append(Change(key, rule, transition, reading))
+    def examine(
+        self,
+        batches: Collection[Batch],
+        statuses: Iterable[Status],
+        interlocks: Iterable[tuple[str, InterlockState]],
+        streams: Mapping[ledger.Key, ledger.Stream],
+        now_ms: int,
+    ) -> Findings:
+        """What has arrived changes. Nothing is changed yet: see `adopt`."""
+        findings = Findings({}, [], {}, {})
+        said: list[tuple[int, str, Said]] = []
+        for batch in batches:
+            gateway = batch.gateway
+            findings.heard[gateway] = now_ms
+            for run in runs(batch.readings):
+                if self._ears_of(gateway, run[0]):
+                    said += [(reading.at_ms, gateway, reading) for reading in run]
+            said += [(event.at_ms, gateway, event) for event in batch.events]
+            said += [(now_ms, gateway, gap) for gap in batch.gaps]
+        if Heard in self._hearing:  # before the statuses: a last will tells of what came after
+            said += [(now_ms, gateway, Heard()) for gateway in findings.heard]
+        for status in statuses:
+            if self._is_news(status):
+                findings.heard[status.gateway] = now_ms
+            findings.said[status.gateway] = status.at_ms
+            said.append((now_ms, status.gateway, status))
+        said += [(one.at_ms, gateway, one) for gateway, one in interlocks]
+        if Hole in self._hearing:
+            said += [
+                (now_ms, gateway, _hole(name, one)) for (gateway, name), one in streams.items()
+            ]
+        said.sort(key=itemgetter(0))  # what is said at one time, in the order in which it came
+        for _, gateway, one in said:
+            for key, rule in self._listening(gateway, one):
+                self._step(findings, key, rule, one, now_ms)
+        return findings
+
+    def tick(self, now_ms: int, listening_ms: int) -> Findings:
+        """What follows from that it is now `now_ms`; since `listening_ms` we have listened to the
+        broker without a break."""
+        findings = Findings({}, [], {}, {})
+        for gateway, heard_ms in self._heard.items():
+            tick = Tick(heard_ms, listening_ms)
+            for key, rule in self._ticking.get(gateway, {}).items():
+                self._step(findings, key, rule, tick, now_ms)
         return findings
 
     def adopt(self, findings: Findings) -> None:
         """The findings have been committed."""
+        for key in findings.states.keys() - self._states.keys():
+            self._let_tick(key, self._parts[key.rule, key.part])
         self._states |= findings.states
+        self._heard |= findings.heard
+        self._said |= findings.said
+        for gateway in {key.place.gateway for key in findings.states} | findings.said.keys():
+            self._heard.setdefault(gateway, 0)
 
     def save(self, connection: Connection, findings: Findings, now_ms: int) -> None:
-        """Write states and alerts, and for each channel a notification to be delivered."""
-        state.upsert(connection, state.rule_state, _rows(findings.states))
+        """Write states, and what was found, for the dispatch to take."""
+        episodes.save_states(connection, findings.states)
         for change in findings.changes:
-            alert = _record(connection, change, now_ms)
-            for channel in self._channels:
-                connection.execute(
-                    insert(state.notification).values(
-                        key=uuid.uuid4().hex,
-                        alert=alert,
-                        transition=change.transition,
-                        channel=channel,
-                        at_ms=change.reading.at_ms,
-                    )
-                )
+            episodes.record(connection, change, now_ms)
 
+    def _is_news(self, status: Status) -> bool:
+        """Whether it shows that the gateway lives. The first may be one that the broker kept."""
+        before = self._said.get(status.gateway)
+        return before not in (None, status.at_ms) and status.state is not GatewayState.LOST
 
-def _rows(states: Mapping[Key, State]) -> list[dict[str, object]]:
-    return [
-        key._asdict() | {"newest_ms": one.newest_ms, "raised": int(one.raised)}
-        for key, one in states.items()
-    ]
+    def _ears_of(self, gateway: str, reading: Reading) -> tuple[Ear, ...]:
+        return self._ears(gateway, reading.site, reading.sensor, reading.quantity)
 
+    def _find_ears(
+        self, gateway: str, site: str, sensor: str, quantity: Quantity
+    ) -> tuple[Ear, ...]:
+        return tuple(self._find(gateway, Reading(site, sensor, quantity, None, 0)))
 
-def _record(connection: Connection, change: Change, now_ms: int) -> int:
-    """The id of the alert that `change` raises, or clears."""
-    key, rule, transition, reading = change
-    alert = state.alert
-    if transition is Transition.RAISED:
-        raised = insert(alert).values(
-            **key._asdict(),
-            level=rule.level.name.lower(),
-            quantity=rule.quantity,
-            raised_at_ms=reading.at_ms,
-            raised_value=reading.value,
-            received_at_ms=now_ms,
+    def _listening(self, gateway: str, said: Said) -> Iterable[Ear]:
+        return (
+            self._ears_of(gateway, said) if isinstance(said, Reading) else self._find(gateway, said)
         )
-        return int(connection.execute(raised.returning(alert.c.id)).scalar_one())
-    cleared = (
-        update(alert)
-        .filter_by(**key._asdict(), cleared_at_ms=None)
-        .values(cleared_at_ms=reading.at_ms, cleared_value=reading.value)
-    )
-    return int(connection.execute(cleared.returning(alert.c.id)).scalar_one())
+
+    def _find(self, gateway: str, said: Said) -> Iterator[Ear]:
+        for rule in self._hearing.get(type(said), ()):
+            if (place := rule.place(gateway, said)) is not None:
+                yield Ear(Key(rule.name, place, rule.part), rule)
+
+    def _step(self, findings: Findings, key: Key, rule: Rule[Any], said: Said, now_ms: int) -> None:
+        before = findings.states.get(key) or self._states.get(key) or rule.memory()
+        after, finding = rule.step(before, said, now_ms)
+        if after is not before and after != before:
+            findings.states[key] = after
+        if finding is not None:
+            findings.changes.append(Change(key, rule.hazard, finding))
+
+    def _let_tick(self, key: Key, rule: Rule[Any]) -> None:
+        if Tick in rule.hears:
+            self._ticking.setdefault(key.place.gateway, {})[key] = rule
+
+
+def _hole(name: str, stream: ledger.Stream) -> Hole:
+    if stream.hole is None:
+        return Hole(name, 0, None)
+    missing = sum(last - first + 1 for first, last in stream.missing)
+    return Hole(name, missing, stream.hole_since_ms)

@@ -2,50 +2,134 @@
 
 A module exports `Config`, a model with `kind`, and `open(config, folder)`, an async context manager
 that gives a `Channel`; `kind = "x"` in `cloud.toml` finds it by its file name. `folder` is where
-relative paths in the config begin.
+relative paths in the config begin. A channel hands a message over once; its pace, its time limit
+and what its errors may say are the business of `running.opened`, through which all are used.
 """
 
-from typing import Protocol
+from pathlib import Path
+from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
+from pydantic import Field
 
+from cloud.errors import Rejected
+from cloud.http import REFUSED, secret
 from configs.loader import Model
-from wire.reading import Quantity
+
+Language = Literal["zh", "en"]
+
+EXERCISE: Final[dict[str, str]] = {"zh": "【演练】", "en": "[EXERCISE] "}
+"""What title and text of an exercise begin with, by language."""
+
+NEVER: Final = REFUSED | {401, 403, 404}
+"""What a provider answers to a message that it will never take from us: a wrong token is no less
+final than a wrong body, and the next channel should have its turn."""
 
 
 class ChannelConfig(Model):
-    """What every channel's config has: its kind, which is the name of the file that drives it."""
+    """What every channel's config has: its kind, which is the name of the file that drives it, and
+    what its caller does for it.
 
-    kind: str
-
-
-class Notice(msgspec.Struct, frozen=True):
-    """What somebody is told: an alert was raised, or cleared.
-
-    `key` is the same each time this notice is handed over, and no other has it: a receiver that
-    remembers it is not told twice. `transition` is "raised" or "cleared", `level` one of "blue",
-    "yellow", "orange", "red". `value` is in `unit`, the SI unit of `quantity`, at `at_ms` (UTC,
-    milliseconds since 1970).
+    `to`: the address for a message that names none. `rate_per_minute`: how many messages a minute
+    at most, none for no limit. `timeout_s`: how long one may take.
     """
 
-    key: str
-    alert: int
-    rule: str
-    transition: str
-    level: str
-    gateway: str
-    site: str
+    kind: str
+    to: str = ""
+    rate_per_minute: Annotated[int, Field(ge=1)] | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=120)] = 10
+
+    def secrets(self, folder: Path) -> list[str]:
+        """The secrets that the config names. Raises Unavailable for one that cannot be read."""
+        places = [getattr(self, key, None) for key in SECRETS]
+        return [found for place in places if (found := secret(folder, place))]
+
+
+SECRETS: Final = ("password_file", "secret_file", "token_file")
+"""The keys of a channel's config that name a secret: a file, or `env:NAME`."""
+
+
+class Measurement(msgspec.Struct, frozen=True):
+    """What a sensor measured; `value` in `unit`, the SI unit of `quantity`."""
+
     sensor: str
-    quantity: Quantity
+    quantity: str
     value: float
     unit: str
     at_ms: int
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """What one person, group or board is told.
+
+    key: the same each time this message is handed over, and no other has it: a receiver that
+        remembers it is not told twice.
+    to: the address on this channel (mailbox, phone number, board), "" where it needs none.
+    name: of the person, if it is one.
+    title, text: complete, plain, in `language`. Those of an exercise begin with the mark of one:
+        whatever a channel shows of them, it shows that.
+    level: "blue", "yellow", "orange", "red" or None.
+    kind: "raised", "escalated", "cleared", "digest", "board" …
+    incident, site: what it is about.
+    at_ms, expires_ms: when it was decided, and until when it is worth telling (UTC, milliseconds).
+    link, answer_code, token: how to answer it, on a page, with a number, or over MQTT.
+    readings: what was measured.
+    cap: the same as a CAP document, where there is one.
+    """
+
+    key: str
+    title: str
     text: str
+    kind: str
+    at_ms: int
+    to: str = ""
+    name: str = ""
+    language: Language = "zh"
+    level: str | None = None
+    incident: str = ""
+    site: str = ""
+    expires_ms: int | None = None
+    link: str | None = None
+    answer_code: str | None = None
+    token: str | None = None
+    exercise: bool = False
+    readings: tuple[Measurement, ...] = ()
+    cap: bytes | None = None
+
+    def __post_init__(self) -> None:
+        # Here, so that no channel can forget it and no message is without it.
+        if self.exercise:
+            for field in ("title", "text"):
+                words = getattr(self, field)
+                if not words.startswith(EXERCISE[self.language]):
+                    msgspec.structs.force_setattr(self, field, EXERCISE[self.language] + words)
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """That a message was taken: the provider's own number for it, if it gave one, and its words."""
+
+    provider_id: str | None = None
+    detail: str = ""
 
 
 class Channel(Protocol):
     """One way to tell somebody."""
 
-    async def send(self, notice: Notice) -> None:
-        """Hand `notice` over; when it returns, the other side has it. Raises Unavailable or
-        Rejected."""
+    async def send(self, message: Message) -> Receipt:
+        """Hand `message` over; returns only when the other side has taken it by its own word.
+        Raises Unavailable (try again) or Rejected (the same will never be taken)."""
+
+
+def address(message: Message, what: str) -> str:
+    """Where `message` goes. Raises Rejected if it has no address."""
+    if not message.to:
+        raise Rejected(f"{message.name or 'the contact'} has no {what}, and the channel no `to`")
+    return message.to
+
+
+def written(message: Message) -> str:
+    """Title, text and link as one plain text."""
+    lines = [message.title, message.text]
+    if message.link and message.link not in message.text:
+        lines.append(message.link)
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""A file with one JSON line for each notice, and a line in our own log."""
+"""A file with one JSON line for each message, and a line in our own log."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from pydantic import Field
 
-from cloud.channels import Channel, ChannelConfig, Notice
+from cloud.channels import Channel, ChannelConfig, Message, Receipt
 from cloud.errors import Unavailable
 
 log: Final = logging.getLogger("shuichi.alert")
@@ -26,7 +26,7 @@ class Config(ChannelConfig):
 
 @asynccontextmanager
 async def open(config: Config, folder: Path) -> AsyncIterator[Channel]:
-    """The channel into `config.path`. The file is opened anew for each notice, so that it may be
+    """The channel into `config.path`. The file is opened anew for each message, so that it may be
     rotated."""
     yield _Log(folder / config.path)
 
@@ -35,9 +35,10 @@ class _Log:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    async def send(self, notice: Notice) -> None:
-        await asyncio.to_thread(self._append, msgspec.json.encode(notice) + b"\n")
-        log.warning("%s", notice.text)
+    async def send(self, message: Message) -> Receipt:
+        await asyncio.to_thread(self._append, msgspec.json.encode(message) + b"\n")
+        log.warning("%s", message.text)
+        return Receipt(detail=str(self._path))
 
     def _append(self, line: bytes) -> None:
         try:

@@ -22,7 +22,7 @@ from rich.live import Live
 
 from configs.loader import UserError
 from firmware_sim import truth
-from firmware_sim.demo import programs, report, screen, stage
+from firmware_sim.demo import people, programs, report, screen, stage
 from firmware_sim.demo.programs import Program
 from firmware_sim.demo.stage import Stage
 from firmware_sim.demo.watch import Picture, watch
@@ -33,6 +33,7 @@ DEFAULT_SPEED: Final = 90.0
 _FRAMES_PER_S: Final = 5
 _PLAIN_EVERY_S: Final = 10
 _AFTER_THE_END_S: Final = 2.0
+_CALLS_END_WITHIN_S: Final = 8.0
 _INTERRUPTED: Final = 130
 _ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -66,7 +67,8 @@ def demo(
     data: Path | None,
     as_json: bool,
 ) -> None:
-    """An underpass floods: from the ruler to the lamp, over a broker into a store, to an alert.
+    """An underpass floods: from the ruler to the lamp, over a broker into a store, to an alert that
+    climbs until somebody answers.
 
     Simulated devices, gateway, broker and cloud run as processes of their own and are ended at
     the end. Exit code 1 if a promise was broken.
@@ -89,8 +91,8 @@ def demo(
         if not finished:
             console.print(f"stopped by hand; data and logs: {folder}", soft_wrap=True)
             sys.exit(_INTERRUPTED)
-        account = _account(ready)
-    result = report.build(picture, ready, clock, account, store)
+        account, calls = _account(ready), _calls(ready, picture)
+    result = report.build(picture, ready, clock, account, calls, store)
     report.save(result, folder / "report.json")
     if as_json:
         click.echo(msgspec.json.encode(result))
@@ -151,7 +153,8 @@ def _running(
                 "api": "v1",
                 "database": f"shuichi_{folder.name.replace('-', '_').replace('.', '_')}",
             }
-        ready = stage.prepare(folder, running.broker_port, programs.free_port(), settings)
+        river_port, web_port = programs.free_port(), programs.free_port()
+        ready = stage.prepare(folder, running.broker_port, river_port, web_port, settings)
         start("cloud", programs.shuichi("cloud", "run"))
         arguments = ["--speed", f"{speed:g}", "--truth", "truth.jsonl", *record.arguments()]
         if seed is not None:
@@ -219,23 +222,22 @@ async def _show(
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     watching = asyncio.create_task(watch(picture, ready, running.broker_port), name="demo watch")
+    living = asyncio.create_task(people.live(picture, ready.people), name="demo people")
     # Not by the loop's own handlers: it would leave the default ones behind, which end a program
     # without its children.
     with _handling(lambda *_: loop.call_soon_threadsafe(stop.set)):
         try:
-            ended = asyncio.create_task(picture.ended.wait(), name="demo end")
+            ended = asyncio.create_task(_end(picture), name="demo end")
             stopped = asyncio.create_task(stop.wait(), name="demo stop")
             drawing = asyncio.create_task(
                 _draw(picture, ready, clock, running, console), name="demo screen"
             )
             await asyncio.wait(
-                (ended, stopped, drawing, watching), return_when=asyncio.FIRST_COMPLETED
+                (ended, stopped, drawing, watching, living), return_when=asyncio.FIRST_COMPLETED
             )
-            if not stopped.done() and ended.done():
-                await asyncio.wait((stopped, drawing), timeout=_AFTER_THE_END_S)
             for task in (ended, stopped, drawing):
                 task.cancel()
-            done, _ = await asyncio.wait((drawing, watching), timeout=1)
+            done, _ = await asyncio.wait((drawing, watching, living), timeout=1)
             for task in done:
                 if not task.cancelled() and (error := task.exception()) is not None:
                     raise error
@@ -246,8 +248,19 @@ async def _show(
             await asyncio.sleep(_AFTER_THE_END_S / 2)  # the last acks and alerts reach the picture
             return not stop.is_set()
         finally:
-            watching.cancel()
-            await asyncio.wait((watching,))
+            for task in (watching, living):
+                task.cancel()
+            await asyncio.wait((watching, living))
+
+
+async def _end(picture: Picture) -> None:
+    """Return when the scenario has ended, and the calls too if they do so soon."""
+    await picture.ended.wait()
+    await asyncio.sleep(_AFTER_THE_END_S)
+    for _ in range(round(_CALLS_END_WITHIN_S * _FRAMES_PER_S)):
+        if not picture.is_anybody_called:
+            return
+        await asyncio.sleep(1 / _FRAMES_PER_S)
 
 
 async def _draw(
@@ -260,7 +273,8 @@ async def _draw(
         for turn in itertools.count():
             running.look()
             if turn % (_PLAIN_EVERY_S * _FRAMES_PER_S) == 0:
-                console.print(screen.line(picture, clock, time.time_ns() // 1_000_000))
+                line = screen.line(picture, clock, time.time_ns() // 1_000_000)
+                console.print(line, soft_wrap=True)
             await asyncio.sleep(1 / _FRAMES_PER_S)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
@@ -271,13 +285,23 @@ async def _draw(
 
 def _account(ready: Stage) -> dict[str, Any]:
     """What the cloud's own command says of the ledger and the store."""
-    command = programs.shuichi("account", "--config", ready.folder / "cloud.toml", "--json")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    try:
-        account: dict[str, Any] = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        raise UserError(f"shuichi account failed: {done.stderr.strip()}") from None
+    account: dict[str, Any] = _asked(ready, "account")
     return account
+
+
+def _calls(ready: Stage, picture: Picture) -> list[dict[str, Any]]:
+    """What the cloud's own command says of the alerts of the underpass: their timeline."""
+    incidents = {one["incident"]: None for one in picture.alerts if one["site"] == ready.site}
+    return [line for name in incidents for line in _asked(ready, "alert", "show", name)]
+
+
+def _asked(ready: Stage, *command: str) -> Any:
+    words = programs.shuichi(*command, "--config", ready.folder / "cloud.toml", "--json")
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    try:
+        return json.loads(done.stdout)
+    except json.JSONDecodeError:
+        raise UserError(f"shuichi {' '.join(command)} failed: {done.stderr.strip()}") from None
 
 
 def _new_folder(data: Path | None) -> Path:

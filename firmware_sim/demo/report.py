@@ -1,5 +1,5 @@
 """What the demo promises, and whether it was kept: from the gateway's own events, checked against
-what the simulated relay saw, and from the cloud's account."""
+what the simulated relay saw, and from what the cloud's commands and messages say."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -8,12 +8,15 @@ from typing import Any, Final
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from firmware_sim import truth
-from firmware_sim.demo.screen import Clock, alert_line
+from firmware_sim.demo import calls
+from firmware_sim.demo.calls import Step
+from firmware_sim.demo.screen import Clock, is_call
 from firmware_sim.demo.stage import Stage
-from firmware_sim.demo.watch import Picture
+from firmware_sim.demo.watch import Answer, Picture
 from wire.messages import Event
 from wire.reading import Quantity
 
@@ -47,7 +50,8 @@ class Promise(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """Everything that the demo has to say at its end."""
+    """Everything that the demo has to say at its end. `alerts` are the messages that came to
+    phones, `answers` what people did, `timeline` what the cloud made of both."""
 
     title: str
     speed: float
@@ -56,6 +60,8 @@ class Report(msgspec.Struct, frozen=True):
     crossings: tuple[Crossing, ...]
     account: dict[str, Any]
     alerts: tuple[dict[str, Any], ...]
+    answers: tuple[Answer, ...]
+    timeline: tuple[Step, ...]
     promises: tuple[Promise, ...]
     folder: str
 
@@ -66,9 +72,15 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def build(
-    picture: Picture, stage: Stage, clock: Clock, account: dict[str, Any], store: str
+    picture: Picture,
+    stage: Stage,
+    clock: Clock,
+    account: dict[str, Any],
+    timeline: Sequence[dict[str, Any]],
+    store: str,
 ) -> Report:
-    """The report of a run that has ended."""
+    """The report of a run that has ended; `account` and `timeline` as the cloud's commands print
+    them."""
     crossings = tuple(_crossings(picture, stage, clock))
     return Report(
         title=clock.title,
@@ -78,7 +90,13 @@ def build(
         crossings=crossings,
         account=account,
         alerts=tuple(picture.alerts),
-        promises=tuple(_promises(picture, stage, crossings, account)),
+        answers=tuple(picture.answers),
+        timeline=tuple(calls.steps(timeline, stage.areas, clock)),
+        promises=tuple(
+            itertools.chain(
+                _promises(picture, stage, crossings, account), _answers(picture, timeline)
+            )
+        ),
         folder=str(stage.folder),
     )
 
@@ -162,11 +180,32 @@ def _promises(
         sealed == stored > 0,
         f"{sealed} sealed, {stored} stored",
     )
-    raised = [alert for alert in picture.alerts if alert["transition"] == "raised"]
+    called = [one for one in picture.alerts if is_call(one) and one["site"] == stage.site]
+    levels = {one["level"] for one in called}
     yield Promise(
         "an alert for each threshold reached",
-        len({alert["rule"] for alert in raised}) >= len(reached),
-        f"{len(raised)} raised",
+        # As with the lamp: a rise that jumps both goes straight to red.
+        len(levels) >= len(reached) or "red" in levels,
+        f"called {len(called)} times: {', '.join(sorted(levels)) or 'never'}",
+    )
+
+
+def _answers(picture: Picture, timeline: Sequence[dict[str, Any]]) -> Iterator[Promise]:
+    if not timeline:
+        return
+    found = list(calls.climbs(timeline, picture.alerts))
+    later = sum(one.later for one in found)
+    by_link = any(one.counts for one in picture.answers)
+    figure = "no answer ended a climb"
+    if found:
+        figure = (
+            f"up a tier after {found[0].climbed_s:.1f} s, answered by link "
+            f"{found[0].answered_s:.1f} s later; calls after that: {later}"
+        )
+    yield Promise(
+        "an unanswered alert climbed, and an answer stopped it",
+        bool(found) and by_link and not later,
+        figure,
     )
 
 
@@ -199,8 +238,7 @@ def show(report: Report, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    for alert in report.alerts:
-        console.print(f"alert {alert_line(alert)}", highlight=False)
+    _show_calls(report, console)
     for promise in report.promises:
         word = "[green]kept[/]  " if promise.kept else "[bold red]BROKEN[/]"
         console.print(f"{word} {promise.name}: {promise.figure}", highlight=False, soft_wrap=True)
@@ -223,4 +261,17 @@ def _show_crossings(report: Report, console: Console) -> None:
             f"{crossing.confirmed_ms:.0f}",
             "-" if crossing.relay_ms is None else str(crossing.relay_ms),
         )
+    console.print(table)
+
+
+def _show_calls(report: Report, console: Console) -> None:
+    if not report.timeline:
+        console.print("nobody was called")
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("alert of the underpass")
+    table.add_column("after s", justify="right")
+    table.add_column(no_wrap=True)
+    for step in report.timeline:
+        table.add_row(step.scenario_time, f"{step.after_s:.1f}", escape(step.text))
     console.print(table)

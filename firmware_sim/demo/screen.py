@@ -1,5 +1,6 @@
 """The demo's live view: the water against its two thresholds, the lamp, and what was stored."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -66,7 +67,7 @@ def render(picture: Picture, stage: Stage, clock: Clock, now_ms: int) -> Rendera
     body.add_column(no_wrap=True)
     body.add_row(_chart(picture, stage, clock), _figures(picture))
     return Panel(
-        Group(head, Text(), body, Text(), _alerts(picture, clock)),
+        Group(head, Text(), body, Text(), _alerts(picture, stage, clock)),
         title="水尺 Shuichi",
         title_align="left",
         expand=False,
@@ -121,7 +122,8 @@ def _figures(picture: Picture) -> Table:
     table.add_row("", "")
     table.add_row("taken", f"{picture.taken} readings")
     table.add_row("stored", f"{picture.stored} readings")
-    table.add_row("alerts", str(sum(a["transition"] == "raised" for a in picture.alerts)))
+    table.add_row("called", f"{sum(map(is_call, picture.alerts))} times")
+    table.add_row("answered", f"{sum(one.counts for one in picture.answers)} times")
     return table
 
 
@@ -134,24 +136,30 @@ def _lamp(picture: Picture) -> Text:
     return Text.assemble((f"● {word}", f"bold {_COLOUR[state.wanted]}"), f"  {confirmed}")
 
 
-def alert_line(alert: dict[str, Any]) -> str:
-    """An alert in a few words."""
-    value = f"{alert['value']:g} {alert['unit']}"
-    return (
-        f"{alert['level']} {alert['transition']}: {alert['site']}, {alert['quantity']} {value} "
-        f"({alert['sensor']})"
-    )
+def is_call(message: Mapping[str, Any]) -> bool:
+    """Whether a message asks for an answer."""
+    return message["link"] is not None
 
 
-def _alerts(picture: Picture, clock: Clock) -> Text:
-    if not picture.alerts:
+def told(message: dict[str, Any], stage: Stage) -> str:
+    """A message in a few words: to whom, and its title."""
+    person = stage.people.get(message["to"])
+    return f"{message['name']}{f' ({person.tier})' if person else ''}: {message['title']}"
+
+
+def _alerts(picture: Picture, stage: Stage, clock: Clock) -> Text:
+    """The last three things that were said, by the cloud or by people."""
+    said = [
+        (one["at_ms"], "▲" if is_call(one) else "▽", told(one, stage)) for one in picture.alerts
+    ]
+    said += [(one.at_ms, "✓", f"{one.who} answers") for one in picture.answers if one.counts]
+    if not said:
         return Text("no alert\n\n", style="dim")
     lines = Text()
-    for alert in picture.alerts[-3:]:
-        raised = alert["transition"] == "raised"
-        lines.append(f"{clock.label(alert['at_ms'])}  ")
-        lines.append("▲ " if raised else "▽ ", style="red" if raised else "green")
-        lines.append(f"{alert_line(alert)}\n")
+    for at_ms, sign, words in sorted(said)[-3:]:
+        lines.append(f"{clock.label(at_ms)}  ")
+        lines.append(f"{sign} ", style="red" if sign == "▲" else "green")
+        lines.append(f"{words}\n")
     return lines
 
 
@@ -162,5 +170,7 @@ def line(picture: Picture, clock: Clock, now_ms: int) -> Text:
     return Text.assemble(
         f"{clock.label(now_ms)}  depth {shown}  lamp ",
         _lamp(picture),
-        f"  taken {picture.taken}  stored {picture.stored}  alerts {len(picture.alerts)}",
+        f"  taken {picture.taken}  stored {picture.stored}"
+        f"  called {sum(map(is_call, picture.alerts))}"
+        f"  answered {sum(one.counts for one in picture.answers)}",
     )

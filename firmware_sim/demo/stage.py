@@ -10,8 +10,16 @@ from configs import loader
 SITE: Final = loader.HERE / "sites" / "underpass"
 
 
+class Person(NamedTuple):
+    """A contact of the plan: the name that messages use, and the tier of their area."""
+
+    name: str
+    tier: str
+
+
 class Stage(NamedTuple):
-    """Where things are, and the figures of the site that the report needs. Depths in m."""
+    """Where things are, and the figures of the site that the report needs. Depths in m. `people`
+    by their phone numbers; `areas` have the names that people use."""
 
     folder: Path
     gateway: str
@@ -23,11 +31,15 @@ class Stage(NamedTuple):
     thresholds_m: dict[str, float]
     channels: dict[str, frozenset[int]]
     alert_log: Path
+    people: dict[str, Person]
+    areas: dict[str, str]
 
 
-def prepare(folder: Path, broker_port: int, river_port: int, store: dict[str, Any]) -> Stage:
-    """Write gateway.toml, cloud.toml and sim.toml into `folder`."""
-    gateway, cloud, sim = (_read(name) for name in ("gateway", "cloud", "sim"))
+def prepare(
+    folder: Path, broker_port: int, river_port: int, web_port: int, store: dict[str, Any]
+) -> Stage:
+    """Write gateway.toml, cloud.toml, plan.toml and sim.toml into `folder`."""
+    gateway, cloud, plan, sim = (_read(name) for name in ("gateway", "cloud", "plan", "sim"))
     gateway["uplink"]["broker"]["port"] = broker_port
     gateway["uplink"]["status_every_s"] = 1
     gateway["port"]["river"]["port"] = river_port
@@ -35,17 +47,20 @@ def prepare(folder: Path, broker_port: int, river_port: int, store: dict[str, An
         gateway["port"][name]["device"] = str(folder / gateway["port"][name]["device"])
     cloud["broker"]["port"] = broker_port
     cloud["store"] = store
+    cloud["web"]["port"] = web_port
+    cloud["alerts"]["answer_url"] = f"http://{cloud['web']['host']}:{web_port}"
     sim["line"]["field"]["port"] = river_port
-    for name, document in (("gateway", gateway), ("cloud", cloud), ("sim", sim)):
+    documents = {"gateway": gateway, "cloud": cloud, "plan": plan, "sim": sim}
+    for name, document in documents.items():
         (folder / f"{name}.toml").write_text(tomlkit.dumps(document), encoding="utf-8")
-    return _stage(folder, gateway, cloud, sim)
+    return _stage(folder, gateway, cloud, plan, sim)
 
 
 def _read(name: str) -> Any:
     return tomlkit.parse((SITE / f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def _stage(folder: Path, gateway: Any, cloud: Any, sim: Any) -> Stage:
+def _stage(folder: Path, gateway: Any, cloud: Any, plan: Any, sim: Any) -> Stage:
     ((site, interlock),) = gateway["interlock"].items()
     (ruler,) = interlock["rulers"]
     (relay,) = [
@@ -69,4 +84,11 @@ def _stage(folder: Path, gateway: Any, cloud: Any, sim: Any) -> Stage:
             for aspect, channels in interlock["signal"]["channels"].items()
         },
         alert_log=folder / str(log.get("path", "alerts.jsonl")),
+        people={
+            str(contact["address"]["phone"]): Person(
+                str(contact["name_en"]), str(plan["area"][contact["area"]]["kind"])
+            )
+            for contact in plan["contact"].values()
+        },
+        areas={str(name): str(area["name_en"]) for name, area in plan["area"].items()},
     )

@@ -25,6 +25,22 @@ _FILES_EVERY_S: Final = 0.2
 _WATCHED: Final = (What.DATA, What.EVENT, What.STATUS, What.INTERLOCK, What.ACK)
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """Somebody has answered by the link of a message that was told at `called_ms`; `status` is the
+    HTTP status of the page that came, 0 for none. Times in UTC, ms."""
+
+    at_ms: int
+    called_ms: int
+    who: str
+    incident: str
+    status: int
+
+    @property
+    def counts(self) -> bool:
+        """Whether the cloud has taken it."""
+        return self.status == 200
+
+
 class Picture:
     """The state of things, as far as it has been told. Depths in m, times in ms UTC."""
 
@@ -35,6 +51,7 @@ class Picture:
         self.status: Status | None = None
         self.events: list[Event] = []
         self.alerts: list[dict[str, Any]] = []
+        self.answers: list[Answer] = []
         self.facts: list[truth.Fact] = []
         self.ended = asyncio.Event()
         self._sizes: dict[int, int] = {}
@@ -71,6 +88,15 @@ class Picture:
             case What.ACK:
                 for first, last in codec.decode(message.payload, Ack).batches:
                     self._acked.update(range(first, last + 1))
+
+    @property
+    def is_anybody_called(self) -> bool:
+        """Whether a call of some incident is newer than the last answer to it that counted."""
+        called = {one["incident"]: one["at_ms"] for one in self.alerts if one["link"]}
+        for one in self.answers:
+            if one.counts and called.get(one.incident, one.at_ms) < one.at_ms:
+                del called[one.incident]
+        return bool(called)
 
     def learn(self, fact: truth.Fact) -> None:
         """Take in one fact of the simulator."""

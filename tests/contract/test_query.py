@@ -4,14 +4,18 @@ import asyncio
 import csv
 import io
 import json
+import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
+from pyarrow import parquet
 
-from cloud import cli, config, service
+from cloud import config, querycli, service, show
 from cloud.store import Points
 from configs.loader import UserError
 from tests.services import Service
@@ -52,13 +56,14 @@ def file(
     async def fill() -> None:
         async with service.opened(config.read(made)) as (_, store):
             await store.write([Points("g1", READINGS)], lambda _: None)
+            await store.upkeep(time.time_ns() // 1_000_000)
 
     asyncio.run(fill())
     return made
 
 
 def ask(file: Path, *words: str) -> Result:
-    return CliRunner().invoke(cli.query, ["--config", str(file), *words])
+    return CliRunner().invoke(querycli.query, ["--config", str(file), *words])
 
 
 def test_csv_and_jsonl_say_the_same(file: Path) -> None:
@@ -116,6 +121,60 @@ def test_the_newest_come_in_order_of_time(file: Path) -> None:
     assert "the newest 2" in shown.stderr
 
 
+def test_rollups_come_in_every_format(file: Path, tmp_path: Path) -> None:
+    words = ("--rollup", "1m", "--kind", "depth", "--utc")
+    (one,) = csv.DictReader(io.StringIO(ask(file, *words, "--format", "csv").stdout))
+    assert one == {
+        "time": "2024-01-15T08:00:00.000+00:00",
+        "gateway": "g1",
+        "site": "underpass",
+        "sensor": "ruler",
+        "quantity": "depth",
+        "unit": "m",
+        "min": "0.0",
+        "mean": one["mean"],
+        "max": "0.29",
+        "count": "30",
+        "bad": "0",
+        "missing": "1",
+        "worst": "2",
+    }
+    assert float(one["mean"]) == pytest.approx(0.145)
+    (same,) = map(json.loads, ask(file, *words, "--format", "jsonl").stdout.splitlines())
+    assert {key: str(value) for key, value in same.items()} == one
+    table = ask(file, *words).stdout
+    assert "depth min (m)" in table
+    assert "not evaluated" in table
+    assert "ruler mean" in ask(file, *words, "--format", "chart").stdout
+    picture = tmp_path / "out.png"
+    hours = ask(file, "--rollup", "1h", "--all", "--format", "png", "--output", str(picture))
+    assert hours.exit_code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_all_is_all_in_order(file: Path) -> None:
+    shown = ask(file, "--all", "--format", "jsonl", "--utc")
+    assert shown.stderr == ""
+    assert shown.stdout == ask(file, "--format", "jsonl", "--utc").stdout
+    assert len(shown.stdout.splitlines()) == len(READINGS)
+    assert ask(file, "--all", "--format", "csv", "--site", "nowhere").exit_code == 1
+
+
+def test_parquet_has_types_and_the_missing_ones(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.parquet"
+    ask(file, "--all", "--format", "parquet", "--output", str(out))
+    table = parquet.read_table(out)
+    assert table.num_rows == len(READINGS)
+    assert str(table.schema.field("time").type) == "timestamp[ms, tz=UTC]"
+    rows = table.to_pylist()
+    assert rows[1]["value"] == 2.125
+    assert (rows[1]["quantity"], rows[1]["unit"], rows[1]["quality"]) == ("level", "m", 1)
+    assert rows[1]["time"].timestamp() * 1000 == T0 + 500
+    assert (rows[-1]["value"], rows[-1]["quality"]) == (None, 9)
+    ask(file, "--rollup", "1h", "--format", "parquet", "--output", str(out))
+    assert parquet.read_table(out).num_rows == 2
+
+
 def test_a_time_range_is_iso_or_a_span(file: Path) -> None:
     since, until = "2024-01-15T08:00:10Z", "2024-01-15T16:00:20+08:00"
     shown = ask(file, "--since", since, "--until", until, "--format", "jsonl")
@@ -134,8 +193,70 @@ def test_a_time_that_is_none_and_a_cloud_that_never_ran_are_one_line(tmp_path: P
     for words, line in [
         (["--since", "yesterday"], "--since yesterday: is neither a span such as 90s, 30m"),
         ([], "cloud.db: there is no such file; has `shuichi cloud run` run yet?"),
+        (["--since", "1h", "--until", "2h"], "--since 1h is not before --until 2h"),
+        (["--all", "--limit", "3"], "--limit and --all contradict each other"),
     ]:
         shown = ask(file, *words)
         assert isinstance(shown.exception, UserError)
         assert line in str(shown.exception)
         assert len(str(shown.exception).splitlines()) == 1
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Path:
+    """A cloud.toml with an embedded store and some readings."""
+    made = tmp_path / "cloud.toml"
+    made.write_text("")
+
+    async def fill() -> None:
+        async with service.opened(config.read(made)) as (_, store):
+            await store.write([Points("g1", READINGS)], lambda _: None)
+
+    asyncio.run(fill())
+    return made
+
+
+@pytest.mark.parametrize(("shape", "package"), [("parquet", "pyarrow"), ("png", "matplotlib")])
+def test_a_package_that_is_not_there_is_a_line(
+    embedded: Path, monkeypatch: pytest.MonkeyPatch, shape: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    shown = ask(embedded, "--format", shape)
+    assert isinstance(shown.exception, UserError)
+    assert str(shown.exception).startswith(f"--format {shape} needs {package}: pip install")
+
+
+def test_what_cannot_be_written_is_a_line(embedded: Path, tmp_path: Path) -> None:
+    shown = ask(embedded, "--format", "csv", "--output", str(tmp_path / "no" / "where.csv"))
+    assert isinstance(shown.exception, UserError)
+    assert "No such file or directory" in str(shown.exception)
+
+
+def test_a_picture_of_too_much_says_what_to_do(
+    embedded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(show, "DRAWN_AT_MOST", 10)
+    shown = ask(embedded, "--all", "--format", "chart")
+    assert isinstance(shown.exception, UserError)
+    assert "--rollup 1m or 1h" in str(shown.exception)
+
+
+def test_head_may_have_seen_enough(embedded: Path) -> None:
+    """A pipe that is closed early is no traceback."""
+    many = [replace(READINGS[0], at_ms=T0 + n) for n in range(30_000)]
+
+    async def fill() -> None:
+        async with service.opened(config.read(embedded)) as (_, store):
+            await store.write([Points("g1", many)], lambda _: None)
+
+    asyncio.run(fill())
+    words = [sys.executable, "-m", "shuichi", "query", "--config", str(embedded)]
+    with subprocess.Popen(
+        [*words, "--all", "--format", "csv"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b"time,")
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1

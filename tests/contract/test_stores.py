@@ -1,5 +1,6 @@
 """One contract for every store: what is written comes back, once, and is there when it says so."""
 
+import statistics
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -8,22 +9,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
-from cloud import quarantine, service
+from cloud import service, state, tables
 from cloud.config import Config, Setup
-from cloud.errors import Rejected, Unavailable
-from cloud.quarantine import Case
+from cloud.errors import Unavailable
 from cloud.state import State
-from cloud.store import Points, Query, Row, Store
+from cloud.store import Bucket, Points, Query, Rollup, Row, Store, stream
 from configs import loader
 from tests import services
 from tests.services import Service
 from wire.reading import Quality, Quantity, Reading
 
-T0 = time.time_ns() // 1_000_000 - 3_600_000
+NOW = time.time_ns() // 1_000_000
+T0 = NOW - 3_600_000
+HOUR0 = T0 // 3_600_000 * 3_600_000 - 3_600_000
 
 
 class Server(NamedTuple):
@@ -63,6 +64,7 @@ class Kept:
     database: State
     store: Store
     gateway: str
+    replaces: bool = True  # VictoriaMetrics keeps both, and gives either
 
     async def write(self, *readings: Reading, gateway: str | None = None) -> None:
         await self.store.write([Points(gateway or self.gateway, readings)], lambda _: None)
@@ -73,6 +75,11 @@ class Kept:
     async def count(self, **asked: Any) -> int:
         return await self.store.count(replace(Query(gateway=self.gateway), **asked))
 
+    async def rollups(self, bucket: Bucket, **asked: Any) -> list[Rollup]:
+        """As they are after an upkeep."""
+        await self.store.upkeep(NOW)
+        return await self.store.rollups(replace(Query(gateway=self.gateway), **asked), bucket)
+
 
 def opened(
     config: dict[str, Any], folder: Path
@@ -80,7 +87,10 @@ def opened(
     return service.opened(Setup(loader.parse({"store": config}, Config, "test"), folder))
 
 
-@pytest.fixture(params=[*EMBEDDED, *SERVERS])
+OWN_FILE = {"kind": "sqlite", "path": "points.db"}
+
+
+@pytest.fixture(params=[*EMBEDDED, "sqlite-own-file", *SERVERS])
 async def kept(
     request: pytest.FixtureRequest,
     shared_influxd: Service,
@@ -91,8 +101,10 @@ async def kept(
     config: dict[str, Any] = {"kind": request.param}
     if server := SERVERS.get(request.param):
         config = server.config(running[server.start.__name__])
+    elif request.param == "sqlite-own-file":
+        config = OWN_FILE
     async with opened(config, tmp_path) as (database, store):
-        yield Kept(database, store, f"g{uuid.uuid4().hex}")
+        yield Kept(database, store, f"g{uuid.uuid4().hex}", config.get("dialect") != "metricsql")
 
 
 def reading(n: int = 0, value: float | None = 0.153, **changes: Any) -> Reading:
@@ -129,6 +141,7 @@ async def test_what_is_written_comes_back(kept: Kept) -> None:
     await kept.write(*written)
     assert await kept.read() == [row(kept.gateway, one) for one in written]
     assert await kept.count() == len(written)
+    await kept.store.rollups(Query(gateway=kept.gateway), Bucket.MINUTE)  # not made yet, no fault
 
 
 async def test_values_keep_eleven_digits(kept: Kept) -> None:
@@ -137,9 +150,24 @@ async def test_values_keep_eleven_digits(kept: Kept) -> None:
     assert [one.value for one in await kept.read()] == pytest.approx(values, rel=1e-11)
 
 
+async def test_values_keep_every_bit(kept: Kept) -> None:
+    values = [5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, -1e-7, 1e23, 123456789.1]
+    values += [0.1 + 0.2, 1 / 3, -0.1, 1e16, 7.0, 0.0]
+    if not kept.replaces:
+        values = [0.3, -0.1, 1e16, 7.0, 0.0, 123456789.1]  # VictoriaMetrics: 12 digits
+    await kept.write(*(reading(n, value) for n, value in enumerate(values)))
+    found = [one.value for one in await kept.read()]
+    assert found == values
+    assert all(type(value) is float for value in found)
+
+
 async def test_nothing_is_there_before_it_is_written(kept: Kept) -> None:
     assert await kept.read() == []
     assert await kept.count() == 0
+    for bucket in Bucket:
+        assert await kept.store.rollups(Query(gateway=kept.gateway), bucket) == []
+    await kept.store.upkeep(NOW)
+    assert (await kept.store.retired(None)).readings == 0
 
 
 async def test_what_is_written_twice_is_there_once(kept: Kept) -> None:
@@ -199,7 +227,8 @@ async def test_a_point_of_a_clock_that_is_ahead_is_kept_and_found(kept: Kept) ->
 
 
 async def test_names_may_hold_what_the_store_uses_for_itself(kept: Kept) -> None:
-    names = ["a b", "a,b", "a=b", 'a"b', "a'b", "a\\b", "水尺", "{a}|b", "%_"]
+    names = ["a b", "a,b", "a=b", 'a"b', "a'b", "a\\b", "水尺", "{a}|b", "%_", " a ", "a, b=c"]
+    names += ["#a", "--a", "a;b", "\t", "\u00a0", "🌊", "a" * 300, "value=1i", "NULL", "true", "0"]
     written = [reading(n, site=name, sensor=name) for n, name in enumerate(names)]
     await kept.write(*written)
     assert await kept.read() == [row(kept.gateway, one) for one in written]
@@ -208,14 +237,19 @@ async def test_names_may_hold_what_the_store_uses_for_itself(kept: Kept) -> None
 
 
 async def test_the_ledger_is_committed_with_the_points(kept: Kept) -> None:
-    case = Case("topic", b"payload", "reason", kept.gateway)
+    """Played by another table of the same database."""
+    table = tables.copy_position
 
     def also(connection: Connection) -> None:
-        quarantine.save(connection, [case], now_ms=1)
+        state.upsert(connection, table, [{"source": kept.gateway, "next_ms": 1}])
+
+    def committed(connection: Connection) -> int:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
     await kept.store.write([Points(kept.gateway, [reading()])], also)
+    assert await kept.database.run(committed) == 1
     await kept.store.write([], also)
-    assert await kept.database.run(lambda connection: quarantine.count(connection)) == 1
+    assert await kept.database.run(committed) == 1
     assert await kept.count() == 1
 
 
@@ -229,39 +263,119 @@ async def test_when_the_ledger_cannot_be_committed_the_write_says_so(kept: Kept)
     assert await kept.count() == 1
 
 
-@pytest.mark.parametrize("name", SERVERS)
-async def test_what_a_server_has_answered_survives_its_death(name: str, tmp_path: Path) -> None:
-    server = SERVERS[name]
-    with server.start(tmp_path / "server") as running:
-        async with opened(server.config(running), tmp_path) as (database, store):
-            kept = Kept(database, store, "g")
-            committed: list[int] = []
-            for n in range(20):
-                await kept.write(reading(n))
-            running.kill()
-            with pytest.raises(Unavailable, match="cannot be reached"):
-                await store.write([Points("g", [reading(20)])], lambda _: committed.append(20))
-            with pytest.raises(Unavailable, match="cannot be reached"):
-                await store.check()
-            with pytest.raises(Unavailable, match="cannot be reached"):
-                await kept.read()
-            assert committed == []
-            running.start()
-            await store.check()
-            assert [one.at_ms - T0 for one in await kept.read()] == list(range(20))
-            await kept.write(reading(20))
-            assert await kept.count() == 21
+async def test_rollups_leave_out_what_is_bad_and_count_it(kept: Kept) -> None:
+    def at(second: int, value: float | None, **changes: Any) -> Reading:
+        return reading(value=value, **changes | {"at_ms": HOUR0 + second * 1000})
+
+    await kept.write(
+        at(0, 0.25),
+        at(10, 0.75, quality=Quality.SUSPECT),
+        at(20, 9.9, quality=Quality.BAD),
+        at(30, None),
+        at(61, None),
+        at(125, 7.5, quality=Quality.BAD),
+        at(180, -1.0, quality=Quality.NOT_EVALUATED),
+        at(10, 2.5, quantity=Quantity.LEVEL),
+    )
+    name = (kept.gateway, "underpass", "ruler", Quantity.DEPTH)
+    minutes = [
+        Rollup(HOUR0, *name, 0.25, 0.5, 0.75, counted=2, bad=1, missing=1, worst=4),
+        Rollup(HOUR0 + 60_000, *name, None, None, None, counted=0, bad=0, missing=1, worst=None),
+        Rollup(HOUR0 + 120_000, *name, None, None, None, counted=0, bad=1, missing=0, worst=4),
+        Rollup(HOUR0 + 180_000, *name, -1.0, -1.0, -1.0, counted=1, bad=0, missing=0, worst=2),
+    ]
+    hour = Rollup(HOUR0, *name, -1.0, 0.0, 0.75, counted=3, bad=2, missing=2, worst=4)
+    assert await kept.rollups(Bucket.MINUTE, quantity=Quantity.DEPTH) == minutes
+    assert await kept.rollups(Bucket.HOUR, quantity=Quantity.DEPTH) == [hour]
+    assert len(await kept.rollups(Bucket.HOUR)) == 2
+    newest = {"limit": 2, "newest_first": True, "quantity": Quantity.DEPTH}
+    assert await kept.rollups(Bucket.MINUTE, **newest) == minutes[:1:-1]
+    # Buckets come whole, though the range begins and ends within them.
+    touched = {"since_ms": HOUR0 + 59_000, "until_ms": HOUR0 + 120_001, "sensor": "ruler"}
+    found = await kept.rollups(Bucket.MINUTE, quantity=Quantity.DEPTH, **touched)
+    assert found == minutes[:3]
 
 
-async def test_what_influxdb_refuses_is_rejected_in_its_words(
-    shared_influxd: Service, tmp_path: Path
-) -> None:
-    config = influx_v1(shared_influxd)
-    async with opened(config, tmp_path) as (database, store), httpx.AsyncClient() as http:
-        await store.check()
-        where = {"db": config["database"], "precision": "ms"}
-        line = f'depth,gateway=g,sensor=ruler,site=underpass quality="text" {T0}'
-        taken = await http.post(f"{shared_influxd.url}/write", params=where, content=line)
-        assert taken.status_code == 204
-        with pytest.raises(Rejected, match="field type conflict"):
-            await Kept(database, store, "g").write(reading())
+async def test_rollups_are_as_if_all_had_come_at_once(kept: Kept) -> None:
+    written = [
+        reading(
+            value=None if n % 17 == 0 else (n % 29) / 8,  # so that it is the same in 12 digits
+            quality=Quality.MISSING if n % 17 == 0 else Quality(n % 4 + 1),
+            at_ms=HOUR0 - 3 * 86_400_000 + n * 61_000,
+            sensor=f"r{n % 2}",
+        )
+        for n in range(200)
+    ]
+    early, late = written[::2] + written[1::4], written[3::4]
+    await kept.write(*early)
+    await kept.rollups(Bucket.HOUR)
+    await kept.write(*late)  # a backlog
+    if kept.replaces:
+        await kept.write(replaced(written[5]))
+        await kept.rollups(Bucket.HOUR)
+        await kept.write(written[5])
+    rows = [row(kept.gateway, one) for one in written]
+    for bucket in Bucket:
+        found = await kept.rollups(bucket)
+        wanted = by_hand(rows, bucket)
+        assert [one[:6] + one[7:] for one in found] == [one[:6] + one[7:] for one in wanted]
+        means = [one.mean for one in wanted if one.mean is not None]
+        assert [one.mean for one in found if one.mean is not None] == pytest.approx(means)
+
+
+async def test_a_stream_has_everything_in_order_whatever_the_page(kept: Kept) -> None:
+    moments = [0, 0, 0, 0, 0, 1, 2, 2, 2, 700_000, 700_001, 90_000_000, 90_000_001, 90_000_001]
+    await kept.write(
+        *(reading(moment - 100_000_000, sensor=f"r{n}") for n, moment in enumerate(moments))
+    )
+    wanted = await kept.read()
+    assert len(wanted) == len(moments)
+    for page in (1, 2, 3, 5, 20_000):
+        pages = [one async for one in stream.rows(kept.store, Query(gateway=kept.gateway), page)]
+        assert all(pages)
+        assert [one for some in pages for one in some] == wanted
+        assert max(map(len, pages)) <= max(page, 5)  # five are of one moment
+    wanted_hours = await kept.rollups(Bucket.HOUR)
+    found = stream.rollups(kept.store, Query(gateway=kept.gateway), Bucket.HOUR, 3)
+    assert [one async for some in found for one in some] == wanted_hours
+    nothing = stream.rows(kept.store, Query(gateway="nobody"))
+    assert [one async for one in nothing] == []
+
+
+def replaced(one: Reading) -> Reading:
+    return Reading(one.site, one.sensor, one.quantity, 99.0, one.at_ms, Quality.GOOD)
+
+
+def by_hand(rows: list[Row], bucket: Bucket) -> list[Rollup]:
+    """The rollups of `rows`, from the definition."""
+    buckets: dict[tuple[int, tuple[str, str, str, Quantity]], list[Row]] = {}
+    for one in rows:
+        begun = one.at_ms // bucket.value * bucket.value
+        buckets.setdefault((begun, one[1:5]), []).append(one)
+    made = []
+    for (begun, names), some in buckets.items():
+        good = [one.value for one in some if one.value is not None and one.quality != 4]
+        flags = [one.quality for one in some if one.quality != 9]
+        made.append(
+            Rollup(
+                begun,
+                *names,
+                min(good, default=None),
+                statistics.fmean(good) if good else None,
+                max(good, default=None),
+                counted=len(good),
+                bad=flags.count(4),
+                missing=len(some) - len(flags),
+                worst=max(flags, default=None),
+            )
+        )
+    return sorted(made, key=lambda one: one[:5])
+
+
+async def test_init_may_come_again(kept: Kept) -> None:
+    await kept.store.init()
+    await kept.write(reading())
+    first = await kept.store.init()
+    assert first
+    assert await kept.store.init() == first
+    assert await kept.count() == 1

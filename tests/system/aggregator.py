@@ -1,6 +1,7 @@
 """The aggregator as a process of its own, and gateways that a test plays itself."""
 
 import asyncio
+import signal
 import subprocess
 import sys
 import time
@@ -9,10 +10,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
 from sqlalchemy import select
 
 from cloud import account as accounts
-from cloud import config, service, state
+from cloud import config, service, state, tables
 from cloud.account import Account
 from cloud.store import Query, Row
 from tests.conftest import ROOT
@@ -29,10 +31,9 @@ READINGS = 20  # in a batch
 
 RULES = """
 [rule.amber]
+kind = "threshold"
 quantity = "depth"
-over_cm = 15
-clear_cm = 12
-level = "orange"
+orange = { over_cm = 15, clear_cm = 12 }
 [channel.log]
 kind = "log"
 """
@@ -42,10 +43,13 @@ class Cloud:
     """`shuichi cloud run` on a config of its own; `with` stops it, if it runs, and looks at how it
     ends."""
 
-    def __init__(self, folder: Path, broker: Service, store: str = 'kind = "sqlite"') -> None:
+    def __init__(
+        self, folder: Path, broker: Service, store: str = 'kind = "sqlite"', more: str = ""
+    ) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.file = folder / "cloud.toml"
-        self.file.write_text(f"[broker]\nport = {broker.port}\n[store]\n{store}\n{RULES}")
+        self.file.write_text(f"[broker]\nport = {broker.port}\n[store]\n{store}\n{more}{RULES}")
         self.log = folder / "cloud.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -80,6 +84,20 @@ class Cloud:
         self._process.kill()
         self.wait()
 
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it was stopped by SIGSTOP."""
+        return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
@@ -96,9 +114,9 @@ class Cloud:
             return await store.read(Query())
 
     async def table(self, name: str) -> list[dict[str, Any]]:
-        async with state.opened(self.folder / "cloud.db", read_only=True) as database:
+        async with state.opened(config.read(self.file).database, read_only=True) as database:
             found = await database.run(
-                lambda connection: connection.execute(select(state.metadata.tables[name])).all()
+                lambda connection: connection.execute(select(tables.metadata.tables[name])).all()
             )
         return [row._asdict() for row in found]
 
@@ -106,8 +124,9 @@ class Cloud:
 class Gateway:
     """A gateway that sends its batches until the cloud acks them."""
 
-    def __init__(self, name: str, batches: int = 0) -> None:
+    def __init__(self, name: str, batches: int = 0, shard: str = "0") -> None:
         self.name = name
+        self.shard = shard
         self.batches = [batch(name, number) for number in range(1, batches + 1)]
         self.acked: list[tuple[int, int]] = []
 
@@ -116,7 +135,7 @@ class Gateway:
         return {n for first, last in self.acked for n in range(first, last + 1)}
 
     def topic(self, what: What) -> str:
-        return topics.topic("0", self.name, what)
+        return topics.topic(self.shard, self.name, what)
 
     async def send(self, session: Session, *payloads: bytes, what: What = What.DATA) -> None:
         for payload in payloads:

@@ -1,8 +1,10 @@
 """`python -m tests.system.dying_cloud POINT CLOUD_TOML`: the real aggregator, which kills itself
-(SIGKILL) the first time it has batches to store, at one of two points:
+(SIGKILL) the first time it has batches to store, at one of these points:
 
 - `in-commit`: a store of its own has the points, the ledger is not committed yet;
-- `after-commit`: all is committed, and nobody has been told.
+- `after-commit`: all is committed, and nobody has been told;
+- `before-commit`: it knows what it is going to commit; and it only stops (SIGSTOP), and does it
+  whenever it is woken up.
 """
 
 import asyncio
@@ -10,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -18,7 +21,7 @@ from cloud import config, service
 from cloud.ingest import Ingest, Plan
 from cloud.intake import Intake
 
-_commit, _save = Ingest._commit, Ingest._save
+_commit, _plan, _save = Ingest._commit, Ingest._plan, Ingest._save
 
 
 def die() -> None:
@@ -37,11 +40,20 @@ def save_and_die(self: Ingest, connection: Connection, intake: Intake, plan: Pla
         die()
 
 
+async def plan_and_stop(self: Ingest, intake: Intake) -> Plan:
+    plan = await _plan(self, intake)
+    if intake.batches:
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # here and now
+    return plan
+
+
 if __name__ == "__main__":
     point, file = sys.argv[1:]
     match point:
         case "in-commit":
             Ingest._save = save_and_die  # type: ignore[method-assign]  # this is the experiment
+        case "before-commit":
+            Ingest._plan = plan_and_stop  # type: ignore[method-assign]  # this is the experiment
         case "after-commit":
             Ingest._commit = commit_and_die  # type: ignore[method-assign]  # this is the experiment
     logging.basicConfig(level=logging.INFO)

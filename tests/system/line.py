@@ -13,7 +13,7 @@ import json
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +32,7 @@ from wire.reading import Quantity
 PATIENCE_S: Final = 30.0
 """For what comes in less than a second on a machine that has nothing else to do."""
 
-SETTINGS: Final[dict[tuple[str, ...], float]] = {
+SETTINGS: Final[dict[tuple[str, ...], float | str]] = {
     ("sensor", "ruler-1", "interval_s"): 0.2,
     ("uplink", "resend_after_s"): 1,  # so that a test need not wait for what a crash has lost
     ("uplink", "drain_at_stop_s"): 20,
@@ -62,9 +62,11 @@ class Line:
     ) -> None:
         """`record` is a CSV with columns `t_s` and `depth_m`, in place of the storm."""
         folder.mkdir(exist_ok=True)
-        self.stage = stage.prepare(folder, broker_port, free_port(), store or {"kind": "sqlite"})
+        self.stage = stage.prepare(
+            *(folder, broker_port, free_port(), free_port()), store or {"kind": "sqlite"}
+        )
         self.folder = folder
-        _change(folder / "gateway.toml", SETTINGS)
+        change(folder / "gateway.toml", SETTINGS)
         playing = ["--speed", f"{speed:g}", "--truth", "truth.jsonl"]
         if record is not None:
             playing += ["--replay", str(record), "--column", "depth_m", "--time-column", "t_s"]
@@ -189,11 +191,12 @@ class Line:
 _FACT: Final = msgspec.json.Decoder(truth.Fact)
 
 
-def _change(file: Path, settings: dict[tuple[str, ...], float]) -> None:
+def change(file: Path, settings: Mapping[tuple[str, ...], float | str]) -> None:
+    """Set keys in a TOML file, each named by its path."""
     document: Any = tomlkit.parse(file.read_text("utf-8"))
     for (*path, key), value in settings.items():
         table = document
         for name in path:
-            table = table[name]
+            table = table.setdefault(name, {})
         table[key] = value
     file.write_text(tomlkit.dumps(document), "utf-8")

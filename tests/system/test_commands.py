@@ -90,6 +90,32 @@ def test_orders_are_followed_to_the_read_back(ops, mosquitto):
     assert "is not known here" in gateway.log("edge")
 
 
+def test_a_latched_red_waits_for_a_person_even_over_a_power_cut(ops, mosquitto):
+    record = ops.folder / "flood.csv"
+    rows = [f"{t},{0.4 if t < 12 else 0.05}" for t in range(120)]
+    record.write_text("\n".join(["t_s,depth_m", *rows]) + "\n", "utf-8")
+    with Gateway(ops.folder, mosquitto.port, record=record) as gateway:
+        gateway.change(
+            {
+                ("command", "keys"): {"ops-1": ops.new_key("ops-1")},
+                ("interlock", "daping-underpass", "latch_red"): True,
+                ("interlock", "daping-underpass", "hold_s"): 0,
+                ("interlock", "daping-underpass", "jump_cm"): 0,
+            }
+        )
+        gateway.start("edge")
+        gateway.until((ops.folder / "latches.json").exists)
+        gateway.kill("edge")
+        (ops.folder / "outbox.sock").unlink()
+        gateway.start("edge")
+        gateway.until((ops.folder / "outbox.sock").exists)
+        gateway.until(lambda: gateway.status()["lamps"][0]["depth_m"] == 0.05)
+        assert gateway.status()["lamps"][0]["confirmed"] == "red"
+        cleared = ops.order("clear", person="Li Wei")
+        assert cleared.returncode == 0, cleared.stdout
+        gateway.until(lambda: gateway.lamp(Aspect.GREEN))
+
+
 def test_what_a_person_must_mend_is_one_line(ops, mosquitto):
     with gateway_for(ops, mosquitto, 0.0):
         for said, complaint in (

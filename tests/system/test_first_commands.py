@@ -337,7 +337,7 @@ def test_nobody_on_the_line(desk: Desk, underpass: Path) -> None:
     ("place", "complaint"),
     [
         (("ttyNone",), "ttyNone: no such port; is the adapter plugged in?"),
-        ((f"127.0.0.1:{NOBODY}",), f"127.0.0.1:{NOBODY}: connection refused"),
+        (("127.0.0.1:NOBODY",), "127.0.0.1:NOBODY: connection refused"),
         (("bux",), "gateway.toml: there is no [port.bux] (did you mean 'bus'?)"),
         (("bus", "--units", "1-a"), "--units '1-a': '1-a' is not a number or a range"),
         (("bus", "--units", "250-300"), "--units '250-300': '250-300' is not within 0 to 255"),
@@ -347,5 +347,6 @@ def test_nobody_on_the_line(desk: Desk, underpass: Path) -> None:
 def test_a_scan_that_cannot_be_made(place: tuple[str, ...], complaint: str, desk: Desk) -> None:
     if place[0].startswith("bu"):
         begin(desk, NOBODY, desk.folder / "ttyBus")
-    (line,) = desk.refuses("sensor", "scan", *place)
-    assert line.startswith(complaint)
+    words = (word.replace("NOBODY", str(NOBODY)) for word in place)
+    (line,) = desk.refuses("sensor", "scan", *words)
+    assert line.startswith(complaint.replace("NOBODY", str(NOBODY)))

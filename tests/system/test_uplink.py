@@ -129,6 +129,43 @@ async def test_without_acks_new_ones_go_out_all_the_same_and_memory_is_bounded(t
         assert not one.counterpart.changed
 
 
+async def test_before_the_clouds_first_start_one_is_tried_now_and_then_and_after_it_all_go(
+    tmp_path, broker, monkeypatch
+):
+    async with gate(tmp_path / "o.db", broker, resend_after_s=300) as one:
+        for i in range(100):
+            await one.outbox.seal(readings(i))
+        sent = []
+        send = one.uplink._send
+
+        def count(session, batch):
+            sent.append(batch)
+            return send(session, batch)
+
+        monkeypatch.setattr(one.uplink, "_send", count)
+        sender = asyncio.create_task(one.uplink.run(), name="uplink")
+        try:
+            await until(lambda: sent and not one.uplink.in_flight)
+            tried = len(sent)
+            await until(lambda: len(sent) > tried)
+            await until(lambda: not one.uplink.in_flight)
+            assert len(sent) == tried + 1 < 100
+            listener = asyncio.create_task(one.counterpart.run(), name="counterpart")
+            try:
+                await one.counterpart.listens.wait()
+                one.uplink.offer(await one.outbox.seal(readings(100)))
+                await until(lambda: one.outbox.position.pending == 0)
+            finally:
+                listener.cancel()
+                await asyncio.wait((listener,))
+            assert one.arrived()[0] == 101
+            assert sorted(one.arrived()) == list(range(1, 102))
+            assert one.counterpart.repeated == 0
+        finally:
+            sender.cancel()
+            await asyncio.wait((sender,))
+
+
 async def test_what_a_crash_of_the_disk_brings_back_is_sent_again(tmp_path, broker):
     """The deletion of a batch that was acknowledged waits for the next seal; without one it is
     undone."""

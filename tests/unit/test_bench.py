@@ -49,7 +49,7 @@ def figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "slow": PLAIN.format(value=750.01),
         "absurd": PLAIN.format(value='float("nan")'),
         "through": ASYNC,
-        "shards": REPORTED,
+        "splinters": REPORTED,
         "broken": BROKEN,
         "no_figure": "FIGURES = 3\n",
         "_shared": PLAIN.format(value=1),
@@ -81,11 +81,11 @@ def test_the_list_names_each_figure_with_its_goal():
     assert "<=750 ms" in rows["fast"]
     assert "reads against another's reads" in rows["through"]
     assert ">=0.97 ratio" in rows["through"]
-    assert "reported only" in rows["shards"]
+    assert "reported only" in rows["splinters"]
     assert not {"no_figure", "_shared", "figure", "programs"} & set(rows)
     by_id = {row["id"]: row for row in json.loads(run("--json").output)}
     assert by_id["fast"] == {"id": "fast", "title": "how fast it is", "unit": "ms", "goal": "<=750"}
-    assert by_id["shards"]["goal"] is None
+    assert by_id["splinters"]["goal"] is None
 
 
 @pytest.mark.usefixtures("figures")
@@ -96,7 +96,7 @@ def test_the_list_names_each_figure_with_its_goal():
         ("slow", "slow 750.01 ms <=750 short", 1),
         ("absurd", "absurd nan ms <=750 short", 1),
         ("through", "through 0.98 ratio >=0.97 ok", 0),
-        ("shards", "shards 1.9 ratio - ok", 0),
+        ("splinters", "splinters 1.9 ratio - ok", 0),
     ],
 )
 def test_the_last_line_is_the_verdict(id: str, last_line: str, code: int):

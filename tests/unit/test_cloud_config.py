@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from cloud import config
-from cloud.alerts.rule import Rule
-from configs.loader import ConfigError
+from cloud.database import Server
+from configs.loader import ConfigError, plugins
 from tests.conftest import ROOT
-from wire.messages import Level
-from wire.reading import Quantity
+
+CHANNELS = ", ".join(f"'{kind}'" for kind in plugins("cloud.channels"))
+RULES = ", ".join(f"'{kind}'" for kind in plugins("cloud.alerts.rules"))
 
 
 def read(folder: Path, text: str) -> config.Setup:
@@ -38,28 +39,6 @@ def test_the_configs_that_come_with_us_are_right() -> None:
         assert config.read(file).config.rules
 
 
-@pytest.mark.parametrize(
-    ("quantity", "thresholds", "over", "clear"),
-    [
-        ("depth", "over_cm = 15\nclear_cm = 12", 0.15, 0.12),
-        ("depth", "over_cm = 35\nclear_mm = 320", 0.35, 0.32),
-        ("level", "over_m = 183.5\nclear_m = 183", 183.5, 183.0),
-        ("displacement", "over_mm = 2.5\nclear_mm = -1", 0.0025, -0.001),
-        ("rain_rate", "over_mm_h = 36\nclear_mm_h = 18", 1e-5, 5e-6),
-    ],
-)
-def test_thresholds_become_si(
-    quantity: str, thresholds: str, over: float, clear: float, tmp_path: Path
-) -> None:
-    setup = read(
-        tmp_path,
-        f'[rule.a]\nquantity = "{quantity}"\nlevel = "yellow"\n{thresholds}\n'
-        '[channel.x]\nkind = "log"\n',
-    )
-    expected = Rule("a", Quantity(quantity), over, clear, Level.YELLOW)
-    assert setup.config.rules == [expected]
-
-
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     found = faults(
         tmp_path,
@@ -68,29 +47,27 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         [broker]
         port = 99999
         [ingest]
-        shard = "A/B"
+        shards = "0-3,A/B"
+        lease_s = 0.1
         [store]
         kind = "influx"
         url = "localhost:8086"
         api = "v1"
         [rule.a]
+        kind = "threshold"
         quantity = "depth"
-        over_cm = 15
-        clear_cm = 15
-        level = "orange"
+        orange = { over_cm = 15, clear_cm = 15 }
+        red = { over_cm = 30, clear_cm = 27 }
+        pink = { over_cm = 15, clear_cm = 12 }
         [rule.b]
-        quantity = "depth"
-        over_cm = 15
-        clear_cm = 12
-        clear_mm = 120
-        level = "pink"
+        kind = "thresh"
         [rule.c]
-        quantity = "rain_rate"
-        over_cm = 15
-        clear_cm = 12
-        level = "red"
+        kind = "stale"
+        silent_s = 0
+        [channel.w]
+        kind = "log"
         [channel.x]
-        kind = "sms"
+        kind = "pigeon"
         [channel.y]
         kind = "webhook"
         timeout_s = -1
@@ -99,12 +76,14 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     assert found == {
         "brokr": "is not a key here (did you mean 'broker'?)",
         "broker.port": "99999: input should be less than or equal to 65535",
-        "ingest.shard": "'A/B': string should match pattern '^[a-z0-9][a-z0-9-]{0,62}$'",
+        "ingest.shards": "'A/B' is neither the name of a shard nor a range such as 0-3",
+        "ingest.lease_s": "0.1: input should be greater than or equal to 0.5",
         "store.url": "'localhost:8086' does not begin with http://HOST or https://HOST",
-        "rule.a": "clear_cm is not below over_cm: it would never clear",
-        "rule.b.level": "'pink' is not one of blue, yellow, orange, red",
-        "rule.c": "a rule on rain_rate needs exactly one of over_mm_h",
-        "channel.x.kind": "'sms' is not one of 'log', 'webhook'",
+        "rule.a.orange": "clear_cm is not below over_cm: it would never clear",
+        "rule.a.pink": "is not a key here",
+        "rule.b.kind": f"'thresh' is not one of {RULES}",
+        "rule.c.silent_s": "0: input should be greater than or equal to 1",
+        "channel.x.kind": f"'pigeon' is not one of {CHANNELS}",
         "channel.y.url": "is missing",
         "channel.y.timeout_s": "-1: input should be greater than 0",
     }
@@ -114,14 +93,9 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     ("text", "key", "problem"),
     [
         (
-            '[rule.a]\nquantity="depth"\nlevel="red"\nover_cm=15\nclear_cm=12',
+            '[rule.a]\nkind="stale"',
             "channel",
             "is missing: there are rules, but nobody would be told",
-        ),
-        (
-            '[rule.a]\nquantity="depth"\nlevel="red"\nover_cm=15\n[channel.x]\nkind="log"',
-            "rule.a",
-            "a rule on depth needs exactly one of clear_m or clear_cm or clear_mm",
         ),
         ('[store]\nkind="influx"\nurl="http://h"\napi="v2"', "store", 'api = "v2" needs a bucket'),
         (
@@ -135,3 +109,56 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 )
 def test_a_fault_says_what_and_where(text: str, key: str, problem: str, tmp_path: Path) -> None:
     assert faults(tmp_path, text)[key] == problem
+
+
+@pytest.mark.parametrize(
+    ("text", "shards"),
+    [
+        ("0", "0"),
+        ("0-3", "0 1 2 3"),
+        ("0,2, 5-7", "0 2 5 6 7"),
+        ("1-2,0-2", "1 2 0"),
+        ("north,south-1", "north south-1"),
+    ],
+)
+def test_shards_are_named_one_by_one_or_as_ranges(text: str, shards: str, tmp_path: Path) -> None:
+    assert read(tmp_path, f'[ingest]\nshards = "{text}"').config.ingest.shards == (*shards.split(),)
+    assert read(tmp_path, "").only(text).config.ingest.shards == (*shards.split(),)
+
+
+@pytest.mark.parametrize("text", ["", "0,", "3-0", "0-1000", "a b", "A"])
+def test_what_names_no_shard_is_refused(text: str, tmp_path: Path) -> None:
+    assert "ingest.shards" in faults(tmp_path, f'[ingest]\nshards = "{text}"')
+    with pytest.raises(ValueError, match=r"^'"):
+        read(tmp_path, "").only(text)
+
+
+URL = "postgresql://shuichi@db.example:5432/flood?sslmode=verify-full"
+
+
+def test_a_state_on_a_server_has_its_password_in_a_file(tmp_path: Path) -> None:
+    own = '[store]\nkind = "sqlite"\npath = "points.db"\n[ingest]\nlease_s = 4.0\n'
+    setup = read(tmp_path, f'{own}[state]\nurl = "{URL}"\npassword_file = "word"')
+    assert setup.database == Server(URL, tmp_path / "word", patience_s=4)
+    assert str(setup.database) == "postgresql://shuichi@db.example:5432/flood"
+    assert read(tmp_path, f'{own}[state]\nurl = "{URL}"').database == Server(URL, None, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "problem"),
+    [
+        ('url="mysql://u@h/d"', "state.url", "is not postgresql://USER@HOST:PORT/DATABASE"),
+        ('url="postgresql://u@h"', "state.url", "is not postgresql://USER@HOST:PORT/DATABASE"),
+        ('url="db.example"', "state.url", "is not postgresql://USER@HOST:PORT/DATABASE"),
+        ('url="postgresql://u:p@h/d"', "state.url", "has a password in it"),
+        ('password_file="word"', "state", "has a password_file, but no url"),
+        (f'url="{URL}"\npath="cloud.db"', "state", "has both path and url"),
+        (f'url="{URL}"', "store.path", "is missing: [state] is on a server"),
+    ],
+)
+def test_a_state_that_cannot_be_is_refused(
+    text: str, key: str, problem: str, tmp_path: Path
+) -> None:
+    found = faults(tmp_path, f"[state]\n{text}")[key]
+    assert found.startswith(problem)
+    assert "u:p" not in found

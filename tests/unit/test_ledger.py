@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, insert
 
-from cloud import ledger, state
+from cloud import ledger, state, tables
 from cloud.ledger import Intervals, Key, Stream
 from wire.messages import Gap
 
@@ -105,7 +105,7 @@ async def test_a_declared_gap_is_not_missing_and_survives_a_restart(tmp_path: Pa
         ledger.save(connection, {key: stream}, {key: Stream()})
         row = {"gateway": "gw", "stream": "s", "batch": 9, "position": 0, "reason": "disk full"}
         times = {"from_ms": 5, "to_ms": 6, "readings": 30, "batches": "[[3,5]]"}
-        connection.execute(insert(state.gap), [row | times])
+        connection.execute(insert(tables.gap), [row | times])
 
     async with state.opened(tmp_path / "cloud.db") as database:
         await database.run(write)
@@ -113,3 +113,14 @@ async def test_a_declared_gap_is_not_missing_and_survives_a_restart(tmp_path: Pa
         (again,) = (await database.run(ledger.load)).values()
     assert again.missing == [(6, 8), (10, 10)]
     assert again.readings_lost == 30
+
+
+def test_a_copy_of_a_stream_is_whole_and_goes_its_own_way() -> None:
+    lost = Intervals([9])
+    stream = Stream(Intervals([1, 2]), 3, 4, 5, 6, 7, 8, lost, 10, 11, 12, 13, 14)
+    copy = stream.copy()
+    assert copy == stream
+    copy.accept(3, 1, now_ms=20)
+    copy.lost.add(8)
+    assert stream == Stream(Intervals([1, 2]), 3, 4, 5, 6, 7, 8, lost, 10, 11, 12, 13, 14)
+    assert lost == Intervals([9])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wire import codec, topics
 from wire.messages import Ack, Batch, Event, GatewayState, Status
-from wire.reading import Quality, Quantity, Reading
+from wire.reading import Quality, Quantity, Reading, runs
 from wire.topics import Address, What
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -67,6 +67,16 @@ def test_a_batch_survives_the_wire(batch):
     assert (back.gateway, back.stream, back.number) == (batch.gateway, batch.stream, batch.number)
     assert back.events == batch.events
     assert list(back.readings) == sorted(batch.readings, key=by_place)
+
+
+@given(batches)
+def test_runs_are_of_one_series_and_all_there(batch):
+    decoded = codec.decode_batch(codec.encode_batch(batch)).readings
+    cut = list(runs(decoded))
+    assert [one for run in cut for one in run] == list(decoded)
+    series = [{(one.site, one.sensor, one.quantity) for one in run} for run in cut]
+    assert all(len(one) == 1 for one in series)
+    assert len(cut) == len({name for one in series for name in one})  # none is cut in two
 
 
 @given(st.binary(max_size=200))

@@ -1,0 +1,241 @@
+"""`shuichi alert`: what is open, who was called, who has answered."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+from sqlalchemy import Connection
+
+from cloud import config, desk
+from cloud.alerts import demands, views
+from cloud.alerts.alarm import Trigger
+from cloud.alerts.demands import Answer, Done, Exercise, HoldBack
+from cloud.alerts.hazard import Hazard, Stage
+from cloud.alerts.reportcli import report_command
+from cloud.alerts.views import AlertView, Line
+from cloud.cliparts import config_option, look, moment
+from cloud.desk import Operation, OrderT
+from configs.loader import UserError
+from wire.messages import Level
+
+_T = TypeVar("_T")
+
+_LEVELS: Final = [level.name.lower() for level in Level]
+
+_STYLES: Final = {"red": "bold red", "orange": "dark_orange", "yellow": "yellow", "blue": "blue"}
+
+_LONGEST_SHELF_MIN: Final = 10_080
+
+
+def _words(_: click.Context, option: click.Parameter, text: str) -> str:
+    """Words that can be kept."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("is not text in UTF-8") from None
+    if option.required and not text.strip():
+        raise click.BadParameter("is empty")
+    return text
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
+
+
+@click.group()
+def alert() -> None:
+    """What is open, who was called, who has answered; answer it, or hold it back."""
+
+
+@alert.command("list")
+@config_option
+@click.option("--all", "all_of_them", is_flag=True, help="Also those that are over.")
+@json_option
+def list_(file: Path, all_of_them: bool, as_json: bool) -> None:
+    """Print the open alerts, the worst first. Exit code 1 if somebody has yet to answer one."""
+    found = _read(file, lambda c: views.alerts(c, all_of_them=all_of_them))
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        console = Console()
+        for one in found:
+            _show_alert(console, one)
+        if not found:
+            console.print("no alert is open")
+    unanswered = any(one.phase == "ringing" for one in found)
+    raise SystemExit(1 if unanswered else 0)
+
+
+@alert.command()
+@config_option
+@click.argument("name", metavar="ALERT")
+@json_option
+def show(file: Path, name: str, as_json: bool) -> None:
+    """Print how an alert, or an incident, has gone: each line of its timeline."""
+    lines = _read(file, lambda c: views.timeline(c, alert=name) or views.timeline(c, incident=name))
+    if not lines:
+        raise UserError(f"{name}: there is no such alert or incident; `shuichi alert list --all`")
+    if as_json:
+        click.echo(msgspec.json.encode(lines))
+    else:
+        _show_lines(Console(), lines)
+
+
+@alert.command()
+@config_option
+@click.argument("name", metavar="ALERT")
+@click.option("--by", required=True, callback=_words, help="Who answers.")
+@click.option("--said", default="", callback=_words, help="What was said.")
+def ack(file: Path, name: str, by: str, said: str) -> None:
+    """Answer an alert: somebody acts. The calls end."""
+    _ask(file, demands.ANSWER, Answer(name, by, said))
+
+
+def _hold(name: str, trigger: Trigger, explanation: str, *, lasts: bool = False) -> None:
+    """Add a command that holds back or lets go."""
+
+    @config_option
+    @click.argument("site")
+    @click.argument("hazard", type=click.Choice([str(one) for one in Hazard]))
+    @click.option("--by", required=True, callback=_words, help="Who demands it.")
+    @click.option("--reason", default="", callback=_words, help="Why, for the timeline.")
+    @click.option("--exercise", is_flag=True, help="That of an exercise.")
+    def hold(file: Path, site: str, hazard: str, **given: Any) -> None:
+        if up_to := given.pop("up_to", None):
+            given["up_to"] = Level[up_to.upper()]
+        minutes = given.get("minutes")
+        if minutes is not None and not 0 < minutes <= _LONGEST_SHELF_MIN:
+            raise UserError(f"--minutes {minutes:g}: is not between 0 and {_LONGEST_SHELF_MIN}")
+        _ask(file, demands.HOLD, HoldBack(site, Hazard(hazard), trigger, **given))
+
+    if lasts:
+        hold = click.option("--minutes", type=float, required=True, help="How long.")(hold)
+        hold = click.option(
+            "--up-to", type=click.Choice(_LEVELS), help="A worse level ends it.  [default: red]"
+        )(hold)
+    hold.__doc__ = explanation
+    alert.command(name)(hold)
+
+
+_hold("shelve", Trigger.SHELVE, "Call nobody for some minutes.", lasts=True)
+_hold("unshelve", Trigger.UNSHELVE, "End a shelf before its time.")
+_hold("suppress", Trigger.SUPPRESS, "Call nobody: another alert says it already.")
+_hold("unsuppress", Trigger.UNSUPPRESS, "Call again.")
+_hold("out-of-service", Trigger.REMOVE, "Call nobody: the site is being worked on.")
+_hold("return-to-service", Trigger.RESTORE, "The site works again.")
+alert.add_command(report_command)
+
+
+@alert.command()
+@config_option
+@click.option("--site", required=True)
+@click.option("--hazard", required=True, type=click.Choice([str(one) for one in Hazard]))
+@click.option("--level", type=click.Choice(_LEVELS), help="How bad it is.")
+@click.option("--stage", type=click.Choice([str(one) for one in Stage]), default="now")
+@click.option("--end", is_flag=True, help="The exercise is over.")
+def exercise(file: Path, site: str, hazard: str, level: str | None, stage: str, end: bool) -> None:
+    """Run the response plan for real, every message marked as an exercise (演练)."""
+    if (level is None) != end:
+        raise UserError("give either --level or --end")
+    wanted = None if level is None else Level[level.upper()]
+    _ask(file, demands.EXERCISE, Exercise(site, Hazard(hazard), wanted, Stage(stage)))
+
+
+@alert.command()
+@config_option
+@click.option("--since", help="Opened since then: 2h, 3d, or ISO 8601.")
+@json_option
+def incidents(file: Path, since: str | None, as_json: bool) -> None:
+    """Print the incidents, the newest first."""
+    since_ms = moment("--since", since) or 0
+    found = [one for one in _read(file, views.incidents) if one.opened_ms >= since_ms]
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    console = Console()
+    for one in found:
+        end = "open" if one.closed_ms is None else f"closed {_time(one.closed_ms)}"
+        mark = " EXERCISE" if one.exercise else ""
+        count = f"{len(one.alerts)} alert{'s' * (len(one.alerts) != 1)}"
+        console.print(
+            Text.assemble((one.id, "bold"), f"{mark}  {_time(one.opened_ms)}, {end}, {count}"),
+            highlight=False,
+        )
+    if not found:
+        console.print("no incidents")
+
+
+@alert.command()
+@config_option
+@json_option
+def replies(file: Path, as_json: bool) -> None:
+    """Print the replies by SMS or keypress that answer nothing: who, what, and why not."""
+    lines = _read(file, lambda c: views.timeline(c, incident=""))
+    if as_json:
+        click.echo(msgspec.json.encode(lines))
+        return
+    console = Console()
+    _show_lines(console, lines)
+    if not lines:
+        console.print("no replies")
+
+
+def _show_alert(console: Console, one: AlertView) -> None:
+    mark = "EXERCISE " if one.exercise else ""
+    level = one.level or "over"
+    console.print(
+        Text.assemble(
+            mark,
+            (level.upper(), _STYLES.get(level, "dim")),
+            f"  {one.site}, {one.hazard}, {one.stage}: ",
+            (one.status, "bold"),
+        ),
+        highlight=False,
+    )
+    facts = [f"id {one.id}"]
+    if one.began_ms is not None:
+        facts.append(f"since {_time(one.began_ms)}, round {one.round}, back {one.flaps} times")
+    if one.called:
+        facts.append(f"called now: {', '.join(one.called)}")
+    if one.told:
+        facts.append(f"know of it: {', '.join(one.told)}")
+    if one.answered_by:
+        facts.append(f"answered by {one.answered_by}")
+    if one.shelved_until_ms is not None:
+        facts.append(f"shelved until {_time(one.shelved_until_ms)}")
+    for fact in facts:
+        console.print(Padding(Text(fact), (0, 0, 0, 4)))
+
+
+def _show_lines(console: Console, lines: Sequence[Line]) -> None:
+    for line in lines:
+        who = " ".join(part for part in (line.area, line.who) if part)
+        how = line.detail.get("how", "")
+        told = "; ".join(part for part in (line.text, str(how)) if part)
+        console.print(
+            Text.assemble(f"{_time(line.at_ms)}  ", (line.kind, "bold"), f"  {who}"),
+            highlight=False,
+        )
+        if told:
+            console.print(Padding(Text(told), (0, 0, 0, 10)))
+
+
+def _read(file: Path, work: Callable[[Connection], _T]) -> _T:
+    return look(config.read(file), lambda database, _: database.run(work))
+
+
+def _ask(file: Path, operation: Operation[OrderT, Done], order: OrderT) -> None:
+    """Print what came of it. Exit code 1 if it did not count."""
+    done = asyncio.run(desk.ask(config.read(file), operation, order))
+    click.echo(done.text, err=not done.ok)
+    raise SystemExit(0 if done.ok else 1)
+
+
+def _time(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,90 @@
+"""What escalation asks of the world. Each has a key or a place, so that doing it twice is once."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from cloud.alerts.hazard import Hazard, Stage
+from wire.messages import Level
+
+
+class Kind(StrEnum):
+    """Why somebody is told. The first four ask for an answer."""
+
+    RAISE = "raise"
+    CLIMB = "climb"  # the tier below has not answered
+    RISE = "rise"  # it has become worse while they are being called
+    AGAIN = "again"
+    FALL = "fall"
+    HAND_BACK = "hand-back"  # it has fallen to what a lower tier handles
+    ANSWERED = "answered"  # somebody else has answered: stand down
+    CLEAR = "clear"
+    COPY = "copy"
+
+
+CALLS: Final = frozenset({Kind.RAISE, Kind.CLIMB, Kind.RISE, Kind.AGAIN})
+
+
+class Send(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """Tell one contact by one channel, not before `not_before_ms`.
+
+    `key` is the same whenever this send is worked out, and no other has it: a unique row with it
+    keeps exactly-once. `message` is that of all channels by which the contact is told this. An
+    answer to it carries `round`. `answer_by_ms` is the deadline of a call, None for the rest;
+    `off_duty` says that nobody of the area was on duty, and so all of it is called.
+    """
+
+    alert: str
+    site: str
+    hazard: Hazard
+    level: Level
+    stage: Stage
+    round: int
+    kind: Kind
+    area: str
+    contact: str
+    channel: str
+    number: int
+    not_before_ms: int
+    answer_by_ms: int | None = None
+    off_duty: bool = False
+    exercise: bool = False
+
+    @property
+    def message(self) -> str:
+        """Contact × stage × try: what the contact is told, by whatever channel."""
+        return f"{self.alert}/{self.round}/{self.kind}/{self.area}/{self.contact}/{self.number}"
+
+    @property
+    def key(self) -> str:
+        return f"{self.message}/{self.channel}"
+
+
+def foremost(sends: Iterable[Send]) -> Send:
+    """What a message that tells of all these is about: a call rather than news, and the worst."""
+    return max(sends, key=lambda send: (send.kind in CALLS, send.level))
+
+
+class Withdraw(msgspec.Struct, frozen=True, tag=True):
+    """Do not send what has not been sent yet of an alert's calls (not of what was only to be
+    known), up to `round`; of one area, or of all."""
+
+    alert: str
+    round: int
+    area: str | None = None
+
+
+class Note(msgspec.Struct, frozen=True, tag=True):
+    """Something for the timeline: "opened", "climbed", "empty" (a tier without contacts), "top"
+    (nobody has answered, up to the top), "answered", "late answer", "fell", "held", "cleared"."""
+
+    alert: str
+    round: int
+    kind: str
+    area: str = ""
+    text: str = ""
+
+
+Action = Send | Withdraw | Note

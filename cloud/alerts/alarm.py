@@ -1,0 +1,367 @@
+"""The states of an alert, after ISA-18.2 / IEC 62682. Pure.
+
+    alarm, events = step(alarm, given, now_ms, rule)
+
+There is one alarm for each site and hazard. An *episode* goes from leaving `normal` to being
+normal again, and is one alert: its id is made of site, hazard and the time of the reading that
+began it, so that whoever creates it twice creates it once. Within an episode the level rises and
+falls.
+
+- Several sources (rules, sensors) may speak of one hazard: the worst level and the nearest stage of
+  them hold. Each source's own time only goes forward; an older word of it counts for nothing.
+- A rise counts at once. A fall counts after `off_delay_ms` (the off-delay of ISA-18.2): what comes
+  back within it has never been away, is counted as a flap, and calls nobody a second time.
+- `round` rises whenever somebody new has to answer: with each rise, and when an alarm that was held
+  back is presented again. An answer to an earlier round is recorded and does not count.
+- `returned-unacknowledged` has no end but an answer, or the next rise: that nobody has answered is
+  never forgotten.
+- An alarm may be held back: shelved (by a person, with an end), suppressed by design, out of
+  service. Beneath the hold the process goes on, and is shown again when the hold ends. A rise over
+  the level up to which a person has shelved ends the shelf.
+
+The two tables below are the whole of what may follow what; what they do not name is refused.
+"""
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+import msgspec
+
+from cloud.alerts.hazard import Hazard, Stage
+from wire.messages import Level
+
+
+class Status(StrEnum):
+    NORMAL = "normal"
+    UNACKNOWLEDGED = "active-unacknowledged"
+    ACKNOWLEDGED = "active-acknowledged"
+    RETURNED = "returned-unacknowledged"
+    SHELVED = "shelved"
+    SUPPRESSED = "suppressed-by-design"
+    OUT_OF_SERVICE = "out-of-service"
+
+
+class Trigger(StrEnum):
+    """What moves an alarm; also the kind of event that tells of it."""
+
+    RISE = "rise"
+    FALL = "fall"
+    RETURN = "return"
+    ANSWER = "answer"
+    SHELVE = "shelve"
+    UNSHELVE = "unshelve"
+    EXPIRE = "expire"
+    OUTGROW = "outgrow"
+    SUPPRESS = "suppress"
+    UNSUPPRESS = "unsuppress"
+    REMOVE = "remove"
+    RESTORE = "restore"
+
+
+PROCESS: Final = {
+    (Status.NORMAL, Trigger.RISE): Status.UNACKNOWLEDGED,
+    (Status.UNACKNOWLEDGED, Trigger.RISE): Status.UNACKNOWLEDGED,
+    (Status.UNACKNOWLEDGED, Trigger.FALL): Status.UNACKNOWLEDGED,
+    (Status.UNACKNOWLEDGED, Trigger.RETURN): Status.RETURNED,
+    (Status.UNACKNOWLEDGED, Trigger.ANSWER): Status.ACKNOWLEDGED,
+    (Status.ACKNOWLEDGED, Trigger.RISE): Status.UNACKNOWLEDGED,
+    (Status.ACKNOWLEDGED, Trigger.FALL): Status.ACKNOWLEDGED,
+    (Status.ACKNOWLEDGED, Trigger.RETURN): Status.NORMAL,
+    (Status.ACKNOWLEDGED, Trigger.ANSWER): Status.ACKNOWLEDGED,  # one more person
+    (Status.RETURNED, Trigger.RISE): Status.UNACKNOWLEDGED,
+    (Status.RETURNED, Trigger.ANSWER): Status.NORMAL,
+}
+"""What the water does and people answer."""
+
+HOLD: Final[dict[tuple[Status | None, Trigger], Status | None]] = {
+    (None, Trigger.SHELVE): Status.SHELVED,
+    (None, Trigger.SUPPRESS): Status.SUPPRESSED,
+    (None, Trigger.REMOVE): Status.OUT_OF_SERVICE,
+    (Status.SHELVED, Trigger.SHELVE): Status.SHELVED,  # another end
+    (Status.SHELVED, Trigger.UNSHELVE): None,
+    (Status.SHELVED, Trigger.EXPIRE): None,
+    (Status.SHELVED, Trigger.OUTGROW): None,
+    (Status.SHELVED, Trigger.SUPPRESS): Status.SUPPRESSED,
+    (Status.SHELVED, Trigger.REMOVE): Status.OUT_OF_SERVICE,
+    (Status.SUPPRESSED, Trigger.UNSUPPRESS): None,
+    (Status.SUPPRESSED, Trigger.REMOVE): Status.OUT_OF_SERVICE,
+    (Status.OUT_OF_SERVICE, Trigger.RESTORE): None,
+}
+"""What holds it back; None: nothing does."""
+
+
+class Rule(NamedTuple):
+    """Times in ms."""
+
+    off_delay_ms: int = 600_000
+    longest_shelf_ms: int = 86_400_000
+
+
+DEFAULT: Final = Rule()
+
+
+class Condition(msgspec.Struct, frozen=True, tag=True):
+    """What a source finds at `at_ms` (UTC, of the reading); level None: nothing."""
+
+    source: str
+    level: Level | None
+    at_ms: int
+    stage: Stage = Stage.NOW
+
+
+class Acknowledge(msgspec.Struct, frozen=True, tag=True):
+    """A human answers. `round` is that of the message answered; None if they see it as it is."""
+
+    by: str
+    round: int | None = None
+
+
+class Hold(msgspec.Struct, frozen=True, tag=True):
+    """Hold back, or let go: one of the triggers SHELVE to RESTORE, by whom, and why.
+
+    SHELVE needs `until_ms`, and may say up to which level the alarm is kept quiet.
+    """
+
+    trigger: Trigger
+    by: str
+    reason: str = ""
+    until_ms: int | None = None
+    up_to: Level = Level.RED
+
+
+class Tick(msgspec.Struct, frozen=True, tag=True):
+    """Time has passed."""
+
+
+Input = Condition | Acknowledge | Hold | Tick
+
+
+class Event(msgspec.Struct, frozen=True):
+    """What happened to an alert. `alert` is "" before the first episode; `refused` says why a
+    demand came to nothing."""
+
+    kind: Trigger
+    alert: str
+    at_ms: int
+    level: Level | None
+    stage: Stage
+    status: Status
+    round: int
+    by: str = ""
+    reason: str = ""
+    refused: str = ""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """The newest word of a source."""
+
+    level: Level | None
+    stage: Stage
+    at_ms: int
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """How one hazard at one site stands. `level` and `stage` are the effective ones; `lower_since`
+    is since when the sources have said less. An exercise has alarms of its own. Times in ms, UTC.
+    """
+
+    site: str
+    hazard: Hazard
+    process: Status = Status.NORMAL
+    hold: Status | None = None
+    level: Level | None = None
+    stage: Stage = Stage.TREND
+    alert: str = ""
+    round: int = 0
+    flaps: int = 0
+    began_ms: int | None = None
+    lower_since_ms: int | None = None
+    answered_by: str = ""
+    shelved_until_ms: int | None = None
+    shelved_up_to: Level = Level.RED
+    sources: dict[str, Source] = {}
+    exercise: bool = False
+
+    @property
+    def status(self) -> Status:
+        """What an operator sees."""
+        return self.hold or self.process
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the episode has a rise that nobody has answered, held back or not."""
+        return self.process in (Status.UNACKNOWLEDGED, Status.RETURNED)
+
+    @property
+    def calls(self) -> bool:
+        """Whether people are to be called now."""
+        return self.hold is None and self.process is Status.UNACKNOWLEDGED
+
+
+def next_due_ms(alarm: Alarm, rule: Rule = DEFAULT) -> int | None:
+    """When a Tick will change something, None if only an input can."""
+    settles = None if alarm.lower_since_ms is None else alarm.lower_since_ms + rule.off_delay_ms
+    due = [at for at in (settles, alarm.shelved_until_ms) if at is not None]
+    return min(due, default=None)
+
+
+def step(
+    alarm: Alarm, given: Input, now_ms: int, rule: Rule = DEFAULT
+) -> tuple[Alarm, tuple[Event, ...]]:
+    """The alarm after `given`, and what happened, in order."""
+    change = _Change(alarm, now_ms)
+    if alarm.shelved_until_ms is not None and now_ms >= alarm.shelved_until_ms:
+        change.held(Trigger.EXPIRE)
+    match given:
+        case Condition():
+            change.heard(given)
+        case Acknowledge():
+            change.acknowledged(given)
+        case Hold():
+            change.demanded(given, rule)
+        case Tick():
+            pass
+    change.settle(rule)
+    return change.alarm, tuple(change.events)
+
+
+class _Change:
+    """One step on its way; nothing of it lasts longer than the step."""
+
+    def __init__(self, alarm: Alarm, now_ms: int) -> None:
+        self.alarm = alarm
+        self.now_ms = now_ms
+        self.events: list[Event] = []
+
+    def heard(self, said: Condition) -> None:
+        """Keep the newest word of a source. One from the future counts, without outdating those
+        that follow it."""
+        known = self.alarm.sources.get(said.source)
+        if known is not None and said.at_ms <= known.at_ms:
+            return
+        newest = max(0 if known is None else known.at_ms, min(said.at_ms, self.now_ms))
+        if known is None and said.level is None:
+            return
+        sources = self.alarm.sources | {said.source: Source(said.level, said.stage, newest)}
+        self._set(sources=sources)
+
+    def acknowledged(self, answer: Acknowledge) -> None:
+        """Whoever answers an earlier round has not heard of the rise since."""
+        if answer.round is not None and answer.round < self.alarm.round:
+            self._tell(Trigger.ANSWER, answer.by, "", "it has risen since that message")
+        elif (self.alarm.process, Trigger.ANSWER) not in PROCESS:
+            self._tell(Trigger.ANSWER, answer.by, "", "there is nothing to answer")
+        else:
+            self._set(answered_by=answer.by)
+            self._process(Trigger.ANSWER, answer.by)
+
+    def demanded(self, demand: Hold, rule: Rule) -> None:
+        if refusal := self._refusal(demand, rule):
+            self._tell(demand.trigger, demand.by, demand.reason, refusal)
+            return
+        self.held(demand.trigger, demand)
+
+    def held(self, trigger: Trigger, demand: Hold | None = None) -> None:
+        """Hold back or let go. What is shown again unanswered is a new round of calls."""
+        hold = HOLD[self.alarm.hold, trigger]
+        shelved = hold is Status.SHELVED and demand is not None
+        self._set(
+            hold=hold,
+            shelved_until_ms=demand.until_ms if demand and shelved else None,
+            shelved_up_to=demand.up_to if demand and shelved else Level.RED,
+        )
+        if self.alarm.calls and trigger is not Trigger.OUTGROW:  # the rise begins the round itself
+            self._set(round=self.alarm.round + 1)
+        self._tell(trigger, demand.by if demand else "", demand.reason if demand else "")
+
+    def settle(self, rule: Rule) -> None:
+        """Follow what the sources say."""
+        alarm = self.alarm
+        level, stage = _worst(alarm.sources)
+        before = (alarm.level or 0, alarm.stage.rank)
+        raw = (level or 0, stage.rank)
+        if level is not None and (raw[0] > before[0] or raw[1] > before[1]):
+            self._rise(level, stage)
+            raised = (self.alarm.level or 0, self.alarm.stage.rank)
+            self._set(lower_since_ms=None if raw == raised else self.now_ms)
+        elif raw == before:
+            if alarm.lower_since_ms is not None:
+                self._set(lower_since_ms=None, flaps=alarm.flaps + 1)
+        elif alarm.lower_since_ms is None:
+            self._set(lower_since_ms=self.now_ms)
+        elif self.now_ms - alarm.lower_since_ms >= rule.off_delay_ms:
+            self._set(level=level, stage=stage, lower_since_ms=None)
+            if level is None:
+                self._process(Trigger.RETURN)
+            elif raw[0] < before[0]:
+                self._process(Trigger.FALL)
+
+    def _rise(self, level: Level, stage: Stage) -> None:
+        alarm = self.alarm
+        if alarm.process is Status.NORMAL:
+            began = max(
+                # Later than the episode before, even if a late reading begins this one.
+                0 if alarm.began_ms is None else alarm.began_ms + 1,
+                *(one.at_ms for one in alarm.sources.values() if one.level is not None),
+            )
+            self._set(
+                alert=f"{alarm.site}.{alarm.hazard}.{began}{'.exercise' * alarm.exercise}",
+                began_ms=began,
+                flaps=0,
+                answered_by="",
+            )
+        higher = level if alarm.level is None else max(level, alarm.level)
+        nearer = max(stage, alarm.stage, key=lambda one: one.rank)
+        self._set(level=higher, stage=nearer, round=alarm.round + 1)
+        if alarm.hold is Status.SHELVED and higher > alarm.shelved_up_to:
+            self.held(Trigger.OUTGROW)
+        self._process(Trigger.RISE)
+
+    def _process(self, trigger: Trigger, by: str = "") -> None:
+        self._set(process=PROCESS[self.alarm.process, trigger])
+        self._tell(trigger, by)
+
+    def _refusal(self, demand: Hold, rule: Rule) -> str:
+        """Why a demand comes to nothing, or ""."""
+        if demand.trigger in (Trigger.EXPIRE, Trigger.OUTGROW):
+            return "nobody can demand that"
+        if (self.alarm.hold, demand.trigger) not in HOLD:
+            return f"it is {self.alarm.hold or 'not held back'}"
+        if demand.trigger is Trigger.SHELVE:
+            if demand.until_ms is None or demand.until_ms <= self.now_ms:
+                return "to shelve needs an end that is to come"
+            if demand.until_ms - self.now_ms > rule.longest_shelf_ms:
+                return f"it may be shelved for {rule.longest_shelf_ms / 3_600_000:g} h at most"
+            if self.alarm.level is not None and self.alarm.level > demand.up_to:
+                return "it is above that level already"
+        return ""
+
+    def _tell(self, kind: Trigger, by: str = "", reason: str = "", refused: str = "") -> None:
+        alarm = self.alarm
+        self.events.append(
+            Event(
+                kind,
+                alarm.alert,
+                self.now_ms,
+                alarm.level,
+                alarm.stage,
+                alarm.status,
+                alarm.round,
+                by,
+                reason,
+                refused,
+            )
+        )
+
+    def _set(self, **changes: object) -> None:
+        self.alarm = msgspec.structs.replace(self.alarm, **changes)
+
+
+def _worst(sources: dict[str, Source]) -> tuple[Level | None, Stage]:
+    """The worst level and the nearest stage: in doubt, the more urgent of each."""
+    active = [(s.level, s.stage) for s in sources.values() if s.level is not None]
+    if not active:
+        return None, Stage.TREND
+    return max(level for level, _ in active), max(
+        (stage for _, stage in active), key=lambda one: one.rank
+    )

@@ -1,0 +1,177 @@
+"""Hands messages to the channels until each has taken each: one task a channel, so that one that
+fails holds up no other. What is to be told is on disk, and so survives us; what was handed over
+when we were killed is handed over again, under the same key."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Final, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, func, select, update
+
+from cloud import tables
+from cloud.channels import Channel, Message, Receipt
+from cloud.errors import Rejected, Unavailable
+from cloud.state import State
+
+log: Final = logging.getLogger("shuichi.delivery")
+
+FIRST_DELAY_S: Final = 1.0
+LONGEST_DELAY_S: Final = 60.0
+AT_A_TIME: Final = 50
+
+IT_IS_THE_CHANNEL: Final = 3
+"""Messages in a row that are not taken, after which the others wait too."""
+
+
+class _One(NamedTuple):
+    contact: str
+    message: Message
+
+
+class _Due(NamedTuple):
+    """What may be told now, oldest first, and when (UTC, ms) the next may, if nothing may now."""
+
+    messages: list[_One]
+    next_ms: int | None
+
+
+class _Line:
+    """One channel: what is new on it, and which contacts are not tried before when (UTC, ms), after
+    how long a pause (s)."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.news = asyncio.Event()
+        self.later: dict[str, tuple[int, float]] = {}
+        self.is_failing = False
+
+    def put_off(self, contact: str) -> None:
+        """A message was not taken; the next try comes later each time, with jitter."""
+        _, before = self.later.get(contact, (0, FIRST_DELAY_S / 2))
+        delay_s = min(2 * before, LONGEST_DELAY_S)
+        at_ms = _now_ms() + round(1000 * delay_s * random.uniform(0.5, 1.0))
+        self.later[contact] = (at_ms, delay_s)
+
+
+class Delivery:
+    """The channels by the names that the config gives them."""
+
+    def __init__(self, database: State, channels: Mapping[str, Channel]) -> None:
+        self._database = database
+        self._lines = {name: _Line(channel) for name, channel in channels.items()}
+
+    def wake(self) -> None:
+        """There is something new to tell, or less."""
+        for line in self._lines.values():
+            line.news.set()
+
+    async def run(self) -> None:
+        """Deliver for ever; a database that does not answer is waited for."""
+        async with asyncio.TaskGroup() as group:
+            for name, line in self._lines.items():
+                group.create_task(self._deliver(name, line), name=f"channel {name}")
+
+    async def _deliver(self, name: str, line: _Line) -> None:
+        while True:
+            line.news.clear()
+            try:
+                next_ms = await self._round(name, line)
+            except Unavailable as error:
+                log.error("channel %s: %s", name, error)
+                next_ms = _now_ms() + 1000
+            wait_s = None if next_ms is None else max(0.0, (next_ms - _now_ms()) / 1000)
+            try:
+                async with asyncio.timeout(wait_s):
+                    await line.news.wait()
+            except TimeoutError:
+                pass
+
+    async def _round(self, name: str, line: _Line) -> int | None:
+        """Offer what may be told, one by one, and look each time whether it still is to be: an
+        answer may have come. When (UTC, ms) there is more.
+
+        What a contact is told comes in order. One who cannot be told now holds up no other; but if
+        several in a row cannot, it is the channel, and the others need not try.
+        """
+        in_a_row = 0
+        while True:
+            now_ms = _now_ms()
+            put_off = {name: at_ms for name, (at_ms, _) in line.later.items() if at_ms > now_ms}
+            due = await self._database.run(
+                partial(_due, channel=name, now_ms=now_ms, without=put_off)
+            )
+            if not due.messages:
+                times = [*put_off.values(), *([] if due.next_ms is None else [due.next_ms])]
+                return min(times, default=None)
+            for contact, message in due.messages:
+                if contact in line.later and line.later[contact][0] > _now_ms():
+                    continue  # an earlier message was not taken just now
+                if not await self._database.run(partial(_is_wanted, key=message.key)):
+                    continue
+                try:
+                    receipt = await line.channel.send(message)
+                except Unavailable as error:
+                    if not line.is_failing:
+                        log.error("channel %s: %s; trying again until it is taken", name, error)
+                    line.is_failing = True
+                    line.put_off(contact)
+                    in_a_row += 1
+                    if in_a_row >= IT_IS_THE_CHANNEL:
+                        return min(at_ms for at_ms, _ in line.later.values())
+                    continue
+                except Rejected as error:
+                    log.error("channel %s refuses %s: %s", name, message.key, error)
+                    done = partial(_done, outcome="refused", receipt=Receipt(detail=str(error)))
+                else:
+                    done = partial(_done, outcome="delivered", receipt=receipt)
+                    if line.is_failing:
+                        log.info("channel %s: delivers again", name)
+                    line.is_failing, in_a_row = False, 0
+                line.later.pop(contact, None)
+                await self._database.run(partial(done, key=message.key, now_ms=_now_ms()))
+
+
+def _due(connection: Connection, *, channel: str, now_ms: int, without: Collection[str]) -> _Due:
+    out = tables.outgoing
+    waiting = (out.c.channel == channel, out.c.done_ms.is_(None))
+    found = connection.execute(
+        select(out.c.contact, out.c.message)
+        .where(*waiting, out.c.not_before_ms <= now_ms, out.c.contact.not_in(without))
+        .order_by(out.c.not_before_ms, out.c.key)
+        .limit(AT_A_TIME)
+    )
+    messages = [_One(row.contact, msgspec.json.decode(row.message, type=Message)) for row in found]
+    if messages:
+        return _Due(messages, None)
+    later = select(func.min(out.c.not_before_ms)).where(*waiting, out.c.contact.not_in(without))
+    next_ms = connection.execute(later).scalar_one()
+    return _Due([], next_ms)
+
+
+def _is_wanted(connection: Connection, *, key: str) -> bool:
+    out = tables.outgoing
+    found = connection.execute(select(out.c.done_ms).where(out.c.key == key)).one_or_none()
+    return found is not None and found.done_ms is None
+
+
+def _done(connection: Connection, *, key: str, outcome: str, receipt: Receipt, now_ms: int) -> None:
+    out = tables.outgoing
+    connection.execute(
+        update(out)
+        .where(out.c.key == key)
+        .values(
+            done_ms=now_ms,
+            outcome=outcome,
+            provider_id=receipt.provider_id,
+            detail=receipt.detail,
+        )
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

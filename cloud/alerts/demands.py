@@ -1,0 +1,114 @@
+"""What a person may demand of the dispatch, as operations of the desk: answer an alert, hold one
+back, begin and end an exercise."""
+
+import time
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from cloud.alerts import views
+from cloud.alerts.alarm import Hold, Trigger
+from cloud.alerts.hazard import Hazard, Stage
+from cloud.alerts.office import dispatch_of
+from cloud.alerts.records import AlarmKey
+from cloud.desk import Clerk, Operation
+from configs.loader import UserError
+from wire.messages import Level
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Somebody who sees the alert as it stands answers it."""
+
+    alert: str
+    by: str
+    said: str = ""
+
+
+class HoldBack(msgspec.Struct, frozen=True):
+    """Hold back the alarm of a hazard at a site, or let it go."""
+
+    site: str
+    hazard: Hazard
+    trigger: Trigger
+    by: str
+    reason: str = ""
+    minutes: float | None = None
+    up_to: Level = Level.RED
+    exercise: bool = False
+
+
+class Exercise(msgspec.Struct, frozen=True):
+    """Run the plan for real; level None ends it."""
+
+    site: str
+    hazard: Hazard
+    level: Level | None
+    stage: Stage = Stage.NOW
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What came of it."""
+
+    ok: bool
+    text: str
+
+
+async def _answer(clerk: Clerk, order: Answer) -> Done:
+    dispatch = await dispatch_of(clerk.setup, clerk.database)
+    how = f"command line, {clerk.who}"
+    work = partial(dispatch.acknowledge, alert=order.alert, by=order.by, how=how, said=order.said)
+    done = await clerk.database.run(lambda connection: work(connection, now_ms=_now_ms()))
+    clerk.wake()
+    return Done(*done)
+
+
+async def _hold(clerk: Clerk, order: HoldBack) -> Done:
+    dispatch = await dispatch_of(clerk.setup, clerk.database)
+    now_ms = _now_ms()
+    demand = Hold(
+        order.trigger,
+        order.by,
+        order.reason,
+        None if order.minutes is None else now_ms + round(order.minutes * 60_000),
+        order.up_to,
+    )
+    key = AlarmKey(order.site, order.hazard, order.exercise)
+    if order.site not in dispatch.plan.site and not await clerk.database.run(
+        partial(views.knows, site=order.site)
+    ):
+        # Who misspells it would believe that it is held back.
+        raise UserError(f"{order.site!r} is no site of the plan, and nothing is known of it")
+    done = await clerk.database.run(partial(dispatch.hold, key=key, demand=demand, now_ms=now_ms))
+    clerk.wake()
+    return Done(*done)
+
+
+async def _exercise(clerk: Clerk, order: Exercise) -> Done:
+    dispatch = await dispatch_of(clerk.setup, clerk.database)
+    if order.level is not None and order.site not in dispatch.plan.site:
+        raise UserError(f"{order.site!r} is no site of the plan: whom should the exercise call?")
+    alert = await clerk.database.run(
+        partial(
+            dispatch.exercise,
+            site=order.site,
+            hazard=order.hazard,
+            level=order.level,
+            stage=order.stage,
+            now_ms=_now_ms(),
+        )
+    )
+    clerk.wake()
+    if not alert:
+        return Done(False, "no exercise runs there")
+    return Done(True, alert)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+ANSWER: Final = Operation("alert ack", Answer, Done, _answer)
+HOLD: Final = Operation("alert hold", HoldBack, Done, _hold)
+EXERCISE: Final = Operation("alert exercise", Exercise, Done, _exercise)
+ALL: Final = (ANSWER, HOLD, EXERCISE)

@@ -1,0 +1,385 @@
+"""The dispatch: what rules find becomes alarms, incidents and calls, and answers end the calls.
+
+Everything is decided by pure state machines (`alarm`, `incident`, `escalation`, `digest`); here is
+what joins them. Each method works in the transaction that it is given, and whatever it decides is
+committed with what it was decided from: a finding is taken, a deadline passes, an answer counts
+once, wherever the process is killed. Several processes may call at the same time: they take turns.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Row, bindparam, delete, select, text, update
+
+from cloud import database, tables
+from cloud.alerts import alarm as alarms
+from cloud.alerts import causes, digest, escalation, incident
+from cloud.alerts import plan as plans
+from cloud.alerts.actions import Action, Note, Send, Withdraw
+from cloud.alerts.alarm import Acknowledge, Alarm, Condition, Hold, Trigger
+from cloud.alerts.cap import Publisher
+from cloud.alerts.escalation import Answer
+from cloud.alerts.hazard import Hazard, Stage
+from cloud.alerts.plan import Plan
+from cloud.alerts.post import Post
+from cloud.alerts.press import Press
+from cloud.alerts.records import AlarmKey, Box, Case, Known, Records, read_parts
+from cloud.alerts.tokens import Tokens
+from wire.messages import Level
+
+LIMIT: Final = 500
+"""Findings, and deadlines of each kind, in one transaction."""
+
+EXERCISE: Final = "exercise"
+"""The source of an exercise's conditions."""
+
+_TURN: Final = 0x5EED_A1A2
+"""Of PostgreSQL's advisory locks, the one that says: somebody dispatches."""
+
+_REMEMBERED_MS: Final = 7 * 86_400_000
+"""For how long a provider may repeat a reply."""
+
+_FINDINGS: Final = (
+    select(
+        tables.alert_change,
+        *(
+            tables.alert.c[name]
+            for name in ("rule", "part", "hazard", "gateway", "site", "sensor", "quantity", "unit")
+        ),
+    )
+    .join(tables.alert)
+    .where(tables.alert_change.c.taken_at_ms.is_(None))
+    .order_by(
+        tables.alert_change.c.received_at_ms,
+        tables.alert_change.c.alert,
+        tables.alert_change.c.number,
+    )
+    .limit(LIMIT)
+)
+
+
+_IS_KEPT: Final = select(tables.plan.c.version).where(tables.plan.c.version == bindparam("version"))
+
+
+class Settings(NamedTuple):
+    """Times in ms. `answer_url` is where links begin, "" for none. `publisher` publishes warnings,
+    and `cap_channels` take them."""
+
+    off_delay_ms: int = 600_000
+    window_ms: int = incident.WINDOW_MS
+    answer_url: str = ""
+    publisher: Publisher | None = None
+    cap_channels: tuple[str, ...] = ()
+
+
+class Outcome(NamedTuple):
+    """What came of a demand: whether it counted, and a line that says so."""
+
+    ok: bool
+    text: str
+
+
+class Dispatch:
+    """Works by `plan`; what began under an earlier one keeps to that."""
+
+    def __init__(self, plan: Plan, channels: Iterable[str], tokens: Tokens, settings: Settings):
+        self.plan = plan
+        self._settings = settings
+        self._tokens = tokens
+        of_documents = settings.cap_channels
+        self._post = Post(plan, self._plan, channels, of_documents, tokens, settings.answer_url)
+        self._press = Press(settings.publisher, of_documents)
+        self._plans = {plan.version: plan}
+
+    def round(self, connection: Connection, now_ms: int) -> int | None:
+        """Take what rules have found and let pass what is due; when to come again (UTC, ms), None
+        if only news can change anything."""
+        records = self._begin(connection)
+        findings = connection.execute(_FINDINGS).all()
+        for row in findings:
+            self._take(records, row, now_ms)
+        for key in records.due_alarms(now_ms, LIMIT):
+            self._step(records, key, alarms.Tick(), now_ms)
+        for alert in records.due_cases(now_ms, LIMIT):
+            self._escalate(records, alert, escalation.Tick(), now_ms)
+        for box in records.due_boxes(now_ms, LIMIT):
+            self._post.deliver(records, box, (), now_ms)
+        for name in records.due_incidents(now_ms, LIMIT):
+            one, exercise = records.incident(name)
+            if incident.is_over(one, now_ms, self._settings.window_ms):
+                records.put_incident(
+                    one, exercise, window_ms=self._settings.window_ms, closed_ms=now_ms
+                )
+                records.note(one.id, "", now_ms, "closed")
+        records.save()
+        return now_ms if len(findings) == LIMIT else records.next_due_ms()
+
+    def answer(
+        self, connection: Connection, call: str, by: str, how: str, said: str, now_ms: int
+    ) -> Outcome:
+        """Somebody answers a call, by its id. `by` is who, if it is known better than by whose call
+        it was; `how` and `said` are kept as proof."""
+        records = self._begin(connection)
+        row = connection.execute(select(tables.call).filter_by(id=call)).one_or_none()
+        if row is None:
+            return Outcome(False, "this call is not known")
+        if row.answered_ms is not None:
+            return Outcome(False, "this call has been answered already")
+        counted = [
+            self._answered(
+                records,
+                part.alert,
+                Answer(by or row.contact, now_ms, how, said, part.round),
+                row.contact,
+                now_ms,
+            )
+            for part in read_parts(row.parts)
+            if part.asks
+        ]
+        records.save()
+        if any(one.ok for one in counted):
+            used = {"answered_ms": now_ms, "answered_by": by or row.contact}
+            connection.execute(update(tables.call).where(tables.call.c.id == call).values(used))
+            return Outcome(True, "answered: the calls have ended")
+        return counted[0] if counted else Outcome(False, "there is nothing to answer")
+
+    def call_of(self, token: str) -> str | None:
+        """The call that an answer link's token is for, None if we have not signed it."""
+        return self._tokens.read(token)
+
+    def decline(
+        self, connection: Connection, call: str, by: str, how: str, said: str, now_ms: int
+    ) -> Outcome:
+        """Somebody who was called cannot act. That is no answer: the calls go on."""
+        records = self._begin(connection)
+        row = connection.execute(select(tables.call).filter_by(id=call)).one_or_none()
+        if row is None:
+            return Outcome(False, "this call is not known")
+        for part in read_parts(row.parts):
+            if part.asks and (case := records.case(part.alert)) is not None:
+                records.note(
+                    *(case.incident, part.alert, now_ms, "declined"),
+                    who=by or row.contact,
+                    text=said,
+                    detail={"how": how, "contact": row.contact, "round": part.round},
+                )
+        records.save()
+        return Outcome(True, "recorded: others are called")
+
+    def heard_before(self, connection: Connection, name: str, now_ms: int) -> bool:
+        """Whether a reply of this name has come before; one that ends in "/" has no name. Asked
+        once, it has."""
+        if name.endswith("/"):
+            return False
+        fresh = {"id": name, "at_ms": now_ms}
+        done = connection.execute(
+            database.insert(connection, tables.heard).values(fresh).on_conflict_do_nothing()
+        )
+        connection.execute(
+            delete(tables.heard).where(tables.heard.c.at_ms < now_ms - _REMEMBERED_MS)
+        )
+        return not done.rowcount
+
+    def remark(self, connection: Connection, kind: str, who: str, text: str, now_ms: int) -> None:
+        """Something that belongs to no alert, and must not be lost."""
+        records = self._begin(connection)
+        records.note("", "", now_ms, kind, who=who, text=text)
+        records.save()
+
+    def acknowledge(
+        self, connection: Connection, alert: str, by: str, how: str, said: str, now_ms: int
+    ) -> Outcome:
+        """Somebody who sees an alert as it stands answers it."""
+        records = self._begin(connection)
+        outcome = self._answered(records, alert, Answer(by, now_ms, how, said), by, now_ms)
+        records.save()
+        return outcome
+
+    def hold(self, connection: Connection, key: AlarmKey, demand: Hold, now_ms: int) -> Outcome:
+        """Shelve, suppress, take out of service, or let go."""
+        records = self._begin(connection)
+        events = self._step(records, key, demand, now_ms)
+        records.save()
+        refused = next((event.refused for event in events if event.refused), "")
+        return Outcome(not refused, refused or str(records.alarm(key)[0].status))
+
+    def exercise(
+        self,
+        connection: Connection,
+        site: str,
+        hazard: Hazard,
+        level: Level | None,
+        stage: Stage,
+        now_ms: int,
+    ) -> str:
+        """Run the plan for real, every message marked as an exercise; level None ends it. The id of
+        the alert, "" if there is none."""
+        records = self._begin(connection)
+        key = AlarmKey(site, hazard, exercise=True)
+        known = Known(cause={"zh": "演练情景", "en": "exercise scenario"})
+        condition = Condition(EXERCISE, level, now_ms, stage)
+        self._step(records, key, condition, now_ms, known)
+        records.save()
+        return records.alarm(key)[0].alert
+
+    def _begin(self, connection: Connection) -> Records:
+        if not database.is_sqlite(connection):  # of SQLite there is one writer only
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_TURN})"))
+        # Asked each time: the transaction that kept it may have been lost.
+        if connection.execute(_IS_KEPT, {"version": self.plan.version}).first() is None:
+            content = self.plan.model_dump_json()
+            connection.execute(
+                database.insert(connection, tables.plan)
+                .values(version=self.plan.version, content=content)
+                .on_conflict_do_nothing()
+            )
+        return Records(connection, self._settings.off_delay_ms)
+
+    def _plan(self, records: Records, version: str) -> Plan:
+        if version not in self._plans:
+            found = records.connection.execute(
+                select(tables.plan.c.content).filter_by(version=version)
+            ).scalar_one()
+            self._plans[version] = plans.parse(found)
+        return self._plans[version]
+
+    def _take(self, records: Records, row: Row[Any], now_ms: int) -> None:
+        """A finding of a rule becomes a condition of its alarm."""
+        records.take(row.alert, row.number, now_ms)
+        key = AlarmKey(row.site or row.gateway, Hazard(row.hazard))
+        source = ":".join((row.rule, row.part, row.gateway, row.sensor))
+        level = None if row.level is None else Level[row.level.upper()]
+        finding = causes.of(row)
+        condition = Condition(source, level, row.at_ms, finding.stage)
+        self._step(records, key, condition, now_ms, finding.known if level else None)
+
+    def _step(
+        self,
+        records: Records,
+        key: AlarmKey,
+        given: alarms.Input,
+        now_ms: int,
+        known: Known | None = None,
+    ) -> tuple[alarms.Event, ...]:
+        """One step of an alarm, and all that follows from it."""
+        before, said_before = records.alarm(key)
+        after, events = alarms.step(before, given, now_ms, records.rule)
+        if after == before and not events:
+            return events
+        records.put_alarm(key, after, known or said_before)
+        self._keep_incident(records, key, before, after, now_ms)
+        if after.alert and (case := records.case(after.alert)) is not None:
+            for event in events:
+                if event.kind is Trigger.ANSWER:
+                    continue  # `_answered` tells more
+                detail = {"level": _colour(event.level), "status": str(event.status)}
+                records.note(
+                    *(case.incident, event.alert, event.at_ms, str(event.kind)),
+                    who=event.by,
+                    text=event.refused or event.reason,
+                    detail=detail | ({"refused": True} if event.refused else {}),
+                )
+            plan = self._plan(records, case.escalation.plan)
+            self._press.publish(
+                *(records, plan, case.incident, before, after, known or said_before, now_ms)
+            )
+            self._escalate(records, after.alert, escalation.situation(after), now_ms)
+        return events
+
+    def _keep_incident(
+        self, records: Records, key: AlarmKey, before: Alarm, after: Alarm, now_ms: int
+    ) -> None:
+        """Join the incident of the site with an episode that begins or grows; leave it at its
+        end."""
+        window_ms = self._settings.window_ms
+        if after.alert != before.alert:
+            old = records.open_incident(key.site, key.exercise)
+            one = incident.join(
+                *(old, key.site, after.alert, after.level or Level.BLUE, now_ms, window_ms),
+                exercise=key.exercise,
+            )
+            if old is not None and old.id != one.id:
+                records.put_incident(old, key.exercise, window_ms=window_ms, closed_ms=now_ms)
+            records.put_incident(one, key.exercise, window_ms=window_ms)
+            begun = escalation.begin(after, self.plan, exercise=key.exercise)
+            records.put_case(Case(begun, one.id))
+            if old is None or old.id != one.id:
+                records.note(one.id, after.alert, now_ms, "incident", text=key.site)
+            return
+        if not after.alert or (case := records.case(after.alert)) is None:
+            return
+        one, exercise = records.incident(case.incident)
+        changed = one
+        if after.process is alarms.Status.NORMAL:
+            changed = incident.leave(one, after.alert, now_ms)
+        elif after.level is not None and after.level > one.peak:
+            changed = incident.join(one, key.site, after.alert, after.level, now_ms, window_ms)
+        if changed != one:
+            records.put_incident(changed, exercise, window_ms=window_ms)
+
+    def _answered(
+        self, records: Records, alert: str, answer: Answer, contact: str, now_ms: int
+    ) -> Outcome:
+        case = records.case(alert)
+        if case is None:
+            return Outcome(False, f"there is no alert {alert}")
+        state = case.escalation
+        key = AlarmKey(state.site, state.hazard, state.exercise)
+        if records.alarm(key)[0].alert != alert:
+            refused = "that alert is over"
+        else:
+            self._escalate(records, alert, answer, now_ms)
+            demand = Acknowledge(answer.by, answer.round)
+            events = self._step(records, key, demand, now_ms)
+            refused = next((event.refused for event in events if event.refused), "")
+        detail = {"how": answer.how, "contact": contact, "round": answer.round}
+        records.note(
+            *(case.incident, alert, now_ms, "answer"),
+            who=answer.by,
+            text=answer.said,
+            detail=detail | {"refused": refused},
+        )
+        return Outcome(not refused, refused or "answered: the calls have ended")
+
+    def _escalate(self, records: Records, alert: str, given: escalation.Input, now_ms: int) -> None:
+        case = records.case(alert)
+        assert case is not None
+        plan = self._plan(records, case.escalation.plan)
+        after, actions = escalation.step(case.escalation, given, now_ms, plan)
+        if after != case.escalation or actions:
+            records.put_case(Case(after, case.incident))
+        self._do(records, case.incident, after.exercise, actions, now_ms)
+
+    def _do(
+        self,
+        records: Records,
+        incident_id: str,
+        exercise: bool,
+        actions: Sequence[Action],
+        now_ms: int,
+    ) -> None:
+        sends: dict[str, list[Send]] = {}
+        for action in actions:
+            match action:
+                case Send():
+                    sends.setdefault(action.contact, []).append(action)
+                case Note():
+                    records.note(
+                        *(incident_id, action.alert, now_ms, action.kind),
+                        area=action.area,
+                        text=action.text,
+                    )
+                case Withdraw():
+                    for name in records.held_boxes(exercise):
+                        box = records.box(name)
+                        records.put_box(
+                            name,
+                            digest.withdraw(box, action.alert, action.round, action.area),
+                        )
+                    records.withdraw(action, incident_id, now_ms)
+        for contact, some in sends.items():
+            self._post.deliver(records, Box(contact, exercise), some, now_ms)
+
+
+def _colour(level: Level | None) -> str | None:
+    return None if level is None else level.name.lower()

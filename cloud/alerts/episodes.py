@@ -1,0 +1,110 @@
+"""What rules find, on disk: their states, and an episode for each time that a place is not normal.
+
+An episode is a row of `alert`, from the first level to normal again; each change of its level is a
+row of `alert_change`. Whoever records a change twice, because a transaction did not end, has
+recorded it once: nothing is committed but together with the state that led to it.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from cloud import state, tables
+from cloud.alerts.hazard import Hazard
+from cloud.alerts.rule import Finding, Place
+from wire.messages import Level
+
+
+class Key(NamedTuple):
+    """One rule at one place. A kind that comes to several rules tells them apart by `part`."""
+
+    rule: str
+    place: Place
+    part: str = ""
+
+
+class Change(NamedTuple):
+    """A rule finds another level."""
+
+    key: Key
+    hazard: Hazard
+    finding: Finding
+
+
+def save_states(connection: Connection, states: Mapping[Key, msgspec.Struct]) -> None:
+    """Write what rules remember."""
+    state.upsert(
+        connection,
+        tables.rule_state,
+        [_names(key) | {"state": msgspec.json.encode(one).decode()} for key, one in states.items()],
+    )
+
+
+def drop(connection: Connection, key: Key, now_ms: int) -> None:
+    """The rule is no more: forget what it remembers, and end what it found."""
+    gone = connection.execute(delete(tables.rule_state).filter_by(**_names(key)))
+    if gone.rowcount:  # else another worker has done it
+        over = Finding(now_ms, None, None, None, "", "", "the rule is no more")
+        record(connection, Change(key, Hazard.EQUIPMENT, over), now_ms)
+
+
+def record(connection: Connection, change: Change, now_ms: int) -> None:
+    """Write a change into its episode, which it may begin."""
+    finding, alert = change.finding, tables.alert
+    names = _names(change.key)
+    found = connection.execute(
+        select(alert.c.id).filter_by(**names, cleared_at_ms=None)
+    ).one_or_none()
+    if found is None and finding.level is None:
+        return  # the rule was another one when it raised
+    if found is None:
+        raised = insert(alert).values(
+            **names,
+            hazard=change.hazard,
+            level=_colour(finding.level),
+            quantity=finding.quantity,
+            unit=finding.unit,
+            raised_at_ms=finding.at_ms,
+            raised_value=finding.value,
+            received_at_ms=now_ms,
+        )
+        episode = int(connection.execute(raised.returning(alert.c.id)).scalar_one())
+    else:
+        episode = found.id
+        changed = update(alert).where(alert.c.id == episode)
+        if finding.level is None:
+            changed = changed.values(cleared_at_ms=finding.at_ms, cleared_value=finding.value)
+        else:
+            changed = changed.values(level=_colour(finding.level))
+        connection.execute(changed)
+    _append(connection, episode, finding, now_ms)
+
+
+def _append(connection: Connection, episode: int, finding: Finding, now_ms: int) -> None:
+    """A change of an episode; they count from 1 on."""
+    table = tables.alert_change
+    last = select(func.coalesce(func.max(table.c.number), 0)).where(table.c.alert == episode)
+    number = int(connection.execute(last).scalar_one()) + 1
+    connection.execute(
+        insert(table).values(
+            alert=episode,
+            number=number,
+            at_ms=finding.at_ms,
+            received_at_ms=now_ms,
+            level=_colour(finding.level),
+            value=finding.value,
+            threshold=finding.threshold,
+            text=finding.text,
+            parts=msgspec.json.encode(finding.parts).decode(),
+        )
+    )
+
+
+def _names(key: Key) -> dict[str, object]:
+    return {"rule": key.rule, "part": key.part, **key.place._asdict()}
+
+
+def _colour(level: Level | None) -> str | None:
+    return None if level is None else level.name.lower()

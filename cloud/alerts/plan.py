@@ -1,0 +1,282 @@
+"""A response plan: who is told what, and when (`configs/plans/*.toml`, see docs/response-plans.md).
+
+`read` gives a plan that can be used: shape, references and loops are right. Whether it is a good
+plan (an hour without duty, a tier without instructions) is for `cloud.alerts.plancheck` to say.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, field_validator
+
+from cloud.alerts.duty import ALWAYS, Shift, on_duty
+from cloud.alerts.hazard import Hazard, Stage
+from cloud.alerts.plantables import (
+    Area,
+    Channel,
+    Contact,
+    DutyTable,
+    HazardRule,
+    Instruction,
+    Minutes,
+    Name,
+    Site,
+    Tell,
+    Text,
+    Tier,
+    TierRule,
+    to_date,
+)
+from cloud.channels import Language
+from configs import loader
+from configs.loader import Fault, Model, suggest
+from wire.messages import Level
+
+ANSWER_WITHIN_MIN: Final = {Stage.TREND: 60.0, Stage.SOON: 30.0, Stage.IMMINENT: 10.0, Stage.NOW: 5}
+"""Now: 5 min, as in Changzhi's rule of 叫应. The others are ours; set your own."""
+
+
+class Deadlines(NamedTuple):
+    """Of a tier at a stage, ms."""
+
+    answer: int
+    retry: int
+    ring: int
+
+
+class Plan(Model):
+    """The whole of a plan."""
+
+    title: Text
+    timezone: str = "Asia/Shanghai"
+    language: Language = "zh"
+    digest_window_s: Annotated[float, Field(ge=0, le=3600)] = 60
+    answer_within_min: dict[Stage, Minutes] = {}
+    area: dict[Name, Area]
+    site: dict[Name, Site]
+    contact: dict[Name, Contact] = {}
+    duty: dict[Name, DutyTable] = {}
+    channel: dict[Name, Channel] = {}
+    tier: dict[Tier, TierRule] = {}
+    hazard: dict[Hazard, HazardRule] = {}
+    instruction: tuple[Instruction, ...] = ()
+    tell: tuple[Tell, ...] = ()
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{name!r} is not a time zone such as Asia/Shanghai") from None
+        return name
+
+    @cached_property
+    def version(self) -> str:
+        """A digest of what the plan says: comments and order of lines do not count."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    @cached_property
+    def channel_step_ms(self) -> dict[str, int]:
+        """By channel: how long after the first it follows."""
+        return {name: round(one.after_s * 1000) for name, one in self.channel.items()}
+
+    def climb(self, area: str) -> str | None:
+        """The area that a call climbs to from this one."""
+        here = self.area[area]
+        return here.escalates_to or here.parent
+
+    def ladder(self, site: str) -> tuple[str, ...]:
+        """The areas that are called for a site, nearest first. For a site that the plan does not
+        know they are those at the top: somebody must be called."""
+        ladder = self._ladders.get(site)
+        if ladder is None:
+            ladder = tuple(name for name, area in self.area.items() if self.climb(name) is None)
+            self._ladders[site] = ladder
+        return ladder
+
+    def called(self, site: str, hazard: Hazard, level: Level) -> tuple[str, ...]:
+        """The part of the ladder that is called at a level, at least its first area."""
+        key = (site, hazard, level)
+        found = self._called.get(key)
+        if found is None:
+            rule = self.hazard.get(hazard)
+            top: Tier | None = getattr(rule.climbs_to, level.name.lower()) if rule else None
+            ladder = self.ladder(site)
+            end = len(ladder)
+            if top is not None:
+                above = (i for i, area in enumerate(ladder) if self.area[area].kind.rank > top.rank)
+                end = max(1, next(above, end))
+            found = self._called[key] = ladder[:end]
+        return found
+
+    def members(self, area: str) -> tuple[str, ...]:
+        """The contacts of an area, in the order in which the plan has them."""
+        return self._members.get(area, ())
+
+    def on_duty(self, area: str, now_ms: int) -> tuple[str, ...]:
+        """The contacts of an area who are on duty."""
+        minute = now_ms // 60_000
+        key = (area, minute)
+        found = self._duty_cache.get(key)
+        if found is None:
+            if len(self._duty_cache) > 10_000:  # days of one area, minutes of a big city
+                self._duty_cache.clear()
+            moment = datetime.fromtimestamp(minute * 60, UTC).astimezone(self.zone)
+            found = self._duty_cache[key] = tuple(
+                name for name in self.members(area) if on_duty(*self.shifts(name), moment)
+            )
+        return found
+
+    def shifts(self, contact: str) -> tuple[tuple[Shift, ...], frozenset[date]]:
+        """A contact's shifts, and the dates on which none of them begins."""
+        return self._shifts[contact]
+
+    def deadlines(self, area: str, stage: Stage) -> Deadlines:
+        """How long an area has, and how often it is called."""
+        tier = self.area[area].kind
+        found = self._deadlines.get((tier, stage))
+        if found is None:
+            rule = self.tier.get(tier, TierRule())
+            within = ANSWER_WITHIN_MIN | self.answer_within_min | rule.answer_within_min
+            found = self._deadlines[tier, stage] = Deadlines(
+                *(
+                    round(one * 60_000)
+                    for one in (within[stage], rule.retry_every_min, rule.ring_every_min)
+                )
+            )
+        return found
+
+    def levels(self, hazard: Hazard) -> tuple[Level, ...]:
+        """The levels that a hazard has."""
+        return self.hazard.get(hazard, HazardRule()).levels
+
+    def instructions(self, hazard: Hazard, level: Level, tier: Tier) -> tuple[Instruction, ...]:
+        """All that fit; a good plan has exactly one."""
+        return tuple(
+            one
+            for one in self.instruction
+            if one.hazard is hazard and level in one.levels and tier in one.tiers
+        )
+
+    def told(self, at: str, site: str, hazard: Hazard, level: Level) -> tuple[str, ...]:
+        """Who of the ladder is told at "raise", "climb" or "clear", beside those who are called."""
+        roles = {
+            role
+            for tell in self.tell
+            if at in tell.at and level in tell.levels and hazard in tell.hazards
+            for role in tell.roles
+        }
+        if not roles:
+            return ()
+        return tuple(
+            name
+            for area in self.ladder(site)
+            for name in self.members(area)
+            if roles.intersection(self.contact[name].roles)
+        )
+
+    @cached_property
+    def _ladders(self) -> dict[str, tuple[str, ...]]:
+        ladders = {}
+        for name, site in self.site.items():
+            areas: dict[str, None] = {}
+            here: str | None = site.area
+            while here is not None and here in self.area and here not in areas:
+                areas[here] = None
+                here = self.climb(here)
+            ladders[name] = tuple(areas)
+        return ladders
+
+    @cached_property
+    def _called(self) -> dict[tuple[str, Hazard, Level], tuple[str, ...]]:
+        return {}
+
+    @cached_property
+    def _members(self) -> dict[str, tuple[str, ...]]:
+        members: dict[str, tuple[str, ...]] = {}
+        for name, contact in self.contact.items():
+            members[contact.area] = (*members.get(contact.area, ()), name)
+        return members
+
+    @cached_property
+    def _shifts(self) -> dict[str, tuple[tuple[Shift, ...], frozenset[date]]]:
+        shifts = {name: table.shift() for name, table in self.duty.items()}
+        return {
+            name: (
+                tuple(shifts[one] for one in contact.duty if one in shifts)
+                if contact.duty
+                else (ALWAYS,),
+                frozenset(map(to_date, contact.away)),
+            )
+            for name, contact in self.contact.items()
+        }
+
+    @cached_property
+    def _duty_cache(self) -> dict[tuple[str, int], tuple[str, ...]]:
+        return {}
+
+    @cached_property
+    def _deadlines(self) -> dict[tuple[Tier, Stage], Deadlines]:
+        return {}
+
+
+def read(file: Path) -> Plan:
+    """The plan in `file`. Raises ConfigError with all of its faults, loops included."""
+    return loader.load(file, Plan, faults)
+
+
+def parse(text: str) -> Plan:
+    """A plan that `Plan.model_dump_json` has kept."""
+    return Plan.model_validate_json(text)
+
+
+def faults(plan: Plan) -> Iterator[Fault]:
+    """Names that name nothing, and loops: with these a plan cannot be followed."""
+    for name, area in plan.area.items():
+        for key in ("parent", "escalates_to"):
+            yield from _known(f"area.{name}.{key}", getattr(area, key), plan.area, "an area")
+    for name, site in plan.site.items():
+        yield from _known(f"site.{name}.area", site.area, plan.area, "an area")
+    for name, contact in plan.contact.items():
+        here = f"contact.{name}"
+        yield from _known(f"{here}.area", contact.area, plan.area, "an area")
+        for shift in contact.duty:
+            yield from _known(f"{here}.duty", shift, plan.duty, "a duty")
+        for channel in contact.channels:
+            yield from _known(f"{here}.channels", channel, plan.channel, "a channel of the plan")
+    yield from _loops({name: area.parent for name, area in plan.area.items()}, "parent")
+    ways = {name: area.escalates_to for name, area in plan.area.items()}
+    yield from _loops({name: plan.climb(name) for name in plan.area}, "escalates_to", ways)
+
+
+def _known(key: str, name: str | None, known: Any, kind: str) -> Iterator[Fault]:
+    if name is not None and name not in known:
+        yield Fault(key, f"{name!r} is not {kind}{suggest(name, known)}")
+
+
+def _loops(
+    ways: dict[str, str | None], key: str, through: dict[str, str | None] | None = None
+) -> Iterator[Fault]:
+    """The loops in `ways`; with `through` only those that take a way of it."""
+    told: set[str] = set()
+    for name in ways:
+        path: list[str] = []
+        here: str | None = name
+        while here is not None and here not in path and here not in told:
+            path.append(here)
+            here = ways.get(here)
+        if here is not None and here in path:
+            loop = path[path.index(here) :]
+            if through is None or any(through[one] is not None for one in loop):
+                yield Fault(f"area.{here}.{key}", f"is a loop: {' > '.join((*loop, here))}")
+        told.update(path)

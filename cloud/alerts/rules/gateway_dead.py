@@ -1,0 +1,125 @@
+"""A gateway that the broker has lost, or of which nothing was heard."""
+
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+import msgspec
+from pydantic import Field
+
+from cloud.alerts.hazard import Hazard
+from cloud.alerts.rule import (
+    Colour,
+    Finding,
+    GatewayRule,
+    Heard,
+    RuleConfig,
+    Said,
+    Tick,
+    ms,
+    span,
+)
+from wire.messages import GatewayState, Level, Status
+
+_GRAINS: Final = 20
+
+
+class Config(RuleConfig):
+    """`[rule.<name>]` with `kind = "gateway_dead"`."""
+
+    kind: Literal["gateway_dead"]
+    silent_s: Annotated[float, Field(ge=1, le=31_536_000)] = 300
+    lost_s: Annotated[float, Field(ge=0, le=31_536_000)] = 60
+    level: Colour = Level.ORANGE
+
+    def rules(self, name: str) -> list["GatewayDead"]:
+        return [
+            GatewayDead(
+                **self._scope(name, Hazard.EQUIPMENT),
+                silent_ms=ms(self.silent_s),
+                lost_ms=ms(self.lost_s),
+                level=self.level,
+            )
+        ]
+
+
+class State(msgspec.Struct, frozen=True, tag="gateway_dead"):
+    """`heard_ms` is when the gateway itself was last heard, `lost_ms` when the broker said that it
+    is lost, both by the cloud's clock; `said_ms` the time in its last status, by which one that
+    the broker repeats is known."""
+
+    heard_ms: int = 0
+    lost_ms: int | None = None
+    said_ms: int = 0
+    stopped: bool = False
+    level: Level | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayDead(GatewayRule[State]):
+    """What we could not hear, because we did not listen, is nobody's silence."""
+
+    silent_ms: int
+    lost_ms: int
+    level: Level
+
+    hears = frozenset({Status, Heard, Tick})
+    memory = State
+
+    def step(self, state: State, said: Said, now_ms: int) -> tuple[State, Finding | None]:
+        if isinstance(said, Tick):
+            return self._wait(state, said, now_ms)
+        if isinstance(said, Heard):
+            return self._alive(state, now_ms)
+        assert isinstance(said, Status)
+        if said.at_ms == state.said_ms and state.heard_ms:
+            return state, None  # retained, and known
+        if said.state is GatewayState.LOST:
+            lost_ms = now_ms if state.lost_ms is None else state.lost_ms
+            return msgspec.structs.replace(state, lost_ms=lost_ms, said_ms=said.at_ms), None
+        stopped = said.state is GatewayState.STOPPED
+        state = msgspec.structs.replace(state, said_ms=said.at_ms, stopped=stopped)
+        return self._alive(state, now_ms)
+
+    def _alive(self, state: State, now_ms: int) -> tuple[State, Finding | None]:
+        is_recent = now_ms - state.heard_ms < self.silent_ms // _GRAINS
+        if is_recent and state.level is None and state.lost_ms is None:
+            return state, None
+        after = State(now_ms, None, state.said_ms, state.stopped)
+        if state.level is None:
+            return after, None
+        return after, Finding(
+            at_ms=now_ms,
+            level=None,
+            value=None,
+            threshold=self.silent_ms / 1000,
+            unit="s",
+            quantity="silence",
+            text="the gateway is heard again",
+        )
+
+    def _wait(self, state: State, tick: Tick, now_ms: int) -> tuple[State, Finding | None]:
+        if state.level is not None:
+            return state, None
+        silent_ms = now_ms - max(state.heard_ms, tick.listening_ms)
+        lost_ms = None if state.lost_ms is None else now_ms - state.lost_ms
+        if lost_ms is not None and lost_ms >= self.lost_ms:
+            value_ms, threshold_ms = lost_ms, self.lost_ms
+            text = f"the broker lost the gateway {span(lost_ms)} ago"
+        elif silent_ms >= self.silent_ms:
+            value_ms, threshold_ms = silent_ms, self.silent_ms
+            text = f"nothing was heard of the gateway for {span(silent_ms)}"
+            if state.stopped:
+                text += "; it was stopped"
+        else:
+            return state, None
+        finding = Finding(
+            at_ms=now_ms,
+            level=self.level,
+            value=value_ms / 1000,
+            threshold=threshold_ms / 1000,
+            unit="s",
+            quantity="silence",
+            text=text,
+            parts={"heard_ms": state.heard_ms or None, "lost_ms": state.lost_ms},
+        )
+        return msgspec.structs.replace(state, level=self.level), finding

@@ -1,0 +1,129 @@
+"""Batches that the ledger misses, and readings that a gateway declares lost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from pydantic import Field
+
+from cloud.alerts import trouble
+from cloud.alerts.hazard import Hazard
+from cloud.alerts.rule import (
+    Colour,
+    Finding,
+    GatewayRule,
+    Hole,
+    Rule,
+    RuleConfig,
+    Said,
+    Tick,
+    ms,
+    span,
+)
+from cloud.alerts.trouble import Trouble
+from wire.messages import Gap, Level
+
+
+class Config(RuleConfig):
+    """`[rule.<name>]` with `kind = "ledger_gap"`. A backlog that drains beside live data is missing
+    while it waits: `missing_s` must be longer than an outage takes to be made up for. A declared
+    loss cannot be mended: it is told for `lost_for_s`."""
+
+    kind: Literal["ledger_gap"]
+    missing_s: Annotated[float, Field(ge=1, le=31_536_000)] = 3600
+    missing_level: Colour = Level.YELLOW
+    lost_level: Colour = Level.YELLOW
+    lost_for_s: Annotated[float, Field(ge=1, le=31_536_000)] = 3600
+
+    def rules(self, name: str) -> Sequence[Rule[Any]]:
+        scope = self._scope(name, Hazard.EQUIPMENT)
+        return [
+            Missing(**scope, after_ms=ms(self.missing_s), level=self.missing_level),
+            Lost(**scope, hold_ms=ms(self.lost_for_s), level=self.lost_level),
+        ]
+
+
+class Holes(msgspec.Struct, frozen=True, tag="holes"):
+    """Of each stream that has a hole: since when, and how many batches are missing."""
+
+    streams: dict[str, tuple[int, int]] = {}
+    trouble: Trouble = Trouble()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing(GatewayRule[Holes]):
+    """Batches that must exist and do not come."""
+
+    after_ms: int
+    level: Level
+
+    part: ClassVar[str] = "missing"
+    hears = frozenset({Hole, Tick})
+    memory = Holes
+
+    def step(self, state: Holes, said: Said, now_ms: int) -> tuple[Holes, Finding | None]:
+        streams, wrong = state.streams, state.trouble
+        if isinstance(said, Hole):
+            streams = {name: one for name, one in streams.items() if name != said.stream}
+            if said.since_ms is not None:
+                streams[said.stream] = (said.since_ms, said.missing)
+            missing = sum(batches for _, batches in streams.values())
+            wrong = msgspec.structs.replace(
+                wrong,
+                since_ms=min((since for since, _ in streams.values()), default=None),
+                text=f"{missing} batches are missing" if missing else "",
+                parts={"batches": missing} if missing else {},
+            )
+        wrong, finding = trouble.judge(
+            wrong, now_ms, self.after_ms, self.level, "missing", "no batch is missing any more"
+        )
+        if (streams, wrong) == (state.streams, state.trouble):
+            return state, finding
+        return Holes(streams, wrong), finding
+
+
+class Losses(msgspec.Struct, frozen=True, tag="losses"):
+    """What was declared since the last was over; `readings` is None where nobody knows."""
+
+    last_ms: int | None = None
+    readings: int | None = 0
+    level: Level | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost(GatewayRule[Losses]):
+    """Readings that were taken and could not be kept."""
+
+    hold_ms: int
+    level: Level
+
+    part: ClassVar[str] = "lost"
+    hears = frozenset({Gap, Tick})
+    memory = Losses
+
+    def step(self, state: Losses, said: Said, now_ms: int) -> tuple[Losses, Finding | None]:
+        if isinstance(said, Gap):
+            known = said.readings is not None and state.readings is not None
+            readings = (state.readings or 0) + (said.readings or 0) if known else None
+            after = Losses(now_ms, readings, self.level)
+            return after, None if state.level else self._raised(said, now_ms)
+        if state.last_ms is None or now_ms - state.last_ms < self.hold_ms:
+            return state, None
+        number = "an unknown number of" if state.readings is None else state.readings
+        text = f"no loss was declared for {span(self.hold_ms)}; {number} readings were lost"
+        count = None if state.readings is None else float(state.readings)
+        return Losses(), Finding(now_ms, None, count, None, "/", "readings_lost", text)
+
+    def _raised(self, gap: Gap, now_ms: int) -> Finding:
+        number = "an unknown number of" if gap.readings is None else gap.readings
+        return Finding(
+            at_ms=now_ms,
+            level=self.level,
+            value=None if gap.readings is None else float(gap.readings),
+            threshold=None,
+            unit="/",
+            quantity="readings_lost",
+            text=f"the gateway has lost {number} readings: {gap.reason}",
+            parts={"reason": gap.reason, "from_ms": gap.from_ms, "to_ms": gap.to_ms},
+        )

@@ -1,0 +1,129 @@
+"""How fast water rises: centimetres in a window, by a slope that one wild reading cannot move."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import median
+from typing import Annotated, Final, Literal, Self
+
+import msgspec
+from pydantic import Field, model_validator
+
+from cloud.alerts import ladder
+from cloud.alerts.ladder import Dwell, Graded, Rung, Step
+from cloud.alerts.rule import Finding, ReadingRule, forward, ms, span, trust
+from cloud.alerts.rules.threshold import HAZARDS
+from wire.messages import Level
+from wire.reading import UNITS, Quantity, Reading
+
+_SLOTS: Final = 12
+"""A window keeps the first reading of each slot, and the newest one of all."""
+
+_NOW: Final = {
+    Quantity.DEPTH: ("depth_cm", 100),
+    Quantity.LEVEL: ("stage_m", 1),
+    Quantity.DISPLACEMENT: ("crack_mm", 1000),
+}
+"""The placeholder for the value itself, and how many of its unit make a metre."""
+
+_FEWEST: Final = 5
+"""With four points one wild reading still moves the median slope, with five it does not."""
+
+
+class Config(Graded):
+    """`[rule.<name>]` with `kind = "rise"`: `over_cm` and the like are rises in `window_min`."""
+
+    kind: Literal["rise"]
+    quantity: Literal[Quantity.DEPTH, Quantity.LEVEL, Quantity.DISPLACEMENT] = Quantity.DEPTH
+    window_min: Annotated[float, Field(gt=0, le=1440)] = 5
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        self._rungs("m")
+        return self
+
+    def rules(self, name: str) -> list["Rise"]:
+        return [
+            Rise(
+                **self._scope(name, HAZARDS[self.quantity]),
+                quantity=self.quantity,
+                rungs=self._rungs("m"),
+                dwell=self._dwell,
+                window_ms=ms(60 * self.window_min),
+            )
+        ]
+
+
+class State(msgspec.Struct, frozen=True, tag="rise"):
+    """`points` are (at_ms, m), ascending, not older than a window."""
+
+    newest_ms: int = 0
+    level: Level | None = None
+    standing: dict[str, Step] = {}
+    points: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rise(ReadingRule[State]):
+    """The slope is the median over all pairs of points (Theil 1950, Sen 1968), which bears that
+    one point in five is wild; it is told as the rise in `window_ms`, m. Points must span half of
+    the window. After a gap as long as the window nothing is known, and nothing changes, until
+    there are points enough."""
+
+    rungs: tuple[Rung, ...]
+    dwell: Dwell
+    window_ms: int
+
+    memory = State
+
+    def look(self, state: State, reading: Reading, now_ms: int) -> tuple[State, Finding | None]:
+        newest_ms = forward(state.newest_ms, reading.at_ms, now_ms)
+        trusted = trust(reading)
+        if newest_ms is None or reading.value is None or not trusted.raises:
+            return state, None
+        points = self._kept(state.points, newest_ms, reading.value)
+        rise = self._rise(points)
+        if rise is None:
+            return State(newest_ms, state.level, state.standing, points), None
+        values = [rise] * len(self.rungs)
+        standing = ladder.climb(self.rungs, state.standing, values, newest_ms, trusted, self.dwell)
+        turn = ladder.turn(self.rungs, state.level, standing, values)
+        if turn is None:
+            return State(newest_ms, state.level, standing, points), None
+        finding = self._finding(reading, turn)
+        return State(newest_ms, turn.level, standing, points), finding
+
+    def _kept(
+        self, points: tuple[tuple[int, float], ...], at_ms: int, value: float
+    ) -> tuple[tuple[int, float], ...]:
+        slot_ms = max(self.window_ms // _SLOTS, 1)
+        young = [one for one in points if one[0] > at_ms - self.window_ms]
+        # The newest of before gives way unless it was the first of its slot.
+        if len(young) > 1 and young[-1][0] // slot_ms == young[-2][0] // slot_ms:
+            del young[-1]
+        if young and young[-1][0] == at_ms:
+            del young[-1]
+        return (*young, (at_ms, value))
+
+    def _rise(self, points: tuple[tuple[int, float], ...]) -> float | None:
+        if len(points) < _FEWEST or points[-1][0] - points[0][0] < self.window_ms / 2:
+            return None
+        return self.window_ms * median(
+            (b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(points, 2)
+        )
+
+    def _finding(self, reading: Reading, turn: ladder.Turn) -> Finding:
+        assert reading.value is not None  # else it would have moved nothing
+        now, per_m = _NOW[self.quantity]
+        unit, window = UNITS[self.quantity], span(self.window_ms)
+        where = "at or over" if turn.rose else "at or under"
+        return Finding(
+            at_ms=reading.at_ms,
+            level=turn.level,
+            value=turn.value,
+            threshold=turn.threshold,
+            unit=unit,
+            quantity=f"{self.quantity}_rise",
+            text=f"{self.quantity} rises {turn.value:.3g} {unit} in {window}, "
+            f"{where} {turn.threshold:.3g} {unit}; it is {reading.value:.4g} {unit}",
+            parts={"window_s": self.window_ms / 1000, now: round(reading.value * per_m, 2)},
+        )

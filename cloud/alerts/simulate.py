@@ -1,0 +1,175 @@
+"""A plan rehearsed in virtual time: who would be told what, by which channel, and when. Pure.
+
+It is the real alarm, escalation and digest that run, with a clock of their own; only the sending is
+left out.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from cloud.alerts import alarm as alarms
+from cloud.alerts import digest, escalation, wording
+from cloud.alerts.actions import CALLS, Note, Send, Withdraw
+from cloud.alerts.alarm import Acknowledge, Alarm, Condition
+from cloud.alerts.digest import Mailbox, Parcel
+from cloud.alerts.escalation import Answer, Escalation
+from cloud.alerts.hazard import Hazard, Stage
+from cloud.alerts.plan import Plan
+from cloud.alerts.plantables import Tier
+from wire.messages import Level
+
+MINUTE_MS: Final = 60_000
+
+
+class Answering(NamedTuple):
+    """Somebody of a tier answers, so many ms after the alert."""
+
+    tier: Tier
+    after_ms: int
+
+
+class Line(NamedTuple):
+    """Something that happens. `contact`, `channel` and `text` are "" for what is only noted."""
+
+    after_ms: int
+    kind: str
+    area: str
+    contact: str
+    channel: str
+    title: str
+    text: str
+    answer_by_ms: int | None = None
+    off_duty: bool = False
+
+
+def run(
+    plan: Plan,
+    site: str,
+    hazard: Hazard,
+    level: Level,
+    *,
+    at_ms: int,
+    stage: Stage = Stage.NOW,
+    answers: Iterable[Answering] = (),
+    lasts_ms: int = 30 * MINUTE_MS,
+    values: Mapping[str, str] | None = None,
+) -> list[Line]:
+    """What happens in `lasts_ms` after an alert at `at_ms` (UTC), in order of time."""
+    rehearsal = _Rehearsal(plan, at_ms, values or {})
+    rehearsal.alarm, _ = alarms.step(
+        Alarm(site, hazard), Condition("rehearsal", level, at_ms, stage), at_ms
+    )
+    rehearsal.state = escalation.begin(rehearsal.alarm, plan)
+    rehearsal.feed(escalation.situation(rehearsal.alarm), at_ms)
+    waiting = sorted(answers, key=lambda one: one.after_ms)
+    while True:
+        answer_ms = at_ms + waiting[0].after_ms if waiting else None
+        due = [at for at in (rehearsal.due_ms(), answer_ms) if at is not None]
+        now_ms = min(due, default=at_ms + lasts_ms + 1)
+        if now_ms > at_ms + lasts_ms:
+            return rehearsal.lines
+        if now_ms == answer_ms:
+            rehearsal.answer(waiting.pop(0).tier, now_ms)
+        else:
+            rehearsal.tick(now_ms)
+
+
+class _Rehearsal:
+    alarm: Alarm
+    state: Escalation
+
+    def __init__(self, plan: Plan, at_ms: int, values: Mapping[str, str]) -> None:
+        self.lines: list[Line] = []
+        self._plan = plan
+        self._at_ms = at_ms
+        self._values = values
+        self._window_ms = round(plan.digest_window_s * 1000)
+        self._boxes: dict[str, Mailbox] = {}
+        self._underway: list[Parcel] = []
+
+    def due_ms(self) -> int | None:
+        """When something happens by itself."""
+        due = [escalation.next_due_ms(self.state)]
+        due += [digest.next_due_ms(box) for box in self._boxes.values()]
+        due += [parcel.not_before_ms for parcel in self._underway]
+        return min((at for at in due if at is not None), default=None)
+
+    def tick(self, now_ms: int) -> None:
+        for contact, box in self._boxes.items():
+            self._boxes[contact], parcels = digest.due(box, now_ms, self._window_ms)
+            self._underway += parcels
+        if (due := escalation.next_due_ms(self.state)) is not None and due <= now_ms:
+            self.feed(escalation.Tick(), now_ms)
+        self._deliver(now_ms)
+
+    def feed(self, given: escalation.Input, now_ms: int) -> None:
+        self.state, actions = escalation.step(self.state, given, now_ms, self._plan)
+        sends: dict[str, list[Send]] = {}
+        for action in actions:
+            match action:
+                case Send():
+                    sends.setdefault(action.contact, []).append(action)
+                case Withdraw():
+                    self._withdraw(action)
+                case Note():
+                    self._note(action, now_ms)
+        for contact, of_contact in sends.items():
+            box = self._boxes.get(contact, Mailbox(contact))
+            self._boxes[contact], parcels = digest.post(box, of_contact, now_ms, self._window_ms)
+            self._underway += parcels
+        self._deliver(now_ms)
+
+    def answer(self, tier: Tier, now_ms: int) -> None:
+        """The first who was called in an area of this kind answers."""
+        by = next(
+            (
+                rung.contacts[0]
+                for rung in self.state.rungs
+                if self._plan.area[rung.area].kind is tier and rung.contacts
+            ),
+            None,
+        )
+        if by is None:
+            nobody = f"nobody of the {tier} is being called"
+            self.lines.append(Line(now_ms - self._at_ms, "no answer", "", "", "", nobody, ""))
+            return
+        self.feed(Answer(by, now_ms, "link", round=self.state.round), now_ms)
+        self.alarm, _ = alarms.step(self.alarm, Acknowledge(by, self.state.round), now_ms)
+        self.feed(escalation.situation(self.alarm), now_ms)
+
+    def _withdraw(self, what: Withdraw) -> None:
+        for contact, box in self._boxes.items():
+            self._boxes[contact] = digest.withdraw(box, what.alert, what.round, what.area)
+        self._underway = [
+            parcel
+            for parcel in self._underway
+            if not (parcel.sends[0].kind in CALLS and what.area in (None, parcel.sends[0].area))
+        ]
+
+    def _deliver(self, now_ms: int) -> None:
+        ready = [parcel for parcel in self._underway if parcel.not_before_ms <= now_ms]
+        self._underway = [parcel for parcel in self._underway if parcel.not_before_ms > now_ms]
+        for parcel in ready:
+            first = parcel.sends[0]
+            if len({send.message for send in parcel.sends}) == 1:
+                kind: str = first.kind
+                title, text = wording.write(self._plan, first, now_ms, self._values)
+            else:
+                kind = "digest"
+                title, text = wording.digest(self._plan, parcel.contact, parcel.sends)
+            self.lines.append(
+                Line(
+                    now_ms - self._at_ms,
+                    kind,
+                    first.area,
+                    parcel.contact,
+                    parcel.channel,
+                    title,
+                    text,
+                    first.answer_by_ms,
+                    first.off_duty,
+                )
+            )
+
+    def _note(self, note: Note, now_ms: int) -> None:
+        self.lines.append(Line(now_ms - self._at_ms, note.kind, note.area, "", "", note.text, ""))

@@ -1,0 +1,70 @@
+"""A channel in use: what every one of them needs around it, done once."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from cloud.channels import Channel, ChannelConfig, Message, Receipt, rate
+from cloud.errors import Rejected, Unavailable
+from configs import loader
+
+
+@asynccontextmanager
+async def opened(config: ChannelConfig, folder: Path) -> AsyncIterator["Running"]:
+    """The channel of a config, ready for use. Raises Unavailable for a secret or a library that
+    is not there."""
+    hidden = config.secrets(folder)
+    async with loader.plugin("cloud.channels", config.kind).open(config, folder) as channel:
+        yield Running(channel, config, hidden)
+
+
+class Running:
+    """A channel that keeps its pace and its time limit, fills in the address, does not tell what
+    is no longer worth telling, and lets no secret into an error or a receipt."""
+
+    def __init__(self, channel: Channel, config: ChannelConfig, hidden: Iterable[str]) -> None:
+        self._channel = channel
+        self._config = config
+        self._hidden = sorted(hidden, key=len, reverse=True)
+        limit = config.rate_per_minute
+        self._rate = None if limit is None else rate.per_minute(limit)
+        self._bucket = rate.Bucket(0.0 if self._rate is None else self._rate.burst, 0.0)
+        self._queue = asyncio.Lock()
+
+    async def send(self, message: Message) -> Receipt:
+        """As `Channel.send`, once it is its turn."""
+        if not message.to and self._config.to:
+            message = msgspec.structs.replace(message, to=self._config.to)
+        await self._turn()
+        if message.expires_ms is not None and message.expires_ms <= time.time_ns() // 1_000_000:
+            raise Rejected("it was not told in time, and is no longer worth telling")
+        try:
+            async with asyncio.timeout(self._config.timeout_s):
+                receipt = await self._channel.send(message)
+        except TimeoutError:
+            raise Unavailable(f"no answer within {self._config.timeout_s:g} s") from None
+        except (Unavailable, Rejected) as error:
+            # Without its cause, which may quote what we hide.
+            raise type(error)(self._public(str(error))) from None
+        return Receipt(receipt.provider_id, self._public(receipt.detail))
+
+    async def _turn(self) -> None:
+        if self._rate is None:
+            return
+        async with self._queue:  # who came first goes first
+            while True:
+                now_s = asyncio.get_running_loop().time()
+                self._bucket, wait_s = rate.take(self._rate, self._bucket, now_s)
+                if not wait_s:
+                    return
+                await asyncio.sleep(wait_s)
+
+    def _public(self, text: str) -> str:
+        """What a provider says, as anybody may read it, in one line."""
+        for word in self._hidden:
+            text = text.replace(word, "***")
+        return " ".join(text.split())

@@ -1,0 +1,83 @@
+"""What commands of the cloud share: the config option, moments in words, a question to state and
+store beside a service that may be running, and a progress bar."""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Final, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from cloud import config, service
+from cloud.errors import Rejected, Unavailable
+from cloud.state import State
+from cloud.store import Store
+from configs.loader import UserError
+
+_T = TypeVar("_T")
+
+_SPANS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+config_option = click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    default=Path("cloud.toml"),
+    show_default=True,
+    help="The cloud's config.",
+)
+
+
+def look(setup: config.Setup, question: Callable[[State, Store], Awaitable[_T]]) -> _T:
+    """Put a question to state and store, read-only, beside a service that may be running. Raises
+    UserError."""
+
+    async def ask() -> _T:
+        async with service.opened(setup, read_only=True) as (database, store):
+            return await question(database, store)
+
+    try:
+        return asyncio.run(ask())
+    except (Unavailable, Rejected) as error:
+        raise UserError(str(error)) from None
+
+
+def moment(option: str, text: str | None) -> int | None:
+    """Milliseconds since 1970 of a span before now, or of an ISO 8601 time, local if no zone is
+    named."""
+    if text is None:
+        return None
+    if span := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text):
+        return int((time.time() - float(span[1]) * _SPANS_S[span[2]]) * 1000)
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise UserError(
+            f"{option} {text}: is neither a span such as 90s, 30m, 1h or 2d nor an ISO 8601 time"
+        ) from None
+
+
+def progress(*, seen: bool) -> Progress:
+    """On stderr, where somebody looks at it."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not seen,
+    )

@@ -1,0 +1,145 @@
+"""The API: what `shuichi alert` can do, for programs that have the token."""
+
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from msgspec import Meta
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+
+from cloud.alerts import demands, views
+from cloud.alerts.alarm import Hold, Trigger
+from cloud.alerts.dispatch import Outcome
+from cloud.alerts.hazard import Hazard
+from cloud.alerts.records import AlarmKey
+from cloud.web.desk import HEADERS, Desk, body_of, sender_of
+from wire.messages import Level
+
+_T = TypeVar("_T")
+
+_Who = Annotated[str, Meta(pattern=r"^[^\x00]*[^\x00\s][^\x00]*$", max_length=80)]
+_Words = Annotated[str, Meta(pattern=r"^[^\x00]*$", max_length=500)]
+
+
+class Acknowledgement(msgspec.Struct, forbid_unknown_fields=True):
+    by: _Who
+    said: _Words = ""
+
+
+class Shelf(msgspec.Struct, forbid_unknown_fields=True):
+    by: _Who
+    minutes: Annotated[float, Meta(gt=0, le=10_080)]
+    reason: _Words = ""
+    up_to: Literal["blue", "yellow", "orange", "red"] = "red"
+
+
+class Release(msgspec.Struct, forbid_unknown_fields=True):
+    by: _Who
+    reason: _Words = ""
+
+
+_Handler = Callable[[Desk, Request], Awaitable[Any]]
+
+
+def add(made: FastAPI, desk: Desk) -> None:
+    """Add its routes."""
+    for path, handler, method in (
+        ("/api/alerts", _alerts, "GET"),
+        ("/api/alerts/{alert}", _timeline, "GET"),
+        ("/api/incidents", _incidents, "GET"),
+        ("/api/alerts/{alert}/ack", _ack, "POST"),
+        ("/api/alerts/{alert}/shelve", _shelve, "POST"),
+        ("/api/alerts/{alert}/unshelve", _unshelve, "POST"),
+    ):
+        made.add_api_route(path, _guarded(desk, handler), methods=[method])
+
+
+def _guarded(desk: Desk, handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(request: Request) -> Response:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        is_right = hmac.compare_digest(given.strip().encode(), desk.token.encode())
+        if not (desk.token and scheme.lower() == "bearer" and is_right):
+            raise HTTPException(
+                401,
+                "a token is needed: Authorization: Bearer ...",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        found = await handler(desk, request)
+        return Response(msgspec.json.encode(found), media_type="application/json", headers=HEADERS)
+
+    return serve
+
+
+async def _alerts(desk: Desk, request: Request) -> object:
+    everything = request.query_params.get("all") == "true"
+    return await desk.run(partial(views.alerts, all_of_them=everything))
+
+
+async def _timeline(desk: Desk, request: Request) -> object:
+    name = request.path_params["alert"]
+    lines = await desk.run(partial(views.timeline, alert=name))
+    if not lines:
+        raise HTTPException(404, f"there is no alert {name!r}")
+    return lines
+
+
+async def _incidents(desk: Desk, _: Request) -> object:
+    return await desk.run(views.incidents)
+
+
+async def _ack(desk: Desk, request: Request) -> object:
+    said = await _read(request, Acknowledgement)
+    one = await _known(desk, request)
+    now_ms = time.time_ns() // 1_000_000
+    how = f"API, {sender_of(request)}"
+    work = partial(desk.dispatch.acknowledge, alert=one.id, by=said.by, how=how, said=said.said)
+    return await _done(desk, partial(work, now_ms=now_ms))
+
+
+async def _shelve(desk: Desk, request: Request) -> object:
+    said = await _read(request, Shelf)
+    now_ms = time.time_ns() // 1_000_000
+    until_ms = now_ms + round(said.minutes * 60_000)
+    up_to = Level[said.up_to.upper()]
+    demand = Hold(Trigger.SHELVE, said.by, said.reason, until_ms, up_to)
+    return await _held(desk, request, demand, now_ms)
+
+
+async def _unshelve(desk: Desk, request: Request) -> object:
+    said = await _read(request, Release)
+    demand = Hold(Trigger.UNSHELVE, said.by, said.reason)
+    return await _held(desk, request, demand, time.time_ns() // 1_000_000)
+
+
+async def _held(desk: Desk, request: Request, demand: Hold, now_ms: int) -> object:
+    one = await _known(desk, request)
+    key = AlarmKey(one.site, Hazard(one.hazard), one.exercise)
+    return await _done(desk, partial(desk.dispatch.hold, key=key, demand=demand, now_ms=now_ms))
+
+
+async def _known(desk: Desk, request: Request) -> views.AlertView:
+    name = request.path_params["alert"]
+    found = await desk.run(partial(views.alert, name=name))
+    if found is None:
+        raise HTTPException(404, f"there is no alert {name!r}")
+    return found
+
+
+async def _done(desk: Desk, work: Callable[[Connection], Outcome]) -> demands.Done:
+    outcome = await desk.run(work)
+    desk.wake()
+    if not outcome.ok:
+        raise HTTPException(409, outcome.text)
+    return demands.Done(*outcome)
+
+
+async def _read(request: Request, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(await body_of(request), type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise HTTPException(422, str(error)) from None

@@ -1,0 +1,192 @@
+"""The routes. Whatever is said here goes to the dispatch, in one transaction; a request that is cut
+off by our end has counted or has not."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from urllib.parse import parse_qs
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse
+
+from cloud.alerts import cap, capfeed
+from cloud.alerts.cap import Publisher
+from cloud.alerts.dispatch import Outcome
+from cloud.channels import Language
+from cloud.web import api, calls, pages, replies
+from cloud.web.calls import Found, Standing
+from cloud.web.desk import HEADERS, Desk, body_of, sender_of
+
+
+def app(desk: Desk) -> FastAPI:
+    """All routes."""
+    made = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    made.add_api_route("/a/{token}", partial(_show, desk), methods=["GET", "HEAD"])
+    made.add_api_route("/a/{token}", partial(_answer, desk), methods=["POST"])
+    made.add_api_route("/hooks/{name}", partial(_hear, desk), methods=["POST"])
+    if (publisher := desk.publisher) is not None:
+        made.add_api_route("/cap", partial(_feed, desk, publisher), methods=["GET"])
+        made.add_api_route("/cap/{identifier}", partial(_cap, desk), methods=["GET"])
+    api.add(made, desk)
+    made.add_exception_handler(HTTPException, _refuse)
+    return made
+
+
+# Answer links
+
+
+async def _show(desk: Desk, token: str, request: Request) -> Response:
+    """Shows, and never answers: mail scanners and link previews come by GET too."""
+    found = await _find(desk, token)
+    return _closed(found) or _page(200, pages.call(found.page))
+
+
+async def _answer(desk: Desk, token: str, request: Request) -> Response:
+    body = await body_of(request)
+    found = await _find(desk, token)
+    if (closed := _closed(found)) is not None:
+        return closed
+    form = {
+        name: values[0].strip().replace("\0", "")
+        for name, values in parse_qs(body.decode(errors="replace")).items()
+    }
+    call = desk.dispatch.call_of(token)
+    assert call is not None
+    verdict = form.get("answer")
+    if verdict not in ("yes", "no"):
+        return _page(422, pages.call(found.page))
+    work: Callable[..., Outcome] = (
+        desk.dispatch.answer if verdict == "yes" else desk.dispatch.decline
+    )
+    outcome = await desk.run(
+        partial(
+            work,
+            call=call,
+            by=form.get("by", "")[:80],
+            how=f"link, {sender_of(request)}",
+            said=form.get("said", "")[:500],
+            now_ms=_now_ms(),
+        )
+    )
+    desk.wake()
+    page = found.page
+    if verdict == "no":
+        return _page(200, pages.message(page.language, "declined", page.title, good=True))
+    if outcome.ok:
+        return _page(200, pages.message(page.language, "thanks", page.title, good=True))
+    # Somebody was quicker, or it has risen, since we looked.
+    found = await _find(desk, token)
+    return _closed(found) or _page(409, pages.message(page.language, "late", "late_text"))
+
+
+async def _find(desk: Desk, token: str) -> Found:
+    """The call of a token; 404 if there is none."""
+    call = desk.dispatch.call_of(token)
+    if call is not None:
+        found = await desk.run(partial(calls.find, dispatch=desk.dispatch, call=call))
+        if found is not None:
+            return found
+    raise HTTPException(404, "this link is not valid")
+
+
+def _closed(found: Found) -> Response | None:
+    """The page of a call that cannot be answered, None if it can."""
+    tongue = found.page.language
+    match found.standing:
+        case Standing.ANSWERED if found.answered is not None:
+            return _page(410, pages.answered(tongue, found.page, found.answered))
+        case Standing.OVER:
+            return _page(410, pages.message(tongue, "over", found.page.title))
+        case Standing.LATE:
+            return _page(409, pages.message(tongue, "late", "late_text"))
+    return None
+
+
+# Replies that providers pass on
+
+
+async def _hear(desk: Desk, name: str, request: Request) -> Response:
+    if name not in desk.hooks:
+        raise HTTPException(404, f"there is no hook {name!r}")
+    hook, secret = desk.hooks[name]
+    body = await body_of(request)
+    if not replies.is_authentic(hook, secret, request.headers, body):
+        raise HTTPException(401, f"{hook.secret_header} does not fit")
+    try:
+        reply = replies.read(hook, body)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from None
+    now_ms = _now_ms()
+    how = f"{name}, {reply.sender}"
+
+    def take(connection: Connection) -> None:
+        if desk.dispatch.heard_before(connection, f"{name}/{reply.message_id}", now_ms):
+            return
+        meaning = replies.understand(hook, reply, calls.open_calls(connection, now_ms))
+        if meaning.call is None:
+            desk.dispatch.remark(
+                connection, "reply", how, f"{reply.text}: {meaning.problem}", now_ms
+            )
+            return
+        work = desk.dispatch.answer if meaning.accepts else desk.dispatch.decline
+        work(connection, meaning.call.id, meaning.call.contact, how, reply.text, now_ms)
+
+    await desk.run(take)
+    desk.wake()
+    return Response(hook.success, media_type=hook.success_type, headers=HEADERS)
+
+
+# CAP
+
+
+async def _feed(desk: Desk, publisher: Publisher) -> Response:
+    in_force = await desk.run(capfeed.in_force)
+    body = cap.feed(
+        in_force.documents,
+        url=f"{desk.url}/cap",
+        title=publisher.name or publisher.sender,
+        updated_ms=in_force.changed_ms,
+    )
+    return Response(body, media_type="application/atom+xml", headers=HEADERS)
+
+
+async def _cap(desk: Desk, identifier: str) -> Response:
+    found = await desk.run(partial(capfeed.document, identifier=identifier))
+    if found is None:
+        raise HTTPException(404, f"there is no document {identifier!r}")
+    return Response(found, media_type=cap.CONTENT_TYPE, headers=HEADERS)
+
+
+# What goes wrong
+
+_WORDS = {404: "unknown", 503: "later"}
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if request.url.path.startswith("/a/"):
+        key = _WORDS.get(error.status_code, "unreadable")
+        return _page(error.status_code, pages.message(_tongue(request), key, f"{key}_text"))
+    return Response(
+        msgspec.json.encode({"error": str(error.detail)}),
+        error.status_code,
+        media_type="application/json",
+        headers={**HEADERS, **(error.headers or {})},
+    )
+
+
+def _tongue(request: Request) -> Language:
+    """Where we do not know who reads: what the browser asks for first."""
+    wanted = request.headers.get("Accept-Language", "").strip().lower()
+    return "en" if wanted.startswith("en") else "zh"
+
+
+def _page(status: int, html: str) -> Response:
+    return HTMLResponse(html, status, {**HEADERS, **pages.HEADERS})
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

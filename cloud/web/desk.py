@@ -1,0 +1,74 @@
+"""What all routes work with, and how they read a request."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from fastapi import Request
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from cloud.alerts.cap import Publisher
+from cloud.alerts.dispatch import Dispatch
+from cloud.errors import Rejected, Unavailable
+from cloud.state import State
+from cloud.web.settings import Hook
+
+_T = TypeVar("_T")
+
+LONGEST_BODY: Final = 64 * 1024
+
+BODY_WITHIN_S: Final = 30
+"""On a bad network; whoever sends a byte an hour is not waited for."""
+
+HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+"""Of every answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """`hooks` have their secrets beside them; `token` opens the API, "" closes it; without a
+    `publisher` there is no CAP feed; `url` is where we are seen from afar; `wake` tells the
+    dispatch that there is news."""
+
+    database: State
+    dispatch: Dispatch
+    wake: Callable[[], None]
+    hooks: Mapping[str, tuple[Hook, str]]
+    token: str
+    publisher: Publisher | None
+    url: str
+
+    async def run(self, work: Callable[[Connection], _T]) -> _T:
+        """Work in the database; 503 if it does not answer, 422 for what it cannot hold."""
+        try:
+            return await self.database.run(work)
+        except Unavailable as error:
+            raise HTTPException(503, str(error)) from None
+        except Rejected as error:
+            raise HTTPException(422, str(error)) from None
+
+
+async def body_of(request: Request) -> bytes:
+    """The whole body, if it is not too long and comes in time."""
+    body = b""
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > LONGEST_BODY:
+                    raise HTTPException(413, f"a body has {LONGEST_BODY} bytes at most")
+    except TimeoutError:
+        raise HTTPException(408, f"the body did not come within {BODY_WITHIN_S} s") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the body is cut off") from None
+    return body
+
+
+def sender_of(request: Request) -> str:
+    """Whence it came, for the record; behind a proxy also what that says, which anybody can say."""
+    host = request.client.host if request.client else "-"
+    forwarded = request.headers.get("X-Forwarded-For", "").split(",")[0].strip()[:45]
+    return f"{host} for {forwarded}" if forwarded else host

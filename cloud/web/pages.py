@@ -1,0 +1,190 @@
+"""The page behind an answer link: readable on any phone, without scripts or anything from afar."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Final, NamedTuple
+
+from cloud.channels import Language
+
+HEADERS: Final = {
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ),
+}
+
+_WORDS: Final[dict[Language, dict[str, str]]] = {
+    "zh": {
+        "accept": "我已收到，正在处置",
+        "decline": "我无法处置",
+        "said": "说明（可不填）",
+        "who": "姓名（如非本人）",
+        "told": "此前已通知",
+        "sent": "发出时间",
+        "level": "等级",
+        "red": "红色",
+        "orange": "橙色",
+        "yellow": "黄色",
+        "blue": "蓝色",
+        "thanks": "已记录，呼叫已停止",
+        "declined": "已记录，将继续呼叫其他责任人",
+        "colon": "：",
+        "comma": "，",
+        "and": "、",
+        "done": "此呼叫已有应答",
+        "answered": "已有人应答",
+        "by": "应答人",
+        "unknown": "此链接无效",
+        "unknown_text": "请检查链接是否完整，或致电值班室。",
+        "late": "情况已升级",
+        "late_text": "此链接对应的是较早的预警，其后情况已加重。请以最新消息中的链接应答。",
+        "over": "此预警已结束",
+        "unreadable": "无法识别您的应答",
+        "unreadable_text": "您的应答尚未记录。请重新打开链接，或致电值班室。",
+        "later": "暂时无法记录",
+        "later_text": "您的应答尚未记录，请稍后重试，或致电值班室。",
+    },
+    "en": {
+        "accept": "I have it and am acting",
+        "decline": "I cannot act",
+        "said": "What you have to say (optional)",
+        "who": "Your name, if you are somebody else",
+        "told": "Told so far",
+        "sent": "Sent",
+        "level": "Level",
+        "red": "red",
+        "orange": "orange",
+        "yellow": "yellow",
+        "blue": "blue",
+        "thanks": "Recorded. The calls have ended",
+        "declined": "Recorded. Others will be called",
+        "colon": ": ",
+        "comma": ", ",
+        "and": ", ",
+        "done": "This call has been answered",
+        "answered": "Somebody has answered",
+        "by": "Answered by",
+        "unknown": "This link is not valid",
+        "unknown_text": "Is it complete? If so, call the duty room.",
+        "late": "It has become worse",
+        "late_text": "This link is of an earlier warning. Please answer by the newest message.",
+        "over": "This alert is over",
+        "unreadable": "Your answer cannot be read",
+        "unreadable_text": "It is not recorded. Open the link again, or call the duty room.",
+        "later": "It cannot be recorded now",
+        "later_text": "Your answer is not recorded yet. Try again, or call the duty room.",
+    },
+}
+
+_STYLE: Final = """
+:root { color-scheme: light dark; --ink: #17202a; --paper: #fff; --soft: #5b6672;
+  --line: #d5dae0; --go: #0b6b3a; --green: #0b6b3a;
+  --red: #c62828; --orange: #c75a00; --yellow: #8a6d00; --blue: #1565c0 }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #eef1f4; --paper: #14181c; --soft: #a3adb8; --line: #39424c; --go: #177a48;
+    --green: #5fd49a; --red: #ff7a70; --orange: #ffa04d; --yellow: #ffd54a; --blue: #7ab8ff }
+}
+* { box-sizing: border-box }
+body { margin: 0; background: var(--paper); color: var(--ink);
+  font: 17px/1.5 system-ui, "Noto Sans CJK SC", sans-serif }
+main { max-width: 34rem; margin: 0 auto; padding: 1rem }
+.level { display: inline-block; padding: .15rem .6rem; border: 3px solid currentColor;
+  border-radius: .3rem; font-weight: 700 }
+.red { color: var(--red) } .orange { color: var(--orange) }
+.yellow { color: var(--yellow) } .blue { color: var(--blue) }
+h1 { font-size: 1.45rem; line-height: 1.25; margin: .7rem 0 .4rem; text-wrap: balance }
+.good::before { content: "✓ "; color: var(--green) }
+p { margin: .5rem 0; overflow-wrap: anywhere }
+dl { border-top: 1px solid var(--line); margin: 1rem 0; padding-top: .6rem;
+  color: var(--soft); font-size: .95rem }
+dt { font-weight: 600 }
+dd { margin: 0 0 .4rem }
+label { display: block; margin: .8rem 0 .2rem; color: var(--soft); font-size: .95rem }
+input, textarea { width: 100%; padding: .7rem; border: 1px solid var(--line);
+  border-radius: .4rem; background: transparent; color: inherit; font: inherit }
+button { width: 100%; padding: 1rem; border: 0; border-radius: .5rem; font: inherit;
+  font-weight: 700; margin-top: 1rem; min-height: 3.4rem }
+.accept { background: var(--go); color: #fff; font-size: 1.2rem }
+.decline { background: transparent; color: inherit; border: 1px solid var(--line) }
+"""
+
+
+class Answered(NamedTuple):
+    """Who has answered, and when (local time)."""
+
+    by: str
+    at: str
+
+
+class CallPage(NamedTuple):
+    """What the page of an open call shows; `told` are names, `sent` the local time. `answered`: by
+    somebody else."""
+
+    language: Language
+    title: str
+    text: str
+    level: str | None
+    sent: str
+    told: Sequence[str]
+    answered: Answered | None = None
+
+
+def call(page: CallPage) -> str:
+    """The page of a call that waits for an answer."""
+    words = _WORDS[page.language]
+    level = ""
+    if page.level is not None:
+        name = f"{words['level']} {words[page.level]}"
+        level = f'<span class="level {page.level}">{name}</span>'
+    told = escape(words["and"].join(page.told)) or "-"
+    already = ""
+    if page.answered is not None:
+        already = f"\n<p><b>{_who(page.language, 'answered', page.answered)}</b></p>"
+    return _page(
+        page.language,
+        page.title,
+        f"""{level}
+<h1>{escape(page.title)}</h1>
+<p>{escape(page.text)}</p>{already}
+<form method="post"><button disabled hidden></button>
+<button class="accept" name="answer" value="yes">{words["accept"]}</button>
+<label for="said">{words["said"]}</label>
+<textarea id="said" name="said" rows="2" maxlength="500"></textarea>
+<label for="by">{words["who"]}</label>
+<input id="by" name="by" maxlength="80" autocomplete="name">
+<button class="decline" name="answer" value="no">{words["decline"]}</button>
+</form>
+<dl><dt>{words["sent"]}</dt><dd>{escape(page.sent)}</dd>
+<dt>{words["told"]}</dt><dd>{told}</dd></dl>""",
+    )
+
+
+def message(language: Language, head: str, text: str, *, good: bool = False) -> str:
+    """A page that says one thing: `head`, a key of our words; and `text`, a key or words
+    themselves. `good`: what was wanted is done."""
+    words = _WORDS[language]
+    mark = '<h1 class="good">' if good else "<h1>"
+    body = f"{mark}{words[head]}</h1><p>{escape(words.get(text, text))}</p>"
+    return _page(language, words[head], body)
+
+
+def answered(language: Language, page: CallPage, who: Answered) -> str:
+    """The call has been answered already."""
+    words = _WORDS[language]
+    body = f"<h1>{words['done']}</h1><p>{_who(language, 'by', who)}</p><p>{escape(page.title)}</p>"
+    return _page(language, words["done"], body)
+
+
+def _who(language: Language, key: str, who: Answered) -> str:
+    words = _WORDS[language]
+    return f"{words[key]}{words['colon']}{escape(who.by)}{words['comma']}{escape(who.at)}"
+
+
+def _page(language: Language, title: str, body: str) -> str:
+    return f"""<!doctype html>
+<html lang="{"zh-CN" if language == "zh" else "en"}">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<meta name="robots" content="noindex"><title>{escape(title)}</title><style>{_STYLE}</style></head>
+<body><main>{body}</main></body></html>
+"""

@@ -1,0 +1,248 @@
+"""The page behind an answer link, asked over HTTP as a phone, a mail scanner and a stranger ask."""
+
+import asyncio
+import json
+import sqlite3
+
+import pytest
+
+from cloud import database
+from cloud.alerts import plan
+from cloud.alerts.alarm import Hold, Trigger
+from cloud.alerts.hazard import Hazard
+from cloud.alerts.records import AlarmKey
+from tests import duty_room
+from tests.duty_room import PLAN, SITE
+from wire.messages import Level
+
+YES = {"answer": "yes", "said": "马上到"}
+
+
+@pytest.fixture
+async def room(tmp_path):
+    async with duty_room.opened(tmp_path) as opened:
+        yield opened
+
+
+async def test_to_look_is_not_to_answer(room):
+    await room.find(Level.RED)
+    path = await room.path()
+    for method in ("GET", "HEAD", "GET"):
+        page = await room.http.request(method, path)
+        assert page.status_code == 200
+    assert "红色预警：大坪下穿道积水" in page.text
+    told = page.text.partition("此前已通知")[2]  # whoever is on duty at this hour
+    assert any(one.name in told for one in PLAN.contact.values())
+    assert "https://" not in page.text  # nothing from afar, and no link that a preview would follow
+    assert await room.phase() == "ringing"
+    assert await room.lines("answer") == []
+    assert room.woken == 0
+
+
+async def test_an_answer_counts_once_and_then_says_who_and_when(room):
+    await room.find(Level.RED)
+    path = await room.path()
+    page = await room.http.post(path, data=YES)
+    assert page.status_code == 200
+    assert "已记录，呼叫已停止" in page.text
+    assert await room.phase() == "answered"
+    assert room.woken == 1
+    (line,) = await room.lines("answer")
+    detail = json.loads(line["detail"])
+    assert line["text"] == "马上到"
+    assert detail["how"] == "link, 127.0.0.1"
+    assert not detail["refused"]
+    for again in (await room.http.post(path, data=YES), await room.http.get(path)):
+        assert again.status_code == 410
+        assert PLAN.contact[line["who"]].name in again.text
+        assert "20" in again.text.partition("应答人")[2]  # the year of a date
+    assert len(await room.lines("answer")) == 1
+
+
+async def test_two_at_the_same_moment_are_one_answer(room):
+    await room.find(Level.RED)
+    path = await room.path()
+    pages = await asyncio.gather(*(room.http.post(path, data=YES) for _ in range(8)))
+    assert sorted(page.status_code for page in pages) == [200] + [410] * 7
+    assert len(await room.lines("answer")) == 1
+
+
+async def test_whoever_answers_for_somebody_else_is_named(room):
+    await room.find(Level.RED)
+    path = await room.path()
+    headers = {"X-Forwarded-For": "203.0.113.9, 10.0.0.1"}
+    await room.http.post(path, data=YES | {"by": "<b>王五</b>\0"}, headers=headers)
+    (line,) = await room.lines("answer")
+    assert line["who"] == "<b>王五</b>"
+    assert json.loads(line["detail"])["how"] == "link, 127.0.0.1 for 203.0.113.9"
+    again = await room.http.get(path)
+    assert "&lt;b&gt;王五&lt;/b&gt;" in again.text
+
+
+async def test_no_is_recorded_and_the_calls_go_on(room):
+    await room.find(Level.RED)
+    path = await room.path()
+    page = await room.http.post(path, data={"answer": "no", "said": "在外地"})
+    assert page.status_code == 200
+    assert "将继续呼叫" in page.text
+    assert await room.phase() == "ringing"
+    (line,) = await room.lines("declined")
+    assert (line["text"], bool(line["who"])) == ("在外地", True)
+    before = len(await room.messages())
+    await room.pass_time(6)
+    assert len(await room.messages()) > before
+    assert len(await room.lines("climbed")) == 1
+    assert (await room.http.post(path, data=YES)).status_code == 200  # he can, after all
+
+
+async def test_another_ones_answer_is_shown_and_one_more_is_kept(room):
+    await room.find(Level.RED)
+    first = await room.path()
+    await room.pass_time(6)
+    second = await room.path()
+    assert first != second
+    await room.http.post(first, data=YES)
+    page = await room.http.get(second)
+    assert page.status_code == 200
+    assert "已有人应答" in page.text
+    assert (await room.http.post(second, data=YES)).status_code == 200
+    assert len(await room.lines("answer")) == 2
+
+
+async def test_a_wrong_link_says_so_in_the_readers_language(room):
+    await room.find(Level.RED)
+    path = await room.path()
+    for wrong in ("/a/x", "/a/%00%ff.%20", path[:-1], path + "A", "/a/" + "x" * 4000):
+        for method in ("GET", "POST"):
+            page = await room.http.request(method, wrong, data=None)
+            assert page.status_code == 404
+            assert "此链接无效" in page.text
+    english = await room.http.get("/a/x", headers={"Accept-Language": "en-GB,en;q=0.9"})
+    assert "This link is not valid" in english.text
+    assert (await room.http.get("/a")).status_code == 404
+    assert (await room.http.put(path)).status_code == 405
+    assert await room.lines("answer") == []
+
+
+async def test_the_link_of_an_earlier_warning_is_too_old(room):
+    await room.find(Level.ORANGE)
+    path = await room.path()
+    await room.find(Level.RED)
+    for page in (await room.http.get(path), await room.http.post(path, data=YES)):
+        assert page.status_code == 409
+        assert "情况已升级" in page.text
+    assert await room.phase() == "ringing"
+    assert (await room.http.post(await room.path(), data=YES)).status_code == 200
+
+
+async def test_an_alert_that_is_over_cannot_be_answered(room):
+    await room.find(Level.RED)
+    path = await room.path()
+    await room.find(None)
+    await room.pass_time(11)
+    assert await room.phase() == "idle"
+    for page in (await room.http.get(path), await room.http.post(path, data=YES)):
+        assert page.status_code == 410
+        assert "此预警已结束" in page.text
+
+
+async def test_a_shelved_alert_can_still_be_answered(room):
+    await room.find(Level.RED)
+    path = await room.path()
+    key = AlarmKey(SITE, Hazard.UNDERPASS)
+    demand = Hold(Trigger.SHELVE, "Li", "", room.now_ms + 600_000)
+    assert (await room.run(room.dispatch.hold, key, demand, room.now_ms)).ok
+    assert (await room.http.post(path, data=YES)).status_code == 200
+
+
+async def test_in_english_for_whoever_reads_english(tmp_path):
+    tables = PLAN.model_dump(mode="json")
+    for contact in tables["contact"].values():
+        contact["language"] = "en"
+    async with duty_room.opened(tmp_path, plan.parse(json.dumps(tables))) as room:
+        await room.find(Level.ORANGE)
+        page = await room.http.get(await room.path())
+        assert '<html lang="en">' in page.text
+        assert "I have it and am acting" in page.text
+        assert "Orange alert" in page.text
+        thanks = await room.http.post(await room.path(), data=YES)
+        assert "The calls have ended" in thanks.text
+
+
+async def test_nothing_is_kept_leaked_or_run(room):
+    await room.find(Level.RED)
+    path = await room.path()
+    for page in (
+        await room.http.get(path),
+        await room.http.get("/a/x"),
+        await room.http.post(path, data=YES),
+        await room.http.get(path),
+    ):
+        assert page.headers["Cache-Control"] == "no-store"
+        assert page.headers["Referrer-Policy"] == "no-referrer"
+        assert page.headers["X-Content-Type-Options"] == "nosniff"
+        policy = page.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "script" not in page.text
+        assert "server" not in page.headers
+    for path in ("/docs", "/redoc", "/openapi.json", "/"):
+        assert (await room.http.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"answer=yes&said=" + b"x" * 70_000, 413),
+        (b"", 422),
+        (b"answer=maybe", 422),
+        (b"\xff\xfe\x00answer", 422),
+        (b"{}", 422),
+        (b"&=;%%%=\x00", 422),
+    ],
+)
+async def test_a_body_that_is_none_answers_nothing(room, body, status):
+    await room.find(Level.RED)
+    page = await room.http.post(await room.path(), content=body)
+    assert page.status_code == status
+    assert "<h1>" in page.text
+    assert await room.phase() == "ringing"
+
+
+async def test_a_body_that_is_cut_off_answers_nothing(room, caplog):
+    await room.find(Level.RED)
+    path, url = await room.path(), room.http.base_url
+    _, writer = await asyncio.open_connection(url.host, url.port)
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nanswer=yes"
+    writer.write(head.encode())
+    await writer.drain()
+    await asyncio.sleep(0.05)
+    writer.close()
+    await writer.wait_closed()
+    assert (await room.http.get(path)).status_code == 200
+    assert await room.phase() == "ringing"
+    assert "Traceback" not in caplog.text
+
+
+async def test_long_words_are_cut_and_not_refused(room):
+    await room.find(Level.RED)
+    await room.http.post(await room.path(), data=YES | {"said": "长" * 2000, "by": "n" * 500})
+    (line,) = await room.lines("answer")
+    assert (len(line["text"]), len(line["who"])) == (500, 80)
+
+
+async def test_a_state_that_does_not_answer_is_said_and_answers_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.1)
+    async with duty_room.opened(tmp_path) as room:
+        await room.find(Level.RED)
+        path = await room.path()
+        other = sqlite3.connect(tmp_path / "cloud.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            page = await room.http.post(path, data=YES)
+        finally:
+            other.close()
+        assert page.status_code == 503
+        assert "您的应答尚未记录" in page.text
+        assert await room.phase() == "ringing"
+        assert (await room.http.post(path, data=YES)).status_code == 200

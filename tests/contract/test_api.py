@@ -1,0 +1,167 @@
+"""The API and the server, over HTTP."""
+
+import asyncio
+import socket
+
+import pytest
+
+from cloud import config, service
+from cloud.errors import Unavailable
+from cloud.web import server
+from cloud.web.settings import Web
+from tests import duty_room
+from tests.duty_room import SITE, TOKEN
+from tests.services import free_port
+from wire.messages import Level
+
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture
+async def room(tmp_path):
+    async with duty_room.opened(tmp_path) as opened:
+        opened.http.headers.update(BEARER)
+        yield opened
+
+
+async def alert_of(room):
+    (one,) = (await room.http.get("/api/alerts")).json()
+    return one
+
+
+async def test_it_tells_what_stands_and_how_it_went(room):
+    assert (await room.http.get("/api/alerts")).json() == []
+    await room.find(Level.RED)
+    one = await alert_of(room)
+    assert (one["site"], one["level"], one["phase"]) == (SITE, "red", "ringing")
+    answer = await room.http.get(f"/api/alerts/{one['id']}")
+    assert [line["kind"] for line in answer.json()][:2] == ["incident", "rise"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    (incident,) = (await room.http.get("/api/incidents")).json()
+    assert incident["alerts"] == [one["id"]]
+
+
+async def test_an_acknowledgement_ends_the_calls(room):
+    await room.find(Level.RED)
+    path = f"/api/alerts/{(await alert_of(room))['id']}/ack"
+    answer = await room.http.post(path, json={"by": "Li", "said": "on my way"})
+    assert (answer.status_code, answer.json()["ok"]) == (200, True)
+    assert await room.phase() == "answered"
+    (line,) = await room.lines("answer")
+    assert (line["who"], line["text"]) == ("Li", "on my way")
+    assert (await room.http.post(path, json={"by": "Wu"})).status_code == 200  # one more person
+    await room.find(None)
+    await room.pass_time(11)
+    over = await room.http.post(path, json={"by": "Li"})
+    assert (over.status_code, over.json()["error"]) == (409, "there is nothing to answer")
+    listed = (await room.http.get("/api/alerts?all=true")).json()
+    assert [one["is_open"] for one in listed] == [False]
+
+
+async def test_shelve_and_unshelve(room):
+    await room.find(Level.ORANGE)
+    path = f"/api/alerts/{(await alert_of(room))['id']}"
+    answer = await room.http.post(f"{path}/shelve", json={"by": "Li", "minutes": 30})
+    assert answer.json() == {"ok": True, "text": "shelved"}
+    assert (await alert_of(room))["status"] == "shelved"
+    low = {"by": "Li", "minutes": 30, "up_to": "blue"}
+    assert (await room.http.post(f"{path}/shelve", json=low)).status_code == 409
+    answer = await room.http.post(f"{path}/unshelve", json={"by": "Li", "reason": "done"})
+    assert answer.json()["text"] == "active-unacknowledged"
+    again = await room.http.post(f"{path}/unshelve", json={"by": "Li"})
+    assert again.status_code == 409
+    day = {"by": "Li", "minutes": 2000}
+    refused = await room.http.post(f"{path}/shelve", json=day)
+    assert (refused.status_code, "24 h at most" in refused.json()["error"]) == (409, True)
+
+
+@pytest.mark.parametrize(
+    ("what", "body", "says"),
+    [
+        ("ack", b"", "truncated"),
+        ("ack", b"{}", "missing required field `by`"),
+        ("ack", b'{"by": ""}', "$.by"),
+        ("ack", b'{"by": " "}', "$.by"),
+        ("ack", b'{"by": "a\\u0000"}', "$.by"),
+        ("ack", b'{"by": "Li", "what": 1}', "unknown field `what`"),
+        ("ack", b'{"by": ' + b"[" * 50_000, "Expected `str`"),
+        ("shelve", b'{"by": "Li"}', "missing required field `minutes`"),
+        ("shelve", b'{"by": "Li", "minutes": -1}', "$.minutes"),
+        ("shelve", b'{"by": "Li", "minutes": 1e300}', "$.minutes"),
+        ("shelve", b'{"by": "Li", "minutes": "1"}', "$.minutes"),
+        ("shelve", b'{"by": "Li", "minutes": 1, "up_to": "purple"}', "$.up_to"),
+    ],
+)
+async def test_what_cannot_be_read_is_told_and_does_nothing(room, what, body, says):
+    await room.find(Level.RED)
+    path = f"/api/alerts/{(await alert_of(room))['id']}/{what}"
+    answer = await room.http.post(path, content=body)
+    assert (answer.status_code, says in answer.json()["error"]) == (422, True), answer.text
+    assert (await alert_of(room))["status"] == "active-unacknowledged"
+
+
+async def test_there_is_no_such_alert(room):
+    by = {"by": "Li"}
+    assert (await room.http.get("/api/alerts/none")).status_code == 404
+    for what, body in (("ack", by), ("shelve", by | {"minutes": 1}), ("unshelve", by)):
+        answer = await room.http.post(f"/api/alerts/none/{what}", json=body)
+        assert (answer.status_code, "no alert 'none'" in answer.json()["error"]) == (404, True)
+
+
+async def test_without_the_token_it_is_closed(tmp_path):
+    async with duty_room.opened(tmp_path) as room:
+        await room.find(Level.RED)
+        wrong = ["", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer", "Bearer \xe9"]
+        for given in wrong:
+            headers = {b"Authorization": given.encode("latin-1")}
+            answer = await room.http.get("/api/alerts", headers=headers)
+            assert answer.status_code == 401
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert (await room.http.get("/api/alerts")).status_code == 401
+
+
+async def test_without_a_token_in_the_config_nobody_gets_in(tmp_path):
+    async with duty_room.opened(tmp_path, token="") as room:
+        for given in ("", "Bearer", "Bearer x"):
+            answer = await room.http.get("/api/alerts", headers={"Authorization": given})
+            assert answer.status_code == 401
+
+
+def test_a_port_that_is_taken_is_said_in_a_line():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(Unavailable, match=rf"\[web\] 127.0.0.1:{port}: Address already in use"):
+            server.bound(Web(port=port))
+    with pytest.raises(Unavailable, match=r"\[web\] no.such.host.invalid:80: "):
+        server.bound(Web(host="no.such.host.invalid", port=80))
+
+
+async def test_a_secret_that_is_missing_is_found_before_the_start(tmp_path):
+    file = tmp_path / "cloud.toml"
+    for more, missing in (("token_file = 't'", "t"), ("[hook.sms]\nsecret_file = 'h'", "h")):
+        file.write_text(f"[broker]\nport = {free_port()}\n[web]\n{more}\n")
+        faults = await service.outside_faults(config.read(file))
+        assert [one for one in faults if one.startswith(f"[web] {tmp_path / missing}: the secret")]
+
+
+async def test_it_ends_although_connections_are_open(tmp_path):
+    async with duty_room.opened(tmp_path) as room:
+        url = room.http.base_url
+        _, silent = await asyncio.open_connection(url.host, url.port)
+        _, slow = await asyncio.open_connection(url.host, url.port)
+        slow.write(b"POST /hooks/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1")
+        assert (await room.http.get("/a/x")).status_code == 404
+    for writer in (silent, slow):
+        writer.close()
+
+
+async def test_what_is_no_http_is_refused(room):
+    url = room.http.base_url
+    for rubbish in (b"\x16\x03\x01\x00\xff", b"GET /\x00 HTTP/9\r\n\r\n"):
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(rubbish + b"\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+    assert (await room.http.get("/api/alerts")).status_code == 200

@@ -1,0 +1,137 @@
+"""What is peculiar to mail; what is common to all channels is in test_channels.py."""
+
+import asyncio
+import email.policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cloud.channels import email as mails
+from cloud.errors import Rejected, Unavailable
+from configs.loader import ConfigError
+from tests.contract.board_and_mail import email_endpoint
+from tests.contract.telling import message, opened, parsed
+from tests.services import Service
+from tests.waiting import until
+
+MAIL: dict[str, Any] = {"host": "mail.example", "sender": "alerts@water.example"}
+
+
+def letter(**changes: Any) -> EmailMessage:
+    config = parsed("email", MAIL)
+    assert isinstance(config, mails.Config)
+    return mails.mail(message(**{"to": "zhang@example.org"} | changes), config)
+
+
+def test_a_mail_is_the_same_whenever_it_is_made() -> None:
+    assert letter().as_bytes() == letter().as_bytes()
+    assert letter()["Message-ID"] != letter(key="2")["Message-ID"]
+    assert letter()["References"] == letter(key="2")["References"]
+    read = email.message_from_bytes(letter().as_bytes(), policy=email.policy.default)
+    assert read["Subject"] == message().title
+    assert read["To"] == "张 “三” <zhang@example.org>"
+    text, page = read.iter_parts()
+    said = text.get_content().splitlines()
+    assert said == [*message().text.split("\n"), "", message().link]
+    assert '<a href="https://alerts.example/a?t=1&amp;u=2">' in page.get_content()
+    assert letter(level="red")["Importance"] == "high"
+    assert letter(level="blue")["Importance"] is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=120),
+    st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), max_size=40),
+)
+def test_every_title_is_the_subject_and_no_name_changes_the_address(title: str, name: str) -> None:
+    raw = letter(title=title, name=name).as_bytes()
+    read = email.message_from_bytes(raw, policy=email.policy.default)
+    assert read["Subject"] == title
+    assert read["To"].addresses[0].addr_spec == "zhang@example.org"
+    assert max(map(len, raw.split(b"\r\n"))) < 998  # RFC 5322, 2.1.1
+
+
+@pytest.mark.parametrize("to", ["zhang", "a@b\r\nBcc: c@d", "a@b, c@d", "@x", "<a@b>"])
+def test_what_is_no_mailbox_gets_no_mail(to: str) -> None:
+    with pytest.raises(Rejected, match="no mailbox"):
+        letter(to=to)
+
+
+def test_a_title_of_two_lines_is_one_subject() -> None:
+    assert letter(title="a\r\nBcc: c@d")["Subject"] == "a Bcc: c@d"
+    assert letter(title="a\r\nBcc: c@d")["Bcc"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"username": "a"}, "username and password_file go together"),
+        ({"username": "a", "password_file": "p", "tls": "none"}, "not sent without TLS"),
+        ({"sender": "alerts"}, "is no mailbox"),
+    ],
+)
+def test_a_mail_channel_that_would_leak_or_fail_is_refused(
+    changes: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(ConfigError, match=text):
+        parsed("email", MAIL | changes)
+
+
+async def test_mail_over_tls_from_the_first_byte(tmp_path: Path, shared_mosquitto: Service) -> None:
+    async with email_endpoint(tmp_path, shared_mosquitto, "tls") as end:
+        async with opened("email", tmp_path, end.config) as channel:
+            receipt = await channel.send(message(to=end.to))
+        assert receipt.provider_id == end.arrived[0].key
+        assert "queued as 1 for ***" in receipt.detail
+
+
+async def test_a_server_is_told_goodbye_and_not_waited_for(tmp_path: Path) -> None:
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 here\r\n")
+        while line := (await reader.readline()).strip():
+            heard.append(line)
+            if line == b"DATA":
+                writer.write(b"354 go on\r\n")
+                await reader.readuntil(b"\r\n.\r\n")
+            if line != b"QUIT":  # to which it never answers
+                writer.write(b"250 yes\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        config = MAIL | {
+            "host": "127.0.0.1",
+            "port": server.sockets[0].getsockname()[1],
+            "tls": "none",
+            "timeout_s": 10,
+        }
+        async with opened("email", tmp_path, config) as channel:
+            await channel.send(message(to="zhang@example.org"))
+        await until(lambda: heard[-1] == b"QUIT")
+
+
+async def test_no_password_goes_over_a_line_without_tls(
+    tmp_path: Path, shared_mosquitto: Service
+) -> None:
+    async with email_endpoint(tmp_path, shared_mosquitto, "stripped") as end:
+        async with opened("email", tmp_path, end.config) as channel:
+            with pytest.raises(Rejected, match="STARTTLS"):
+                await channel.send(message(to=end.to))
+        assert not end.logins
+        assert not end.arrived
+
+
+async def test_mail_goes_to_nobody_whose_certificate_is_not_known(
+    tmp_path: Path, shared_mosquitto: Service
+) -> None:
+    async with email_endpoint(tmp_path, shared_mosquitto) as end:
+        config = {key: value for key, value in end.config.items() if key != "ca_file"}
+        async with opened("email", tmp_path, config) as channel:
+            with pytest.raises(Unavailable, match="certificate"):
+                await channel.send(message(to=end.to))
+        assert not end.arrived

@@ -1,0 +1,179 @@
+"""How messages are delivered: rows in the database, real channels behind."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import Connection, insert, select
+
+from cloud import state, tables
+from cloud.alerts import delivery
+from cloud.alerts.delivery import Delivery
+from cloud.channels import Message, Receipt
+from cloud.errors import Unavailable
+from cloud.state import State
+from tests.contract.sink import Request, Sink, sink
+from tests.contract.telling import NOW_MS, message, opened
+from tests.waiting import until
+
+
+def hook(*codes: int) -> Sink:
+    """A sink that answers with `codes`, one after the other, and then with 204."""
+    left = list(codes)
+
+    class Scripted(Sink):
+        def answer(self, request: Request) -> tuple[int, bytes]:
+            if left:
+                self.requests.append(request)
+                return left.pop(0), b"no"
+            return super().answer(request)
+
+    plain = sink()
+    return Scripted(plain.take, plain.admit, plain.yes, plain.never, plain.again, plain.denied)
+
+
+async def tell(database: State, channels: list[str], *keys: str, contact: str = "zhang") -> None:
+    """Leave messages to be told."""
+
+    def write(connection: Connection) -> None:
+        for number, key in enumerate(keys):
+            for channel in channels:
+                one = message(key=f"{key}-{channel}")
+                connection.execute(
+                    insert(tables.outgoing).values(
+                        key=one.key,
+                        incident="inc-7",
+                        contact=contact,
+                        channel=channel,
+                        parts="[]",
+                        message=msgspec.json.encode(one).decode(),
+                        made_ms=NOW_MS,
+                        not_before_ms=NOW_MS + number,
+                        outcome="",
+                        detail="",
+                    )
+                )
+
+    await database.run(write)
+
+
+async def outcomes(database: State) -> dict[str, str]:
+    out = tables.outgoing
+    rows = await database.run(lambda c: c.execute(select(out.c.key, out.c.outcome)).all())
+    return {row.key: row.outcome for row in rows}
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "FIRST_DELAY_S", 0.05)
+    monkeypatch.setattr(delivery, "LONGEST_DELAY_S", 0.1)
+
+
+@asynccontextmanager
+async def delivering(one: Delivery) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(one.run(), name="delivery")
+        yield
+        task.cancel()
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    file = folder / "a.jsonl"
+    return list(map(json.loads, file.read_text().splitlines())) if file.exists() else []
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_a_channel_that_fails_is_tried_again_and_holds_up_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = hook(500, 503, 500)
+    with server.running():
+        async with (
+            state.opened(tmp_path / "cloud.db") as database,
+            opened("log", tmp_path, {"path": "a.jsonl"}) as log,
+            opened("webhook", tmp_path, {"url": f"http://127.0.0.1:{server.port}/"}) as web,
+        ):
+            both = Delivery(database, {"log": log, "hook": web})
+            await tell(database, ["log", "hook"], "a", "b")
+            async with delivering(both):
+                await until(lambda: len(lines(tmp_path)) == 2)
+                await until(lambda: len(server.arrived) == 2)
+                await tell(database, ["log", "hook"], "c")
+                both.wake()
+                await until(lambda: len(server.arrived) == 3)
+                await until(lambda: len(lines(tmp_path)) == 3)
+    tried = [request.headers["Idempotency-Key"] for request in server.requests]
+    assert tried == ["a-hook"] * 4 + ["b-hook", "c-hook"]
+    assert "says 500" in caplog.text
+    assert caplog.text.count("trying again until it is taken") == 1
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_a_message_that_is_refused_is_said_to_be_and_holds_up_none_behind_it(
+    tmp_path: Path,
+) -> None:
+    server = hook(400)
+    with server.running():
+        async with (
+            state.opened(tmp_path / "cloud.db") as database,
+            opened("webhook", tmp_path, {"url": f"http://127.0.0.1:{server.port}/"}) as web,
+        ):
+            await tell(database, ["hook"], "a", "b")
+            async with delivering(Delivery(database, {"hook": web})):
+
+                async def done() -> bool:
+                    return all((await outcomes(database)).values())
+
+                await until(done)
+            assert await outcomes(database) == {"a-hook": "refused", "b-hook": "delivered"}
+    assert len(server.requests) == 2
+
+
+async def test_what_was_not_delivered_is_delivered_by_the_next_process(tmp_path: Path) -> None:
+    async with state.opened(tmp_path / "cloud.db") as database:
+        await tell(database, ["log"], "a")
+    for _ in range(2):  # the second time there is nothing left to tell
+        async with (
+            state.opened(tmp_path / "cloud.db") as database,
+            opened("log", tmp_path, {"path": "a.jsonl"}) as log,
+            delivering(Delivery(database, {"log": log})),
+        ):
+            await until(lambda: lines(tmp_path))
+            await asyncio.sleep(0.1)
+    assert [one["key"] for one in lines(tmp_path)] == ["a-log"]
+
+
+class Boards:
+    """A channel of which some boards are off."""
+
+    def __init__(self, *off: str) -> None:
+        self.off = set(off)
+        self.told: list[str] = []
+
+    async def send(self, one: Message) -> Receipt:
+        if one.key[0] in self.off:
+            raise Unavailable(f"board {one.key[0]} is off")
+        self.told.append(one.key)
+        return Receipt()
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_a_contact_who_cannot_be_told_holds_up_no_other_and_hears_all_in_order(
+    tmp_path: Path,
+) -> None:
+    boards = Boards("a")
+    async with state.opened(tmp_path / "cloud.db") as database:
+        for contact in "ab":
+            keys = (f"{contact}{number}" for number in range(3))
+            await tell(database, ["board"], *keys, contact=contact)
+        async with delivering(Delivery(database, {"board": boards})):
+            await until(lambda: len(boards.told) == 3)
+            assert boards.told == ["b0-board", "b1-board", "b2-board"]
+            boards.off.clear()
+            await until(lambda: len(boards.told) == 6)
+            assert boards.told[3:] == ["a0-board", "a1-board", "a2-board"]

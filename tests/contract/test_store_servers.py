@@ -1,0 +1,76 @@
+"""Stores that are servers: what they answered is on their disk, what they refuse is told."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cloud.errors import Rejected, Unavailable
+from cloud.store import Points
+from tests.contract.test_stores import SERVERS, T0, Kept, influx_v1, opened, reading
+from tests.services import Service
+
+
+@pytest.mark.parametrize("name", SERVERS)
+async def test_what_a_server_has_answered_survives_its_death(name: str, tmp_path: Path) -> None:
+    server = SERVERS[name]
+    with server.start(tmp_path / "server") as running:
+        async with opened(server.config(running), tmp_path) as (database, store):
+            kept = Kept(database, store, "g")
+            committed: list[int] = []
+            for n in range(20):
+                await kept.write(reading(n))
+            running.kill()
+            with pytest.raises(Unavailable, match="cannot be reached"):
+                await store.write([Points("g", [reading(20)])], lambda _: committed.append(20))
+            with pytest.raises(Unavailable, match="cannot be reached"):
+                await store.check()
+            with pytest.raises(Unavailable, match="cannot be reached"):
+                await kept.read()
+            assert committed == []
+            running.start()
+            await store.check()
+            assert [one.at_ms - T0 for one in await kept.read()] == list(range(20))
+            await kept.write(reading(20))
+            assert await kept.count() == 21
+
+
+async def test_what_influxdb_refuses_is_rejected_in_its_words(
+    shared_influxd: Service, tmp_path: Path
+) -> None:
+    config = influx_v1(shared_influxd)
+    async with opened(config, tmp_path) as (database, store), httpx.AsyncClient() as http:
+        await store.check()
+        where = {"db": config["database"], "precision": "ms"}
+        line = f'depth,gateway=g,sensor=ruler,site=underpass quality="text" {T0}'
+        taken = await http.post(f"{shared_influxd.url}/write", params=where, content=line)
+        assert taken.status_code == 204
+        with pytest.raises(Rejected, match="field type conflict"):
+            await Kept(database, store, "g").write(reading())
+
+
+async def test_init_gives_influxdb_1_its_retention(shared_influxd: Service, tmp_path: Path) -> None:
+    config = influx_v1(shared_influxd)
+
+    async def init(**days: int) -> list[str]:
+        async with opened(config | {"retention": days}, tmp_path) as (_, store):
+            lines = await store.init()
+            assert [line.replace(config["database"], "d") for line in await store.init()] == [
+                line
+                if "keeps" not in line
+                else line.replace(": created", ": is there").replace(": altered", ": is there")
+                for line in ("database d: is there", *lines[1:])
+            ]
+            return lines[1:]
+
+    assert await init(raw_days=30, minute_days=400) == [
+        "retention policy autogen: altered, keeps 32 days",
+        "retention policy minute: created, keeps 400 days",
+        "retention policy hour: created, keeps for ever",
+    ]
+    assert await init(raw_days=2, minute_days=400, hour_days=900) == [
+        "retention policy autogen: altered, keeps 4 days",
+        "retention policy minute: is there, keeps 400 days",
+        "retention policy hour: altered, keeps 900 days",
+    ]
+    assert "retention policy autogen: altered, keeps for ever" in await init()

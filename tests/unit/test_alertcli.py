@@ -1,0 +1,179 @@
+"""`shuichi alert`: what a person sees and can demand, where no service runs."""
+
+import asyncio
+import json
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+import shuichi
+from cloud import alertcli
+from cloud.alerts.hazard import Hazard
+from configs import loader
+from tests import duty_room
+from tests.duty_room import SITE
+from wire.messages import Level
+
+PLAN = loader.HERE / "plans" / "example-city.toml"
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A config whose state has a red alert, which nobody has answered."""
+
+    async def prepare():
+        async with duty_room.opened(tmp_path) as room:
+            await room.find(Level.RED)
+            await room.find(Level.BLUE, site="daping-slope", hazard=Hazard.LANDSLIDE)
+
+    asyncio.run(prepare())
+    written = tmp_path / "cloud.toml"
+    written.write_text(f"[alerts]\nplan = '{PLAN}'\n")
+    return written
+
+
+def run(file, command, *words):
+    """What a command prints, and its exit code."""
+    arguments = [command, "--config", str(file), *words]
+    result = CliRunner(env={"COLUMNS": "100"}).invoke(alertcli.alert, arguments)
+    if not isinstance(result.exception, SystemExit | None):
+        raise result.exception
+    return result.output, result.exit_code
+
+
+def alerts(file, *words):
+    return json.loads(run(file, "list", "--json", *words)[0])
+
+
+def test_list_shows_the_worst_first_and_says_by_its_code_that_somebody_must_answer(file):
+    out, code = run(file, "list")
+    assert code == 1
+    assert out.index("RED  daping-underpass, underpass, now: active-unacknowledged") < out.index(
+        "BLUE  daping-slope"
+    )
+    assert "called now: daping-shiqiao-3" in out
+    assert [one["level"] for one in alerts(file)] == ["red", "blue"]
+
+
+def test_ack_ends_the_calls_and_is_shown(file):
+    red, blue = (one["id"] for one in alerts(file))
+    out, code = run(file, "ack", red, "--by", "Li Wei", "--said", "on my way")
+    assert (out, code) == ("answered: the calls have ended\n", 0)
+    assert run(file, "ack", blue, "--by", "Li Wei")[1] == 0
+    out, code = run(file, "list")
+    assert code == 0
+    assert "answered by Li Wei" in out
+    out, code = run(file, "show", red)
+    assert code == 0
+    assert "answer  Li Wei" in out
+    assert "on my way; command line," in out
+    lines = json.loads(run(file, "show", red, "--json")[0])
+    assert [line["kind"] for line in lines][-1] == "answer"
+
+
+def test_an_incident_is_shown_by_its_name(file):
+    (incident, _), code = json.loads(run(file, "incidents", "--json")[0]), 0
+    assert incident["alerts"]
+    out, code = run(file, "show", incident["id"])
+    assert (code, "incident  " in out) == (0, True)
+    out, code = run(file, "incidents", "--since", "1h")
+    assert (code, incident["id"] in out) == (0, True)
+    assert "open, 1 alert\n" in out
+    assert run(file, "incidents", "--since", "2031-01-01")[0] == "no incidents\n"
+
+
+@pytest.mark.parametrize(
+    ("hold", "release", "status"),
+    [
+        (("shelve", "--minutes", "30"), "unshelve", "shelved"),
+        (("suppress",), "unsuppress", "suppressed-by-design"),
+        (("out-of-service",), "return-to-service", "out-of-service"),
+    ],
+)
+def test_hold_back_and_let_go(file, hold, release, status):
+    place = (SITE, "underpass", "--by", "Li", "--reason", "works")
+    out, code = run(file, hold[0], *place, *hold[1:])
+    assert (out, code) == (f"{status}\n", 0)
+    assert next(one for one in alerts(file) if one["site"] == SITE)["status"] == status
+    assert next(one for one in alerts(file) if one["site"] == SITE)["phase"] == "held"
+    out, code = run(file, release, *place)
+    assert (out, code) == ("active-unacknowledged\n", 0)
+    out, code = run(file, release, *place)
+    assert (out, code) == ("it is not held back\n", 1)
+
+
+def test_a_shelf_has_bounds(file):
+    place = (SITE, "underpass", "--by", "Li")
+    out, code = run(file, "shelve", *place, "--minutes", "30", "--up-to", "orange")
+    assert (out, code) == ("it is above that level already\n", 1)
+    out, code = run(file, "shelve", *place, "--minutes", "2000")
+    assert (out, code) == ("it may be shelved for 24 h at most\n", 1)
+
+
+def test_an_exercise_runs_beside_the_real_thing_and_ends(file):
+    place = ("--site", SITE, "--hazard", "underpass")
+    alert, code = run(file, "exercise", *place, "--level", "orange")
+    assert code == 0
+    assert "EXERCISE ORANGE  daping-underpass" in run(file, "list")[0]
+    assert run(file, "ack", alert.strip(), "--by", "Li")[1] == 0
+    assert run(file, "exercise", *place, "--end")[1] == 0
+    real = [one for one in alerts(file) if not one["exercise"] and one["site"] == SITE]
+    assert [one["status"] for one in real] == ["active-unacknowledged"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("show", "none"), "none: there is no such alert or incident"),
+        (("ack", "none"), "Missing option '--by'"),
+        (("ack", "none", "--by", " "), "is empty"),
+        (("ack", "none", "--by", "\udcff"), "is not text in UTF-8"),
+        (("shelve", SITE, "underpass", "--by", "Li"), "Missing option '--minutes'"),
+        (("shelve", SITE, "underpass", "--by", "Li", "--minutes", "nan"), "--minutes nan: is not"),
+        (("shelve", SITE, "underpass", "--by", "Li", "--minutes", "-5"), "--minutes -5: is not"),
+        (("shelve", SITE, "flood", "--by", "Li", "--minutes", "5"), "'flood' is not one of"),
+        (("suppress", "dapin-underpass", "underpass", "--by", "Li"), "is no site of the plan"),
+        (("exercise", "--site", SITE, "--hazard", "underpass"), "either --level or --end"),
+        (
+            ("exercise", "--site", "nowhere", "--hazard", "river", "--level", "red"),
+            "'nowhere' is no site of the plan",
+        ),
+        (("incidents", "--since", "yesterday"), "--since yesterday: is neither"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_code_2(file, words, says, monkeypatch, capsys):
+    command, *rest = words
+    monkeypatch.setattr(sys, "argv", ["shuichi", "alert", command, "--config", str(file), *rest])
+    with pytest.raises(SystemExit) as ended:
+        shuichi.main()
+    error = capsys.readouterr().err
+    assert (ended.value.code, error.count("\n"), says in error) == (2, 1, True), error
+
+
+def test_an_unknown_alert_is_not_answered(file):
+    assert run(file, "ack", "none", "--by", "Li") == ("there is no alert none\n", 1)
+
+
+def test_replies_that_answer_nothing_can_be_read(file, tmp_path):
+    assert run(file, "replies") == ("no replies\n", 0)
+
+    async def hear():
+        async with duty_room.opened(tmp_path) as room:
+            words = ("reply", "sms, 139", "who is this?: no call to this number is open")
+            await room.run(room.dispatch.remark, *words, room.now_ms)
+
+    asyncio.run(hear())
+    out, code = run(file, "replies")
+    assert (code, "who is this?: no call" in out) == (0, True)
+    assert len(json.loads(run(file, "replies", "--json")[0])) == 1
+
+
+def test_without_a_state_it_says_so(tmp_path, monkeypatch, capsys):
+    written = tmp_path / "cloud.toml"
+    written.write_text("")
+    monkeypatch.setattr(sys, "argv", ["shuichi", "alert", "list", "--config", str(written)])
+    with pytest.raises(SystemExit) as ended:
+        shuichi.main()
+    assert ended.value.code == 2
+    assert "has `shuichi cloud run` run yet?" in capsys.readouterr().err

@@ -1,0 +1,214 @@
+"""Takes overlap on their way to the store; what follows from them is in order, and nothing is
+acknowledged before its time."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud import ingest, ledger, shards, state
+from cloud.admission import Admission
+from cloud.alerts.watch import Watch
+from cloud.config import Ingest as Settings
+from cloud.errors import Unavailable
+from cloud.ingest import IN_FLIGHT, SENDERS, Ingest
+from cloud.ledger import Intervals, Key
+from cloud.state import State
+from cloud.store import Also, Points
+from tests.waiting import until
+from wire import codec, topics
+from wire.messages import Batch
+from wire.mqtt import Broker, Disconnected, Message
+from wire.reading import Quality, Quantity, Reading
+from wire.topics import What
+
+NOW_MS = time.time_ns() // 1_000_000
+KEY = Key("g", "s")
+
+
+def message(number: int, stream: str = "s") -> Message:
+    one = Reading("site", "ruler", Quantity.DEPTH, 0.1, NOW_MS + number, Quality.GOOD)
+    payload = codec.encode_batch(Batch("g", stream, number, (one,)))
+    return Message(topics.topic("0", "g", What.DATA), payload, False, number, 1)
+
+
+class Session:
+    """Gives each message in a take of its own."""
+
+    def __init__(self) -> None:
+        self.waiting: asyncio.Queue[Message | None] = asyncio.Queue()
+        self.taken = 0
+        self.acked: list[int] = []
+
+    async def subscribe(self, *filters: str) -> None:
+        pass
+
+    async def take(self, limit: int, limit_bytes: int) -> list[Message]:
+        one = await self.waiting.get()
+        if one is None:
+            raise Disconnected("it ended")
+        self.taken += 1
+        return [one]
+
+    def ack(self, one: Message) -> None:
+        self.acked.append(one.mid)
+
+    def send(self, topic: str, payload: bytes, *, retain: bool = False) -> asyncio.Future[bool]:
+        return asyncio.get_running_loop().create_future()
+
+
+class Server:
+    """A store beside the state whose answers a test gives, in any order."""
+
+    def __init__(self, database: State) -> None:
+        self.asked: dict[int, list[asyncio.Future[None]]] = {}
+        self.committed: list[int] = []
+        self._database = database
+
+    async def send(self, points: Sequence[Points]) -> None:
+        for _, readings in points:
+            for reading in readings:
+                answer = asyncio.get_running_loop().create_future()
+                self.asked.setdefault(reading.at_ms - NOW_MS, []).append(answer)
+                await answer
+
+    def answer(self, number: int) -> None:
+        """What was sent of this batch so far is stored."""
+        for asked in self.asked[number]:
+            if not asked.done():
+                asked.set_result(None)
+
+    async def commit(self, points: Sequence[Points], also: Also) -> None:
+        await self._database.run(also)
+        self.committed += [r.at_ms - NOW_MS for _, readings in points for r in readings]
+
+
+class Flow:
+    """A worker of which only store and session are played."""
+
+    def __init__(self, database: State, lease: shards.Lease) -> None:
+        self.session = Session()
+        self.store = Server(database)
+        self.database = database
+        parts: Any = (self.store, Watch([]), lambda: None)
+        admission = Admission({}, "accept", 3_600_000, 3_600_000)
+        self.ingest = Ingest(Broker(), Settings(), admission, lease, "0", database, *parts)
+
+    async def serve(self) -> None:
+        serve: Any = self.ingest._serve
+        await serve(self.session)
+
+    async def ledgered(self) -> Intervals:
+        found = await self.database.run(lambda connection: ledger.load(connection, {KEY}))
+        return found[KEY].received
+
+
+@asynccontextmanager
+async def flowing(folder: Path) -> AsyncIterator[Flow]:
+    async with state.opened(folder / "cloud.db") as database:
+        leases = shards.Leases(database, 60)
+        lease = await database.run(lambda connection: leases._take(connection, "shard 0"))
+        assert isinstance(lease, shards.Lease)
+        flow = Flow(database, lease)
+        serving = asyncio.create_task(flow.serve(), name="serving")
+        try:
+            yield flow
+        finally:
+            serving.cancel()
+            await asyncio.wait((serving,))
+
+
+async def test_sends_overlap_and_the_rest_is_in_order(tmp_path: Path) -> None:
+    async with flowing(tmp_path) as flow:
+        for number in (1, 2, 3):
+            flow.session.waiting.put_nowait(message(number))
+        await until(lambda: flow.store.asked.keys() == {1, 2})
+        assert SENDERS == 2
+        flow.store.answer(2)  # the later one is there first: the third may go
+        await until(lambda: 3 in flow.store.asked)
+        flow.store.answer(3)
+        assert (flow.session.acked, flow.store.committed) == ([], [])
+        assert await flow.ledgered() == Intervals()
+        flow.store.answer(1)
+        await until(lambda: len(flow.session.acked) == 3)
+        assert flow.store.committed == flow.session.acked == [1, 2, 3]
+        assert await flow.ledgered() == Intervals([1, 2, 3])
+
+
+async def test_streams_that_were_not_used_for_long_are_had_from_the_database_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "STREAMS_KNOWN", 2)
+    async with flowing(tmp_path) as flow:
+        known: Any = flow.ingest._streams
+        held = []
+        for number, stream in enumerate("abacb", 1):
+            flow.session.waiting.put_nowait(message(number, stream))
+            await until(partial(flow.store.asked.__contains__, number))
+            flow.store.answer(number)
+            await until(partial(flow.session.acked.__contains__, number))
+            held.append("".join(key.stream for key in known))
+        assert held == ["a", "ab", "ba", "ac", "cb"]
+        found = await flow.database.run(ledger.load)
+        received = {key.stream: one.received for key, one in found.items()}
+        assert received == {
+            "a": Intervals([1, 3]),
+            "b": Intervals([2, 5]),
+            "c": Intervals([4]),
+        }
+        flow.session.waiting.put_nowait(message(3, "a"))  # forgotten, and known again
+        await until(lambda: len(flow.session.acked) == 6)
+        assert flow.store.committed == [1, 2, 3, 4, 5]
+
+
+async def test_a_batch_that_comes_twice_at_once_is_counted_once(tmp_path: Path) -> None:
+    async with flowing(tmp_path) as flow:
+        for _ in range(2):
+            flow.session.waiting.put_nowait(message(1))
+        await until(lambda: flow.session.taken == 2)
+        await until(lambda: len(flow.store.asked.get(1, ())) == 2)
+        flow.store.answer(1)
+        await until(lambda: len(flow.session.acked) == 2)
+        assert flow.session.acked == [1, 1]
+        assert flow.store.committed == [1]
+        found = await flow.database.run(lambda connection: ledger.load(connection, {KEY}))
+        assert (found[KEY].readings, found[KEY].redelivered) == (1, 1)
+
+
+async def test_a_store_that_is_away_stops_the_taking_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "FIRST_DELAY_S", 0.01)
+    away = True
+    async with flowing(tmp_path) as flow:
+
+        async def send(points: Sequence[Points]) -> None:
+            if away:
+                raise Unavailable("nobody there")
+
+        monkeypatch.setattr(flow.store, "send", send)
+        for number in range(1, 11):
+            flow.session.waiting.put_nowait(message(number))
+        await until(lambda: flow.session.taken == IN_FLIGHT)
+        await asyncio.sleep(0.1)
+        assert (flow.session.taken, flow.session.acked) == (IN_FLIGHT, [])
+        away = False
+        await until(lambda: len(flow.session.acked) == 10)
+        assert flow.session.acked == flow.store.committed == list(range(1, 11))
+
+
+async def test_what_is_in_flight_is_ended_before_the_connection_is_given_up(tmp_path: Path) -> None:
+    async with flowing(tmp_path) as flow:
+        flow.session.waiting.put_nowait(message(1))
+        await until(lambda: 1 in flow.store.asked)
+        flow.session.waiting.put_nowait(None)
+        await asyncio.sleep(0.05)
+        assert await flow.ledgered() == Intervals()
+        flow.store.answer(1)
+        await until(lambda: flow.session.acked == [1])
+        assert await flow.ledgered() == Intervals([1])

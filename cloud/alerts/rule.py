@@ -10,6 +10,7 @@ end a warning on doubt is not); a bad or missing one does neither; time only goe
 backlog that arrives after live data neither raises nor clears.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Generic, NamedTuple, TypeVar
@@ -111,7 +112,7 @@ StateT = TypeVar("StateT", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule(Generic[StateT]):
+class Rule(ABC, Generic[StateT]):
     """One rule of the config. It holds for each place by itself; `gateway`, `site` and `sensor`
     limit it to those that are named."""
 
@@ -131,14 +132,14 @@ class Rule(Generic[StateT]):
     """The state, whose defaults are the beginning. Its tag says whose it is: a rule that gets
     another kind begins anew."""
 
+    @abstractmethod
     def place(self, gateway: str, said: Said) -> Place | None:
         """Of which place `said` is, None if it is of no concern. What is said of a reading holds
         for its whole series: gateway, site, sensor and quantity."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self, state: StateT, said: Said, now_ms: int) -> tuple[StateT, Finding | None]:
         """The state after `said`, and how the level changes by it."""
-        raise NotImplementedError
 
     def _covers(self, gateway: str, site: str = "", sensor: str = "") -> bool:
         return (
@@ -169,9 +170,9 @@ class ReadingRule(Rule[StateT]):
         assert isinstance(said, Reading)
         return self.look(state, said, now_ms)
 
+    @abstractmethod
     def look(self, state: StateT, reading: Reading, now_ms: int) -> tuple[StateT, Finding | None]:
         """`step` for the one thing that such a rule hears."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,9 +207,9 @@ class RuleConfig(Model):
     site: Name | None = None
     sensor: Name | None = None
 
+    @abstractmethod
     def rules(self, name: str) -> Sequence[Rule[Any]]:
         """The rule, or its parts, in SI units; all of that name."""
-        raise NotImplementedError
 
     def _scope(self, name: str, hazard: Hazard) -> dict[str, Any]:
         """What each rule is made with; `hazard` unless the config says another."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cloud import state, tables
 from cloud.admission import Admission
 from cloud.alerts.hazard import Hazard
-from cloud.alerts.rule import Place, Rule, Said
+from cloud.alerts.rule import Finding, Place, Rule, Said
 from cloud.alerts.rules.threshold import State
 from cloud.alerts.watch import Findings, Watch
 from cloud.config import Config
@@ -106,6 +106,9 @@ def test_a_series_that_concerns_nobody_is_asked_about_once() -> None:
         def place(self, gateway: str, said: Said) -> Place | None:
             asked.append(said)
             return None
+
+        def step(self, state: State, said: Said, now_ms: int) -> tuple[State, Finding | None]:
+            raise AssertionError("nobody has a place here")
 
     watch = Watch([Curious(name="curious", hazard=Hazard.EQUIPMENT)])
     for n in range(50):

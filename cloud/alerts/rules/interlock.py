@@ -1,5 +1,6 @@
 """The lamp above an underpass: what its gateway tells of it, and what it shows."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -83,9 +84,9 @@ class Part(Rule[Trouble]):
     hears = frozenset({Event, InterlockState, Tick})
     memory = Trouble
 
+    @abstractmethod
     def verdict(self, said: Event | InterlockState) -> Verdict | None:
         """What `said` says of the trouble, None if nothing."""
-        raise NotImplementedError
 
     def place(self, gateway: str, said: Said) -> Place | None:
         if isinstance(said, Event | InterlockState) and self.verdict(said) is not None:

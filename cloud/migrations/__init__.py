@@ -41,9 +41,12 @@ def current(connection: Connection) -> str | None:
 
 def check(connection: Connection) -> None:
     """Raise Unavailable unless the database has our layout, Rejected if it has a newer one."""
-    if (found := current(connection)) != steps()[-1]:
+    found = current(connection)
+    if found is None:
+        raise Unavailable("the state is empty; has `shuichi cloud run` run yet?")
+    if found != steps()[-1]:
         raise Unavailable(
-            f"the state has layout {found or 'none'}, not {steps()[-1]}: `shuichi cloud migrate`"
+            f"the state has layout {found}, not {steps()[-1]}: `shuichi cloud migrate`"
         )
 
 

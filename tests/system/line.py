@@ -145,13 +145,13 @@ class Line:
         return [a for _, a in self.shown()][-1:] == [aspect]
 
     def account(self) -> dict[str, Any]:
-        """What `shuichi account` says of the ledger and the store."""
-        done = subprocess.run(
-            programs.shuichi("account", "--config", self.folder / "cloud.toml", "--json"),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        """What `shuichi account` says of the ledger and the store, once the cloud has them."""
+        command = programs.shuichi("account", "--config", self.folder / "cloud.toml", "--json")
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if "run yet?" not in done.stderr or time.monotonic() > deadline:
+                break
         assert done.returncode in (0, 1), done.stderr
         account: dict[str, Any] = json.loads(done.stdout)
         return account

@@ -1,6 +1,10 @@
 """Front door: one command, which loads a room only when somebody asks for it."""
 
+import errno
 import importlib
+import io
+import os
+import select
 import sys
 from typing import Final
 
@@ -62,6 +66,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command; a user's mistake is one line a fault on stderr, and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a screen that knows no Chinese shows what it can
+            stream.reconfigure(errors="replace")
     try:
         sys.exit(cli.main(standalone_mode=False))
     except UserError as error:
@@ -77,9 +84,25 @@ def main() -> None:
         lines, code = [error.format_message()], error.exit_code
     except (click.Abort, KeyboardInterrupt):
         lines, code = [], 130
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            lines, code = [f"the output cannot be written: {error.strerror}"], 2
+        elif isinstance(error, BrokenPipeError) and _is_left(sys.stdout.fileno()):
+            lines, code = [], 1  # `| head` has seen enough
+        else:
+            raise
+        # What is still in the buffer must not be tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     for line in lines:
         click.echo(f"shuichi: {line}", err=True)
     sys.exit(code)
+
+
+def _is_left(pipe: int) -> bool:
+    """Whether nobody reads the pipe any more."""
+    poll = select.poll()
+    poll.register(pipe, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 if __name__ == "__main__":

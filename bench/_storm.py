@@ -138,6 +138,7 @@ class Findings:
             "value": 183.6,
             "threshold": 183.5,
             "text": "stage 183.6 m, at or over 183.5 m",
+            "text_zh": "水位 183.6 m，达到或超过 183.5 m",
             "parts": "{}",
         }
         self._connection.execute(insert(tables.alert_change).values(**change))

@@ -11,12 +11,13 @@ from typing import Final, NamedTuple
 import msgspec
 from sqlalchemy import Connection, select
 
-from cloud import ledger, quarantine, tables
+from cloud import ledger, overflow, quarantine, tables
+from cloud.errors import Unavailable
 from cloud.ledger import Key, Range, Stream
 from cloud.missing import GRACE_MS, Word, judge
 from cloud.quarantine import Held
 from cloud.state import State
-from cloud.store import Query, Store
+from cloud.store import Query, Retired, Store
 
 _TRIES: Final = 5
 _PAUSE_S: Final = 0.5
@@ -104,14 +105,17 @@ class AlertAccount(msgspec.Struct, frozen=True):
 
 class Account(msgspec.Struct, frozen=True):
     """`ok`: nothing is missing, and the store holds as many readings as the ledger says, together
-    with those that its retention has taken (`readings_retired`)."""
+    with those that its retention has taken (`readings_retired`). `cases_let_go`: the quarantine had
+    no room for them; the readings in them are among `readings_dropped`. `readings_in_store` None:
+    the store does not answer, as `store_fault` says."""
 
     at_ms: int
     gateways: list[GatewayAccount]
     streams: list[StreamAccount]
     readings_sealed: int
     readings_ledgered: int
-    readings_in_store: int
+    readings_in_store: int | None
+    store_fault: str
     readings_retired: int
     readings_unaccounted: int
     missing_batches: int
@@ -121,6 +125,7 @@ class Account(msgspec.Struct, frozen=True):
     readings_dropped: int
     redelivered_batches: int
     quarantined: int
+    cases_let_go: int
     alerts: list[AlertAccount]
     ok: bool
 
@@ -133,6 +138,7 @@ class _Books(NamedTuple):
     held: dict[Key, Held]
     gaps: dict[Key, list[GapAccount]]
     cases: int
+    let_go: int
     alerts: list[AlertAccount]
 
     @property
@@ -144,27 +150,36 @@ async def take(
     database: State, store: Store, gateway: str | None = None, since_ms: int | None = None
 ) -> Account:
     """The account of one gateway or of all, of the streams that were active since then (cloud's
-    time). Raises Unavailable."""
+    time). Raises Unavailable for the state; a store that is away is part of the account."""
     read = partial(_read, gateway=gateway)
+    retired, in_store, fault = Retired(0, None), None, ""
     for _ in range(_TRIES):
         before = await database.run(read)
-        retired = await store.retired(gateway)
-        in_store = await store.count(Query(gateway=gateway, since_ms=retired.since_ms))
+        try:
+            retired = await store.retired(gateway)
+            in_store = await store.count(Query(gateway=gateway, since_ms=retired.since_ms))
+        except Unavailable as error:
+            in_store, fault = None, str(error)
         books = await database.run(read)
-        if books.readings == before.readings == in_store + retired.readings:
+        if in_store is None or books.readings == before.readings == in_store + retired.readings:
             break
         await asyncio.sleep(_PAUSE_S)  # a service that runs may have stored in between
+    stored = None if in_store is None else in_store + retired.readings
     now_ms = time.time_ns() // 1_000_000
     streams = [one for one in _streams(books, now_ms) if _is_active(one, books, since_ms)]
+    active = {one.gateway for one in streams}
+    silent = books.gateways.keys() - {key.gateway for key in books.streams}
+    active |= {one for one in silent if books.gateways[one].received_at_ms >= (since_ms or 0)}
     missing = sum(last - first + 1 for one in streams for first, last in one.missing)
     unaccounted = sum(max(0, one.readings_unaccounted or 0) for one in streams)
     return Account(
         at_ms=now_ms,
-        gateways=[*books.gateways.values()],
+        gateways=[one for name, one in books.gateways.items() if name in active],
         streams=streams,
         readings_sealed=sum(one.readings_sealed for one in streams),
         readings_ledgered=books.readings,
         readings_in_store=in_store,
+        store_fault=fault,
         readings_retired=retired.readings,
         readings_unaccounted=unaccounted,
         missing_batches=missing,
@@ -174,8 +189,9 @@ async def take(
         readings_dropped=sum(one.readings_dropped for one in streams),
         redelivered_batches=sum(one.redelivered_batches for one in streams),
         quarantined=books.cases,
-        alerts=books.alerts,
-        ok=not missing and not unaccounted and in_store + retired.readings == books.readings,
+        cases_let_go=books.let_go,
+        alerts=[one for one in books.alerts if _is_lately(one, since_ms)],
+        ok=not missing and not unaccounted and stored == books.readings,
     )
 
 
@@ -200,6 +216,7 @@ def _read(connection: Connection, gateway: str | None) -> _Books:
         quarantine.held(connection),
         gaps,
         quarantine.count(connection, gateway),
+        overflow.count(connection, gateway),
         _alerts(connection, gateway),
     )
 
@@ -261,6 +278,11 @@ def _is_active(one: StreamAccount, books: _Books, since_ms: int | None) -> bool:
         said = books.gateways.get(one.gateway)
         return said is None or said.received_at_ms >= since_ms
     return one.last_at_ms >= since_ms
+
+
+def _is_lately(one: AlertAccount, since_ms: int | None) -> bool:
+    """Whether it lasts, or lasted then."""
+    return since_ms is None or one.cleared_at_ms is None or one.cleared_at_ms >= since_ms
 
 
 def _alerts(connection: Connection, gateway: str | None) -> list[AlertAccount]:

@@ -2,11 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import groupby
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from cloud.account import Account, AlertAccount, GatewayAccount, StreamAccount
@@ -16,16 +13,29 @@ from cloud.quarantine import Kept
 _MOST_RANGES = 12
 
 
-def show(console: Console, found: Account) -> None:
-    """Print it all: gateway by gateway, the streams of each, and the verdict."""
+def show(console: Console, found: Account, *, in_full: bool = False) -> None:
+    """Print it all: gateway by gateway, the streams of each, the alerts that last, and the verdict.
+    Streams that are over and complete share a line, unless they are asked for `in_full`."""
     said = {one.gateway: one for one in found.gateways}
-    for gateway, streams in groupby(found.streams, key=lambda one: one.gateway):
-        _line(console, _gateway(gateway, said.get(gateway), found.at_ms), 0)
+    by_gateway: dict[str, list[StreamAccount]] = {name: [] for name in said}
+    for one in found.streams:
+        by_gateway.setdefault(one.gateway, []).append(one)
+    for gateway, streams in sorted(by_gateway.items()):
+        word = said.get(gateway)
+        _line(console, _gateway(gateway, word, found.at_ms), 0)
+        done = [] if in_full else [one for one in streams if _is_done(one, word)]
+        if done:
+            _line(console, Text(_done(done)), 2)
         for one in streams:
-            _line(console, Text.assemble("stream ", (one.stream, "bold"), _lateness(one, found)), 2)
-            _facts(console, _stream(one, found.at_ms), 4)
+            if one not in done:
+                name = Text.assemble("stream ", (one.stream, "bold"), _lateness(one, found))
+                _line(console, name, 2)
+                _facts(console, _stream(one, found.at_ms), 4)
+    if not by_gateway:
+        _line(console, Text("nothing has come that can be counted"), 0)
     for alert in found.alerts:
-        _line(console, Text(_alert(alert)), 0)
+        if alert.cleared_at_ms is None:
+            _line(console, Text(_alert(alert)), 0)
     _line(console, _verdict(found), 0)
 
 
@@ -69,16 +79,28 @@ def show_case(console: Console, kept: Kept, content: str) -> None:
 
 def _facts(console: Console, facts: Iterable[tuple[str, Text]], indent: int) -> None:
     """What is called so, and what it is; a long one goes on beside its name."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True, style="dim")
-    table.add_column(overflow="fold")
-    for name, value in facts:
-        table.add_row(name, value)
-    _line(console, table, indent)
+    rows = [*facts]
+    beside = indent + 2 + max(len(name) for name, _ in rows)
+    for name, value in rows:
+        _line(console, value, beside, Text(" " * indent + name, "dim"))
 
 
-def _line(console: Console, line: Text | Table, indent: int) -> None:
-    console.print(Padding(line, (0, 0, 0, indent), expand=False), highlight=False)
+def _line(console: Console, words: Text, indent: int, before: Text | None = None) -> None:
+    """Wrapped, without blanks at the end, for it may go into a file; what is `before` it stands in
+    the indent of the first line."""
+    for line in words.wrap(console, console.width - indent, overflow="fold"):
+        line.rstrip()
+        head = before or Text()
+        head.pad_right(indent - head.cell_len)
+        console.print(head.append_text(line), highlight=False, soft_wrap=True)
+        before = None
+
+
+def many(number: int, thing: str) -> str:
+    """A number of things: "1 case", "2 batches"."""
+    if number == 1:
+        return f"1 {thing}"
+    return f"{number} {thing}{'es' if thing.endswith('ch') else 's'}"
 
 
 def _gateway(name: str, said: GatewayAccount | None, now_ms: int) -> Text:
@@ -86,8 +108,28 @@ def _gateway(name: str, said: GatewayAccount | None, now_ms: int) -> Text:
     if said is None:
         return head.append(": has never said how it is", "not bold")
     heard = f": {said.state}, heard {_span(now_ms - said.received_at_ms)} ago"
-    waits = "" if said.pending is None else f"; {said.pending} batches wait there"
+    waits = "" if said.pending is None else f"; {many(said.pending, 'batch')} waiting there"
     return head.append(heard + waits, "not bold")
+
+
+def _is_done(one: StreamAccount, word: GatewayAccount | None) -> bool:
+    """Whether it is over, and there is nothing to say of it but how much it was."""
+    is_whole = not (
+        one.missing or one.on_the_way or one.gaps or (one.readings_unaccounted or 0) > 0
+    )
+    put_aside = one.readings_quarantined + one.quarantined_unknown
+    dropped = one.readings_dropped + one.dropped_unknown
+    is_over = word is not None and word.stream not in (None, one.stream)
+    return is_over and is_whole and not put_aside and not dropped
+
+
+def _done(some: Sequence[StreamAccount]) -> str:
+    batches = sum(one.received_batches for one in some)
+    readings = sum(one.readings_ledgered for one in some)
+    return (
+        f"{many(len(some), 'earlier stream')}, complete: {many(batches, 'batch')} received, "
+        f"{many(readings, 'reading')} stored"
+    )
 
 
 def _lateness(one: StreamAccount, found: Account) -> str:
@@ -116,7 +158,9 @@ def _stream(one: StreamAccount, now_ms: int) -> Iterator[tuple[str, Text]]:
 
 
 def _readings(one: StreamAccount) -> Iterator[str]:
-    yield f"{one.readings_sealed} sealed"
+    if one.sealed_batches:  # by its last word, which may be older than what has come since
+        until = f" up to batch {one.sealed_batches}"
+        yield f"{one.readings_sealed} sealed" + until * (one.sealed_batches < one.expected_batches)
     yield f"{one.readings_ledgered} stored"
     counts = {
         "in quarantine": (one.readings_quarantined, one.quarantined_unknown),
@@ -125,7 +169,7 @@ def _readings(one: StreamAccount) -> Iterator[str]:
     }
     for name, (known, unknown) in counts.items():
         told = [str(known)] if known else []
-        told += [f"{unknown} whole batches"] if unknown else []
+        told += [many(unknown, "whole batch")] if unknown else []
         if told:
             yield f"{' and '.join(told)} {name}"
     if (left := one.readings_unaccounted or 0) > 0:
@@ -134,25 +178,29 @@ def _readings(one: StreamAccount) -> Iterator[str]:
 
 def _verdict(found: Account) -> Text:
     counts = [
-        f"{found.missing_batches} batches missing",
+        f"{many(found.missing_batches, 'batch')} missing",
         f"{found.batches_on_the_way} pending",
-        f"{found.readings_in_store} readings in the store, {found.readings_ledgered} in the ledger",
+        f"{found.readings_in_store} readings in the store, {found.readings_ledgered} in the ledger"
+        if found.readings_in_store is not None
+        else f"{found.readings_ledgered} readings in the ledger, those in the store not counted",
     ]
     retired = found.readings_retired
     counts += [f"{retired} taken by retention"] if retired else []
     counts += [f"{found.readings_lost} declared lost"] if found.readings_lost else []
     counts += [f"{found.readings_dropped} dropped"] if found.readings_dropped else []
-    counts.append(f"{found.quarantined} cases in quarantine")
+    counts.append(f"{many(found.quarantined, 'case')} in quarantine")
+    gone = found.cases_let_go
+    counts += [f"{many(gone, 'case')} let go, for the quarantine was full"] if gone else []
     word = ("ok", "green") if found.ok else ("NOT OK", "bold red")
     return Text.assemble(word, ": " + "; ".join(counts))
 
 
 def _alert(one: AlertAccount) -> str:
-    value = "" if one.raised_value is None else f" {one.raised_value:.4g} {one.unit}"
-    cleared = "" if one.cleared_at_ms is None else f", cleared {_time(one.cleared_at_ms)}"
+    unit = "" if one.unit == "/" else f" {one.unit}"  # SenML: a number of things (RFC 8428, 12.1)
+    value = "" if one.raised_value is None else f" {one.raised_value:.4g}{unit}"
     return (
-        f"{one.level} alert {one.rule} at {one.site or one.gateway}: {one.quantity}{value}, "
-        f"raised {_time(one.raised_at_ms)}{cleared}"
+        f"{one.level} alert {one.rule} at {one.site or one.gateway}: "
+        f"{one.quantity.replace('_', ' ')}{value}, raised {_time(one.raised_at_ms)}"
     )
 
 

@@ -9,7 +9,7 @@ from cloud.config import Config, Ingest, Unknown
 from cloud.quarantine import Reason
 from wire.codec import DecodeError
 from wire.messages import Batch, Event
-from wire.reading import Reading
+from wire.reading import Columns, Reading, columns
 
 _STREAM: Final = re.compile(r"[!-~]{1,100}")
 """A stream's name is an opaque word, but every database must hold it."""
@@ -84,15 +84,8 @@ class Admission:
         for by every reading.
         """
         readings, events = batch.readings, batch.events
-        first_ms, last_ms = now_ms - self.oldest_ms, now_ms + self.future_ms
-        if not events:
-            times = [r.at_ms for r in readings]
-            if not times or (first_ms <= min(times) and max(times) <= last_ms):
-                foreign = self.sites and any(
-                    self._not_its(batch.gateway, site) for site in {r.site for r in readings}
-                )
-                if not foreign:
-                    return Admitted(batch)
+        if not events and self._all_may(batch.gateway, columns(readings), now_ms):
+            return Admitted(batch)
         items: list[Reading | Event] = [*readings, *events]
         refused = [
             Refused(place, one, *fault)
@@ -117,6 +110,16 @@ class Admission:
             stay,
             told,
         )
+
+    def _all_may(self, gateway: str, readings: Columns, now_ms: int) -> bool:
+        first_ms, last_ms = readings.first_ms, readings.last_ms
+        if first_ms is None or last_ms is None:
+            return True
+        if first_ms < now_ms - self.oldest_ms or last_ms > now_ms + self.future_ms:
+            return False
+        if not self.sites:
+            return True
+        return not any(self._not_its(gateway, site) for site in {s.site for s in readings.series})
 
     def _fault(self, gateway: str, one: Reading | Event, now_ms: int) -> tuple[Reason, str] | None:
         if words := self._not_its(gateway, one.site):

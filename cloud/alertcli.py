@@ -15,9 +15,10 @@ from sqlalchemy import Connection
 
 from cloud import config, desk
 from cloud.alerts import demands, views
-from cloud.alerts.alarm import Trigger
+from cloud.alerts.alarm import Status, Trigger
 from cloud.alerts.demands import Answer, Done, Exercise, HoldBack
 from cloud.alerts.hazard import Hazard, Stage
+from cloud.alerts.placeholders import named_values, values_option
 from cloud.alerts.reportcli import report_command
 from cloud.alerts.views import AlertView, Line
 from cloud.cliparts import config_option, look, moment
@@ -68,7 +69,7 @@ def list_(file: Path, all_of_them: bool, as_json: bool) -> None:
             _show_alert(console, one)
         if not found:
             console.print("no alert is open")
-    unanswered = any(one.phase == "ringing" for one in found)
+    unanswered = any(one.phase == "ringing" or one.status == Status.RETURNED for one in found)
     raise SystemExit(1 if unanswered else 0)
 
 
@@ -138,13 +139,23 @@ alert.add_command(report_command)
 @click.option("--hazard", required=True, type=click.Choice([str(one) for one in Hazard]))
 @click.option("--level", type=click.Choice(_LEVELS), help="How bad it is.")
 @click.option("--stage", type=click.Choice([str(one) for one in Stage]), default="now")
+@values_option
 @click.option("--end", is_flag=True, help="The exercise is over.")
-def exercise(file: Path, site: str, hazard: str, level: str | None, stage: str, end: bool) -> None:
+def exercise(
+    file: Path,
+    site: str,
+    hazard: str,
+    level: str | None,
+    stage: str,
+    values: tuple[str, ...],
+    end: bool,
+) -> None:
     """Run the response plan for real, every message marked as an exercise (演练)."""
     if (level is None) != end:
         raise UserError("give either --level or --end")
     wanted = None if level is None else Level[level.upper()]
-    _ask(file, demands.EXERCISE, Exercise(site, Hazard(hazard), wanted, Stage(stage)))
+    order = Exercise(site, Hazard(hazard), wanted, Stage(stage), named_values(values))
+    _ask(file, demands.EXERCISE, order)
 
 
 @alert.command()
@@ -218,8 +229,14 @@ def _show_lines(console: Console, lines: Sequence[Line]) -> None:
         who = " ".join(part for part in (line.area, line.who) if part)
         how = line.detail.get("how", "")
         told = "; ".join(part for part in (line.text, str(how)) if part)
+        level = str(line.detail.get("level") or "")
         console.print(
-            Text.assemble(f"{_time(line.at_ms)}  ", (line.kind, "bold"), f"  {who}"),
+            Text.assemble(
+                f"{_time(line.at_ms)}  ",
+                (line.kind, "bold"),
+                *((" ", (level, _STYLES.get(level, ""))) if level else ()),
+                f"  {who}" if who else "",
+            ),
             highlight=False,
         )
         if told:

@@ -29,6 +29,8 @@ _AT_ONCE: Final = 500
 _SHOWN: Final = 100
 """Failures that are told one by one."""
 
+_NO_BATCH: Final = "is no batch, drop it: "
+
 _event: Final = msgspec.json.Decoder(Event).decode
 
 
@@ -97,13 +99,17 @@ async def retry(clerk: Clerk, order: Order) -> Outcome:
 async def drop(clerk: Clerk, order: Order) -> Outcome:
     """Throw the cases away. The log keeps who did it, and the account how many readings."""
 
-    def work(connection: Connection) -> Outcome:
-        cases = quarantine.load(connection, quarantine.digests(connection, order.wanted))
+    def work(connection: Connection, some: Sequence[bytes]) -> Outcome:
+        cases = quarantine.load(connection, some)
         quarantine.end(connection, cases, Verdict.DROPPED, clerk.who, _now_ms())
         readings = sum(one.readings or 0 for one in cases if one.ledgered)
         return Outcome(ended=len(cases), readings=readings)
 
-    return await clerk.database.run(work)
+    digests = await clerk.database.run(partial(quarantine.digests, wanted=order.wanted))
+    outcome = Outcome()
+    for n in range(0, len(digests), _AT_ONCE):
+        outcome += await clerk.database.run(partial(work, some=digests[n : n + _AT_ONCE]))
+    return outcome
 
 
 RETRY: Final = Operation("quarantine.retry", Order, Outcome, retry)
@@ -155,7 +161,7 @@ def _try(admission: Admission, case: Case, now_ms: int) -> _Trial:
     """What is in a case, if it may come in today."""
     address = topics.parse(case.topic)
     if case.kind is Kind.STATE or address is None or address.what not in (What.DATA, What.EVENT):
-        return _Trial(case, stays=(case.reason, f"is no batch, drop it: {case.words}"))
+        return _Trial(case, stays=(case.reason, _NO_BATCH + case.words.removeprefix(_NO_BATCH)))
     message = Message(case.topic, case.payload, False, 1, 0)
     if case.kind is Kind.MESSAGE:
         found = sort_batch(address.gateway, message, admission, now_ms)

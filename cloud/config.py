@@ -70,6 +70,16 @@ class Ingest(Model):
     oldest_days: Annotated[float, Field(ge=1, le=36_500)] = 400
 
 
+class Quarantine(Model):
+    """`[quarantine]`: over `most_mb` (millions of bytes) cases are let go, and counted."""
+
+    most_mb: Annotated[float, Field(ge=1, le=100_000)] = 256
+
+    @property
+    def most_bytes(self) -> int:
+        return round(self.most_mb * 1e6)
+
+
 class Gateway(Model):
     """`[gateway.<name>]`: one that is known. It may write its `sites` and no others; without them
     all that are no other gateway's."""
@@ -147,6 +157,7 @@ class Config(Model):
 
     broker: Broker = Broker()
     ingest: Ingest = Ingest()
+    quarantine: Quarantine = Quarantine()
     gateway: dict[Name, Gateway] = {}
     state: StateConfig = StateConfig()
     store: Annotated[StoreConfig, Kind("cloud.store")] = sqlite.Config(kind="sqlite")
@@ -181,7 +192,9 @@ class Setup(NamedTuple):
 
 def read(file: Path) -> Setup:
     """The config in `file`. Raises ConfigError with all of its faults."""
-    return Setup(loader.load(file, Config, _between), file.parent)
+    config = loader.load(file, Config, _between)
+    broker = config.broker.beside(file.parent)
+    return Setup(config.model_copy(update={"broker": broker}), file.parent)
 
 
 def _between(config: Config) -> Iterator[Fault]:

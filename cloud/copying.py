@@ -1,5 +1,6 @@
 """Copies readings from one store into another, whatever kinds they are."""
 
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -31,7 +32,8 @@ async def copy(
     query: Query,
     progress: Callable[[int], None],
 ) -> Copied:
-    """Copy what `query` asks for, oldest first, from where an earlier call of this `name` stopped.
+    """Copy what `query` asks for, oldest first, from where an earlier call of this `name` stopped,
+    and make the rollups of it.
 
     How far it has come is committed to `database`, the target's state, with each page; a page that
     is written twice replaces itself. `progress` is told how many readings more are there, first
@@ -49,7 +51,9 @@ async def copy(
             await target.write(_points(page), position)
             progress(len(page))
     await database.run(lambda connection: _forget(connection, name))
-    return Copied(await source.count(query), await target.count(query))
+    copied = Copied(await source.count(query), await target.count(query))
+    await target.upkeep(time.time_ns() // 1_000_000)  # its rollups are asked for before it serves
+    return copied
 
 
 def _points(page: list[Row]) -> list[Points]:

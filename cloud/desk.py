@@ -14,7 +14,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -23,6 +23,9 @@ from cloud.errors import Rejected, Unavailable
 from cloud.state import State
 from cloud.store import Store
 from configs.loader import UserError
+
+if TYPE_CHECKING:  # it is long to import, and most who ask here want no alerts
+    from cloud.alerts.dispatch import Dispatch
 
 log: Final = logging.getLogger("shuichi.cloud")
 
@@ -38,14 +41,15 @@ AnswerT = TypeVar("AnswerT", bound=msgspec.Struct)
 
 
 class Clerk(NamedTuple):
-    """Who serves at the desk: what an operation works with, who has asked for it, and how the
-    dispatch is told that there is news."""
+    """Who serves at the desk: what an operation works with, who has asked for it, how the dispatch
+    is told that there is news, and that dispatch, where one runs."""
 
     setup: Setup
     database: State
     store: Store
     who: str
     wake: Callable[[], None] = lambda: None
+    dispatch: "Dispatch | None" = None
 
 
 class Operation(NamedTuple, Generic[OrderT, AnswerT]):
@@ -117,6 +121,7 @@ async def open_desk(
     store: Store,
     *operations: Operation[Any, Any],
     wake: Callable[[], None] = lambda: None,
+    dispatch: "Dispatch | None" = None,
 ) -> AsyncIterator[None]:
     """Serve `operations` at the socket. One that cannot be opened is told and left: what is asked
     there can wait, the readings cannot."""
@@ -133,7 +138,7 @@ async def open_desk(
             )
         except msgspec.MsgspecError as error:
             return _Reply(f"the service that runs does not understand: {error}")
-        clerk = Clerk(setup, database, store, request.who, wake)
+        clerk = Clerk(setup, database, store, request.who, wake, dispatch)
         try:
             return _Reply(answer=_raw(await operation.run(clerk, order)))
         except (Unavailable, Rejected, UserError) as error:

@@ -8,6 +8,7 @@ because of that, the ledger knows.
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections import OrderedDict
@@ -50,8 +51,8 @@ STREAMS_KNOWN: Final = 32768
 SENDERS: Final = 2
 """Takes that are on their way to the store at once, each on a connection of its own."""
 
-IN_FLIGHT: Final = SENDERS + 1
-"""Takes in hand: one is decoded or committed while the others are sent."""
+IN_FLIGHT: Final = SENDERS + 2
+"""Takes in hand: one is decoded and one committed while the others are sent."""
 
 UNACKED: Final = (IN_FLIGHT + 1) * TAKE
 """Messages that the broker may have given us and not yet have back: this bounds our memory."""
@@ -59,6 +60,8 @@ UNACKED: Final = (IN_FLIGHT + 1) * TAKE
 FIRST_DELAY_S: Final = 0.2
 LONGEST_DELAY_S: Final = 5.0
 """Between tries of a store that is not available, with jitter."""
+
+TELL_EVERY_S: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -71,6 +74,20 @@ class Plan:
     streams: dict[Key, Stream]
     findings: Findings
     before: dict[Key, Stream]
+
+
+class _Aside:
+    """Says what goes to quarantine, and says it once a minute: a gateway may send nothing else."""
+
+    def __init__(self) -> None:
+        self._cases = 0
+        self._quiet_until = -math.inf
+
+    def tell(self, cases: int, words: str) -> None:
+        self._cases += cases
+        if (now := time.monotonic()) >= self._quiet_until:
+            log.warning("to quarantine: %d more, among them: %s", self._cases, words)
+            self._cases, self._quiet_until = 0, now + TELL_EVERY_S
 
 
 class Ingest:
@@ -100,6 +117,7 @@ class Ingest:
         self._streams = OrderedDict[Key, Stream]()  # as committed, those in use last
         self._refused: set[str] = set()
         self._senders = asyncio.Semaphore(SENDERS)
+        self._aside = _Aside()
         self._down_since = 0.0
         self._turn = asyncio.Lock()  # one at a time looks at the rules and commits what they find
         self._is_behind = True  # at first, and after a conflict: others may have been at work
@@ -143,13 +161,8 @@ class Ingest:
         """Store and acknowledge one take: the points beside those of other takes, the rest in its
         turn after the take `before`."""
         intake = sort(messages, self._admission, time.time_ns() // 1_000_000)
-        if intake.cases:
-            log.warning(
-                "%d of %d messages go to quarantine, the first because: %s",
-                len(intake.cases),
-                len(messages),
-                intake.cases[0].words,
-            )
+        if cases := [*intake.cases, *(one for part in intake.batches for one in part.cases)]:
+            self._aside.tell(len(cases), cases[0].words)
         try:
             await self._insist(partial(self._send, intake))
             sent = True
@@ -191,7 +204,7 @@ class Ingest:
             refused = {}
         if not refused:
             return intake.narrowed(str(error))
-        log.warning("%d of %d readings go to quarantine: %s", len(refused), len(points), error)
+        self._aside.tell(len(refused), str(error))
         return [intake.without(refused)]
 
     async def _try(self, points: Sequence[Points]) -> None:

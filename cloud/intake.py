@@ -13,6 +13,7 @@ from wire import codec, topics
 from wire.codec import DecodeError, Fault
 from wire.messages import Batch, Event, InterlockState, Status
 from wire.mqtt import Message
+from wire.reading import columns
 from wire.topics import Address, What
 
 _LISTENS_TO: Final = (What.DATA, What.EVENT, What.STATUS, What.INTERLOCK)
@@ -37,7 +38,7 @@ class Arrived(NamedTuple):
     @property
     def newest_ms(self) -> int | None:
         """The time of its newest reading."""
-        return max([reading.at_ms for reading in self.batch.readings], default=None)
+        return columns(self.batch.readings).last_ms
 
     def without(self, refused: Mapping[int, str]) -> "Arrived":
         """The same with these of its readings in quarantine: the index of each, and the words of

@@ -6,11 +6,11 @@ import contextlib
 import re
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
 import click
 import msgspec
@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from cloud import account as accounts
 from cloud import accountview, cases, config, desk, quarantine
+from cloud.accountview import many
 from cloud.cases import Order, Outcome
 from cloud.cliparts import config_option, look, moment
 from cloud.config import Setup
@@ -32,11 +33,13 @@ _T = TypeVar("_T")
 
 _ID: Final = re.compile(r"[0-9a-f]{4,64}")
 _PREVIEW: Final = 2000  # characters of a payload
+_AT_ONCE: Final = 500  # cases in memory
 
 _gateway = click.option("--gateway", help="Only of this gateway.")
 _reason = click.option(
     "--reason", type=click.Choice([one.value for one in Reason]), help="Only for this reason."
 )
+_every = click.option("--all", "every", is_flag=True, help="All cases, or all of the kind named.")
 _ids = click.argument("ids", nargs=-1, metavar="ID...")
 
 
@@ -50,8 +53,9 @@ _ids = click.argument("ids", nargs=-1, metavar="ID...")
 def account(file: Path, gateway: str | None, since: str | None, as_json: bool) -> None:
     """Tell what was sealed, stored, put aside, declared lost, and what is missing.
 
+    Streams that are over and complete share a line, but with --gateway or --json.
     Exit code 1 if a batch is missing that its gateway does not have any more, or if the store does
-    not hold exactly the readings of which the ledger knows.
+    not hold exactly the readings of which the ledger knows; 2 if the store does not answer.
     """
     setup, since_ms = config.read(file), moment("--since", since)
 
@@ -64,7 +68,9 @@ def account(file: Path, gateway: str | None, since: str | None, as_json: bool) -
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
-        accountview.show(Console(), found)
+        accountview.show(Console(), found, in_full=gateway is not None)
+    if found.store_fault:
+        raise UserError(found.store_fault)
     sys.exit(0 if found.ok else 1)
 
 
@@ -90,14 +96,19 @@ def list_cases(
 ) -> None:
     """List the cases, those seen last first."""
     wanted = _filter(gateway=gateway, reason=reason, since_ms=moment("--since", since))
-    kept = _read(config.read(file), partial(quarantine.find, wanted=wanted))
+    setup = config.read(file)
     if as_json:
-        for one in kept:
-            click.echo(msgspec.json.encode(_exported(one, with_payload=False)))
+        _write_out(setup, wanted, sys.stdout.buffer, with_payload=False)
         return
-    accountview.show_cases(Console(), kept[:limit])
-    if len(kept) > limit:
-        click.echo(f"{len(kept) - limit} more; --limit shows them", err=True)
+
+    def newest(connection: Connection) -> tuple[list[Kept], int]:
+        found = quarantine.find(connection, wanted, limit)
+        return found, len(quarantine.digests(connection, wanted)) - len(found)
+
+    kept, more = _read(setup, newest)
+    accountview.show_cases(Console(), kept)
+    if more > 0:
+        click.echo(f"{more} more; --limit shows them", err=True)
 
 
 @quarantine_group.command()
@@ -117,26 +128,25 @@ def show(file: Path, raw: bool, case: str) -> None:
 
 @quarantine_group.command()
 @config_option
+@_every
 @_gateway
-@click.option("--all", "every", is_flag=True, help="All cases, or all of --gateway.")
+@_reason
 @_ids
-def retry(file: Path, gateway: str | None, every: bool, ids: tuple[str, ...]) -> None:
+def retry(
+    file: Path, every: bool, gateway: str | None, reason: str | None, ids: tuple[str, ...]
+) -> None:
     """Let cases through admission and store once more.
 
     What is taken is counted in the ledger and gone from here; what is not stays, with the reason
     of today. Exit code 1 if any stays. A reading that comes in so late raises no alert.
     """
-    if every == bool(ids):
-        raise click.UsageError("Name the cases by ID, or give --all.")
-    if gateway is not None and not every:
-        raise click.UsageError("--gateway goes with --all.")
-    setup = config.read(file)
-    if every:
-        _read(setup, quarantine.count)  # or it says that there is no state
-    wanted = _filter(gateway=gateway) if every else Filter(ids=_resolved(setup, ids))
-    outcome = _ask(setup, cases.RETRY, Order(wanted))
+    setup, chosen = _chosen(file, ids, every, gateway, reason)
+    outcome = _ask(setup, cases.RETRY, Order(chosen))
     duplicates = f", {outcome.duplicates} of them had come again" if outcome.duplicates else ""
-    click.echo(f"{outcome.ended} cases ended{duplicates}; {outcome.readings} readings stored")
+    click.echo(
+        f"{many(outcome.ended, 'case')} ended{duplicates}; "
+        f"{many(outcome.readings, 'reading')} stored"
+    )
     if outcome.stay:
         for failure in outcome.failures:
             click.echo(f"{failure.id} stays: {failure.words}", err=True)
@@ -147,18 +157,28 @@ def retry(file: Path, gateway: str | None, every: bool, ids: tuple[str, ...]) ->
 
 @quarantine_group.command()
 @config_option
+@_every
+@_gateway
+@_reason
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_ids
-def drop(file: Path, yes: bool, ids: tuple[str, ...]) -> None:
+def drop(
+    file: Path,
+    every: bool,
+    gateway: str | None,
+    reason: str | None,
+    yes: bool,
+    ids: tuple[str, ...],
+) -> None:
     """Throw cases away. Who did it is kept, and `shuichi account` tells how many readings."""
-    if not ids:
-        raise click.UsageError("Name the cases by ID.")
-    setup = config.read(file)
-    digests = _resolved(setup, ids)
+    setup, chosen = _chosen(file, ids, every, gateway, reason)
     if not yes:
-        click.confirm(f"Throw {len(digests)} cases away for ever?", abort=True)
-    outcome = _ask(setup, cases.DROP, Order(Filter(ids=digests)))
-    click.echo(f"{outcome.ended} cases dropped, {outcome.readings} readings in them")
+        number = len(_read(setup, partial(quarantine.digests, wanted=chosen)))
+        click.confirm(f"Throw {many(number, 'case')} away for ever?", abort=True)
+    outcome = _ask(setup, cases.DROP, Order(chosen))
+    click.echo(
+        f"{many(outcome.ended, 'case')} dropped, {many(outcome.readings, 'reading')} in them"
+    )
 
 
 @quarantine_group.command()
@@ -171,17 +191,33 @@ def export(file: Path, gateway: str | None, reason: str | None, out: Path) -> No
 
     `payload` is what came, in base64; `content` is the same where it can be read.
     """
-    wanted = _filter(gateway=gateway, reason=reason)
-    kept = _read(config.read(file), partial(quarantine.find, wanted=wanted))
-    lines = b"".join(msgspec.json.encode(_exported(one)) + b"\n" for one in kept)
+    wanted, setup = _filter(gateway=gateway, reason=reason), config.read(file)
     if str(out) == "-":
-        sys.stdout.buffer.write(lines)
+        _write_out(setup, wanted, sys.stdout.buffer)
         return
     try:
-        out.write_bytes(lines)
+        with out.open("wb") as opened:
+            number = _write_out(setup, wanted, opened)
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}") from None
-    click.echo(f"{out}: {len(kept)} cases")
+    click.echo(f"{out}: {many(number, 'case')}")
+
+
+def _write_out(setup: Setup, wanted: Filter, out: BinaryIO, *, with_payload: bool = True) -> int:
+    """A line for each case, oldest first, piece by piece: how many there were."""
+
+    async def write(database: State, _: Store) -> int:
+        number = 0
+        digests = await database.run(partial(quarantine.digests, wanted=wanted))
+        for begin in range(0, len(digests), _AT_ONCE):
+            some = Filter(ids=tuple(one.hex() for one in digests[begin : begin + _AT_ONCE]))
+            kept = await database.run(partial(quarantine.find, wanted=some))
+            for one in sorted(kept, key=lambda one: one.first_at_ms):
+                out.write(msgspec.json.encode(_exported(one, with_payload=with_payload)) + b"\n")
+            number += len(kept)
+        return number
+
+    return look(setup, write)
 
 
 def _exported(kept: Kept, *, with_payload: bool = True) -> dict[str, Any]:
@@ -211,21 +247,40 @@ def _filter(**asked: Any) -> Filter:
     return Filter(**asked)
 
 
-def _resolved(setup: Setup, ids: tuple[str, ...] | list[str]) -> tuple[str, ...]:
-    """The whole digests that `ids` begin."""
-    for one in ids:
-        if not _ID.fullmatch(one):
-            raise UserError(f"{one}: is not an ID: at least 4 of the digits that `list` shows")
+def _chosen(
+    file: Path, ids: tuple[str, ...], every: bool, gateway: str | None, reason: str | None
+) -> tuple[Setup, Filter]:
+    """The cases that somebody has named, one by one or all of a kind."""
+    if every == bool(ids):
+        raise click.UsageError("Name the cases by ID, or give --all.")
+    if (gateway is not None or reason is not None) and not every:
+        raise click.UsageError("--gateway and --reason go with --all.")
+    setup = config.read(file)
+    if not every:
+        return setup, Filter(ids=_resolved(setup, ids))
+    _read(setup, quarantine.count)  # or it says that there is no state
+    return setup, _filter(gateway=gateway, reason=reason)
+
+
+def _resolved(setup: Setup, ids: Sequence[str]) -> tuple[str, ...]:
+    """The whole digests that `ids` begin. Raises UserError with all that is wrong with them."""
 
     def resolve(connection: Connection) -> tuple[str, ...]:
         found: dict[str, None] = {}
+        faults = []
         for one in ids:
+            if not _ID.fullmatch(one):
+                faults.append(f"{one}: is not an ID: at least 4 of the digits that `list` shows")
+                continue
             digests = quarantine.digests(connection, Filter(ids=(one,)))
             if not digests:
-                raise UserError(f"{one}: there is no such case in quarantine")
-            if len(digests) > 1:
-                raise UserError(f"{one}: {len(digests)} cases begin so; give more digits")
-            found[digests[0].hex()] = None
+                faults.append(f"{one}: there is no such case in quarantine")
+            elif len(digests) > 1:
+                faults.append(f"{one}: {len(digests)} cases begin so; give more digits")
+            else:
+                found[digests[0].hex()] = None
+        if faults:
+            raise UserError("\n".join(faults))
         return tuple(found)
 
     return _read(setup, resolve)

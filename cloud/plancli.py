@@ -13,10 +13,12 @@ import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from cloud import config
 from cloud.alerts import people, plan, plancheck, simulate
 from cloud.alerts.hazard import Hazard, Stage
+from cloud.alerts.placeholders import named_values, values_option
 from cloud.alerts.plan import Plan
 from cloud.alerts.plantables import Tier
 from cloud.alerts.simulate import Answering, Line
@@ -92,7 +94,7 @@ def check(files: tuple[Path, ...], cloud_file: Path | None, as_json: bool) -> No
 @click.option("--stage", type=click.Choice([one.value for one in Stage]), default=Stage.NOW.value)
 @click.option("--at", metavar="TIME", help="In the plan's time zone.  [default: now]")
 @click.option("--answer", "answers", multiple=True, metavar="TIER@MIN", help="May be repeated.")
-@click.option("--value", "values", multiple=True, metavar="NAME=VALUE", help="For a placeholder.")
+@values_option
 @click.option("--minutes", type=click.IntRange(1, 1440), default=30, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="With all texts, for machines.")
 def simulate_plan(
@@ -121,7 +123,7 @@ def simulate_plan(
         stage=Stage(stage),
         answers=[_answering(text) for text in answers],
         lasts_ms=minutes * simulate.MINUTE_MS,
-        values=dict(_value(text) for text in values),
+        values=named_values(values),
     )
     if as_json:
         click.echo(json.dumps([_row(line, at_ms) for line in lines], ensure_ascii=False))
@@ -174,8 +176,8 @@ def _show(rehearsed: Plan, lines: Sequence[Line], at_ms: int) -> None:
     for line in lines:
         if line.kind in _TEXTS and (line.area, line.contact) not in shown:
             shown.add((line.area, line.contact))
-            console.print(f"[bold]{rehearsed.contact[line.contact].name}[/]: {line.title}")
-            console.print(f"  {line.text}\n", highlight=False)
+            name = rehearsed.contact[line.contact].name
+            console.print(Text.assemble((name, "bold"), f": {line.title}\n  {line.text}\n"))
 
 
 def _together(lines: Sequence[Line]) -> Iterator[tuple[Line, list[str]]]:
@@ -227,10 +229,3 @@ def _answering(text: str) -> Answering:
         return Answering(Tier(tier), round(float(minutes) * simulate.MINUTE_MS))
     except (ValueError, OverflowError):
         raise UserError(f"--answer {text}: is not written as {tier}@7") from None
-
-
-def _value(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UserError(f"--value {text}: is not written as depth_cm=32")
-    return name, value

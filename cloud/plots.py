@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import tzinfo
-from itertools import groupby, pairwise
-from statistics import median
+from itertools import groupby
 from typing import BinaryIO, Final, NamedTuple
 
 from matplotlib import rc_context
@@ -11,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from cloud.show import Shown, by_quantity, moment, quality_name, zone_name
+from cloud.show import Shown, by_quantity, moment, quality_name, unbroken, zone_name
 from cloud.store import DAY_MS, Row
 from wire.reading import UNITS, Quality, Quantity
 
@@ -19,9 +18,8 @@ _WIDTH_IN: Final = 11.0
 _PANEL_IN: Final = 3.2
 _DPI: Final = 110
 _DOTTED: Final = 500
-_GAP: Final = 3.0
-"""So many usual intervals without a reading are a gap: the line breaks."""
-
+_LEGEND_WIDTH: Final = 100  # characters that have room beside a short title
+_LEGEND_LINE: Final = 8  # characters that the line before a name takes
 _MARKS: Final = {Quality.SUSPECT: "^", Quality.BAD: "x"}
 """Shapes, because colours alone do not reach everybody."""
 
@@ -57,6 +55,7 @@ def _panel(axis: Axes, quantity: Quantity, rows: list[Shown]) -> None:
     rows.sort(key=lambda row: (row[1:4], row.at_ms))
     places = {row[1:4] for row in rows}
     alike = len({place[:2] for place in places}) == 1  # then the sensor's name will do
+    alone = len(places) == 1  # and then the title says it all
     flagged: dict[Quality, list[tuple[float, float]]] = {quality: [] for quality in _MARKS}
     for number, (place, group) in enumerate(groupby(rows, key=lambda row: row[1:4])):
         drawn = [_drawn(row, scale) for row in group]
@@ -65,7 +64,7 @@ def _panel(axis: Axes, quantity: Quantity, rows: list[Shown]) -> None:
         axis.plot(
             times,
             line,
-            label=place[2] if alike else " ".join(place),
+            label=None if alone else place[2] if alike else " ".join(place),
             color=colour,
             linestyle=_LINES[number // 10 % len(_LINES)],
             linewidth=1,
@@ -89,10 +88,18 @@ def _panel(axis: Axes, quantity: Quantity, rows: list[Shown]) -> None:
                 fillstyle="none",
                 color="black",
             )
-    where = rows[0]
-    title = f"{where.gateway} {where.site}" if alike else f"{len(places)} sensors"
-    axis.set_title(title, loc="left", fontsize=9)
-    axis.legend(loc="upper right", fontsize=8, framealpha=0.8)
+    where = [rows[0].gateway, rows[0].site, *([rows[0].sensor] if alone else [])]
+    axis.set_title(" ".join(where) if alike else f"{len(places)} sensors", loc="left", fontsize=9)
+    _, labels = axis.get_legend_handles_labels()
+    if labels:  # above, where it covers nothing
+        axis.legend(
+            loc="lower right",
+            bbox_to_anchor=(1.0, 1.0),
+            ncols=max(1, _LEGEND_WIDTH // (max(map(len, labels)) + _LEGEND_LINE)),
+            fontsize=8,
+            frameon=False,
+            borderaxespad=0.2,
+        )
 
 
 class _Drawn(NamedTuple):
@@ -124,16 +131,12 @@ def _drawn(row: Shown, scale: float) -> _Drawn:
 def _with_gaps(points: list[tuple[int, float | None]]) -> tuple[list[float], list[float]]:
     """Days, as matplotlib counts time, and values for a line that breaks (NaN) where a value is
     missing, or nothing came."""
-    times = [at_ms for at_ms, _ in points]
-    usual = median([b - a for a, b in pairwise(times)]) if len(times) > 1 else 0.0
     days: list[float] = []
     line: list[float] = []
-    before = times[0]
-    for at_ms, value in points:
-        if usual and at_ms - before > _GAP * usual:
-            days.append((before + at_ms) / 2 / DAY_MS)
+    for run in unbroken(points):
+        if days:
+            days.append(days[-1])
             line.append(float("nan"))
-        days.append(at_ms / DAY_MS)
-        line.append(float("nan") if value is None else value)
-        before = at_ms
+        days += [at_ms / DAY_MS for at_ms, _ in run]
+        line += [value for _, value in run]
     return days, line

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
+    false,
     func,
     insert,
     or_,
@@ -25,13 +26,16 @@ from sqlalchemy import case as sql_case
 
 from cloud import database
 from cloud.ledger import Key
-from cloud.tables import quarantine, quarantine_log
+from cloud.tables import overflow, quarantine, quarantine_log
 from wire.messages import Event
 from wire.reading import Reading
 from wire.senml import pack
 
 SHORTEST_ID: Final = 10
 """Hexadecimal digits of a digest that are shown; as many as are unique will do to name a case."""
+
+_DIGITS: Final = 64
+"""Of a whole digest."""
 
 _LONGEST_WORDS: Final = 1000
 
@@ -188,8 +192,9 @@ def digests(connection: Connection, wanted: Filter) -> list[bytes]:
 
 
 def load(connection: Connection, digests: Collection[bytes]) -> list[Case]:
-    """The cases of these names, as far as they are still there."""
-    asked = select(quarantine).where(quarantine.c.digest.in_(digests))
+    """The cases of these names, as far as they are still there, and as they are until the
+    transaction that is open ends."""
+    asked = select(quarantine).where(quarantine.c.digest.in_(digests)).with_for_update()
     return [_kept(row).case for row in connection.execute(asked)]
 
 
@@ -207,7 +212,11 @@ def _asked(asked: Select[Any], wanted: Filter) -> Select[Any]:
     if wanted.since_ms is not None:
         asked = asked.where(quarantine.c.last_at_ms >= wanted.since_ms)
     if wanted.ids is not None:
-        asked = asked.where(or_(*(quarantine.c.digest.between(*_span(one)) for one in wanted.ids)))
+        whole = [bytes.fromhex(one) for one in wanted.ids if len(one) == _DIGITS]
+        begun = [_span(one) for one in wanted.ids if len(one) < _DIGITS]
+        named = [quarantine.c.digest.in_(whole)] if whole else []
+        named += [quarantine.c.digest.between(*one) for one in begun]
+        asked = asked.where(or_(false(), *named))
     return asked
 
 
@@ -255,8 +264,8 @@ def count(connection: Connection, gateway: str | None = None) -> int:
 
 
 class Held(NamedTuple):
-    """What of one stream is in quarantine, or was dropped from there: readings, and cases of which
-    nobody knows how many readings they hold."""
+    """What of one stream is in quarantine, or was dropped from there by a person or for want of
+    room: readings, and cases of which nobody knows how many readings they hold."""
 
     readings: int = 0
     unknown: int = 0
@@ -271,11 +280,19 @@ def held(connection: Connection) -> dict[Key, Held]:
         found[Key(row.gateway, row.stream)] = Held(int(row.readings or 0), int(row.unknown))
     gone = quarantine_log.c.ledgered & (quarantine_log.c.verdict == Verdict.DROPPED)
     for row in connection.execute(_sums(quarantine_log, gone)):
-        key = Key(row.gateway, row.stream)
-        found[key] = found.get(key, Held())._replace(
-            dropped=int(row.readings or 0), dropped_unknown=int(row.unknown)
-        )
+        _drop(found, row)
+    for row in connection.execute(select(overflow).where(overflow.c.stream != "")):
+        _drop(found, row)
     return found
+
+
+def _drop(found: dict[Key, Held], row: Row[Any]) -> None:
+    key = Key(row.gateway, row.stream)
+    held = found.get(key, Held())
+    found[key] = held._replace(
+        dropped=held.dropped + int(row.readings or 0),
+        dropped_unknown=held.dropped_unknown + int(row.unknown),
+    )
 
 
 def _sums(table: Table, wanted: ColumnElement[bool]) -> Select[Any]:

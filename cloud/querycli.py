@@ -1,9 +1,10 @@
 """`shuichi query`: stored readings and rollups on a screen or in a file."""
 
 import contextlib
-import os
+import io
 import sys
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import BinaryIO, Final, TextIO
@@ -23,7 +24,7 @@ _FORMATS: Final = ("table", "csv", "jsonl", "chart", *_BINARY)
 
 
 class _NothingFound(Exception):
-    pass
+    """Nothing matches, and why."""
 
 
 @click.command()
@@ -94,11 +95,8 @@ def query(
 
     try:
         look(setup, put)
-    except _NothingFound:
-        click.echo("no readings match", err=True)
-        sys.exit(1)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except _NothingFound as why:
+        click.echo(str(why), err=True)
         sys.exit(1)
 
 
@@ -113,7 +111,7 @@ async def _put(
     async with contextlib.aclosing(_pages(store, wanted, bucket)) as pages:
         first = await anext(pages, ())
         if not first:
-            raise _NothingFound
+            raise _NothingFound(await _why_nothing(store, wanted, bucket))
         if len(first) == wanted.limit:
             click.echo(f"the newest {wanted.limit}; --limit or --all shows more", err=True)
         seen = wanted.limit is None and sys.stderr.isatty()
@@ -125,6 +123,18 @@ async def _put(
             async for page in pages:
                 _add(sink, page, shape)
                 bar.advance(task, len(page))
+
+
+async def _why_nothing(store: Store, wanted: Query, bucket: Bucket | None) -> str:
+    """A name of which the store has nothing at all is most likely a wrong one."""
+    for name in ("gateway", "site", "sensor"):
+        if value := getattr(wanted, name):
+            alone = Query(limit=1, newest_first=True)
+            if not await store.read(replace(alone, **{name: value})):
+                return f"--{name} {value}: the store has no reading of it"
+    if bucket is not None and await store.read(replace(wanted, limit=1)):
+        return "no rollups match, though readings do: a running cloud makes them every 30 s"
+    return "no readings match"
 
 
 def _add(sink: Sink, page: Sequence[Shown], shape: str) -> None:
@@ -169,19 +179,27 @@ def _can_write(shape: str, output: Path | None) -> None:
 
 @contextlib.contextmanager
 def _opened(shape: str, output: Path | None, zone: tzinfo | None) -> Iterator[Sink]:
-    """The sink of a format, closed when it went well."""
-    with contextlib.ExitStack() as stack:
-        out, binary = sys.stdout, sys.stdout.buffer
-        try:
-            if output is not None and shape in _BINARY:
-                binary = stack.enter_context(output.open("wb"))
-            elif output is not None:
-                out = stack.enter_context(output.open("w", encoding="utf-8", newline=""))
-        except OSError as error:
-            raise UserError(f"--output {output}: {error.strerror}") from None
-        sink = _sink(shape, out, binary, zone)
+    """The sink of a format, closed when it went well. A file gets its name then, so that half of
+    what was asked for never passes for the whole."""
+    if output is None:
+        sink = _sink(shape, sys.stdout, sys.stdout.buffer, zone)
         yield sink
         sink.close()
+        return
+    is_plain = output.is_file() or not output.exists()  # and no pipe, no /dev/stdout
+    part = output.with_name(f"{output.name}.part") if is_plain else output
+    try:
+        with part.open("wb") as binary, io.TextIOWrapper(binary, "utf-8", newline="") as out:
+            sink = _sink(shape, out, binary, zone)
+            yield sink
+            sink.close()
+        if is_plain:
+            part.replace(output)
+    except OSError as error:
+        raise UserError(f"--output {output}: {error.strerror}") from None
+    finally:
+        if is_plain:
+            part.unlink(missing_ok=True)
 
 
 def _sink(shape: str, out: TextIO, binary: BinaryIO, zone: tzinfo | None) -> Sink:

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection, select
 
-from cloud import config, ledger, tables
+from cloud import config, database, ledger, tables
 from cloud.cliparts import config_option, look
 from cloud.config import shards_of
 from cloud.orders import carry_out, signed
@@ -92,7 +92,14 @@ _WORTH: Final = 0.05
 @click.option("--apply", is_flag=True, help="Give the orders; without it they are only shown.")
 @click.option("--key", type=click.Path(path_type=Path), help="Private key, to sign the orders.")
 @click.option("--key-name", help="Its name on the gateways.  [default: the file's name]")
-@click.option("--wait", "wait_s", default=30.0, show_default=True, help="Seconds for each gateway.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=1),
+    default=30.0,
+    show_default=True,
+    help="Seconds for each gateway.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def rebalance(
     file: Path,
@@ -120,9 +127,12 @@ def rebalance(
             names = shards_of(shards)
         elif to is not None:
             names = shards_of(to)
+            if len(names) != 1:
+                raise ValueError(f"{to!r} names {len(names)} shards, and a gateway speaks in one")
+            (to,) = names
     except ValueError as error:
         raise UserError(f"{'--shards' if shards else '--to'}: {error}") from None
-    loads = look(setup, lambda database, _: database.run(_loads))
+    loads, served = look(setup, lambda state, _: state.run(_seen))
     if gateway is None or to is None:
         moves = propose(loads, names)
     else:
@@ -134,9 +144,23 @@ def rebalance(
         click.echo(msgspec.json.encode({"loads": [one._asdict() for one in loads], "moves": moves}))
     else:
         _show(loads, names, moves)
+        for shard in sorted({one.to for one in moves} - served):
+            click.echo(
+                f"shard {shard}: no worker of this state serves it now; until one does, what is "
+                "sent there waits on the gateways",
+                err=True,
+            )
     if apply and key is not None:
         confirmed = [asyncio.run(_order(setup, move, key, key_name, wait_s)) for move in moves]
         raise SystemExit(0 if all(confirmed) else 1)
+
+
+def _seen(connection: Connection) -> tuple[list[Load], set[str]]:
+    """The gateways, and the shards that a worker has a lease of."""
+    lease = tables.lease
+    alive = select(lease.c.name).where(lease.c.until_ms > database.now_ms(connection))
+    names = connection.execute(alive).scalars()
+    return _loads(connection), {name.removeprefix("shard ") for name in names}
 
 
 def _loads(connection: Connection) -> list[Load]:
@@ -158,7 +182,8 @@ def _show(loads: Sequence[Load], shards: Sequence[str], moves: Sequence[Move]) -
     for column in ("shard", "gateways", "readings/s", "after"):
         table.add_column(column, justify="left" if column == "shard" else "right")
     after = {load.gateway: load.shard for load in loads} | {one.gateway: one.to for one in moves}
-    for shard in sorted({*shards, *(one.shard for one in loads), *(one.to for one in moves)}):
+    known = {*shards, *(one.shard for one in loads), *(one.to for one in moves)}
+    for shard in sorted(known, key=lambda one: (len(one) if one.isdecimal() else 99, one)):
         now = [one.per_s for one in loads if one.shard == shard]
         then = [one.per_s for one in loads if after[one.gateway] == shard]
         table.add_row(shard, str(len(now)), f"{sum(now):.4g}", f"{sum(then):.4g}")

@@ -8,12 +8,15 @@ import csv
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
-from typing import Final, NamedTuple, Protocol, TextIO, TypeVar
+from statistics import median
+from typing import Final, Protocol, TextIO, TypeVar
 
 import msgspec
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from cloud.store import Rollup, Row
 from wire.reading import UNITS, Quality, Quantity
@@ -24,9 +27,18 @@ DRAWN_AT_MOST: Final = 100_000
 _CHART_HEIGHT: Final = 18
 _TICKS: Final = 6
 _FILE_WIDTH: Final = 160  # of a table that no screen bounds
+_ANY_WIDTH: Final = 10_000
+_MARKS: Final = "*x+o.#"
+_GAP: Final = 3.0
+"""So many usual intervals without a reading are a gap: a line breaks."""
+
+_PLACE: Final = ("gateway", "site", "sensor")
 
 Shown = Row | Rollup
 _Shown = TypeVar("_Shown", bound=Shown)
+
+Run = list[tuple[int, float]]
+"""Points of a line without a break: ms, value."""
 
 
 class Record(msgspec.Struct):
@@ -116,61 +128,137 @@ class Drawn:
 
 
 def table(rows: Sequence[Shown], zone: tzinfo | None, out: TextIO) -> None:
-    """One table a quantity, so that the unit stands in the head."""
+    """One table a quantity. Where it is too wide, what all rows have in common goes into its title;
+    and if that is not enough, each sensor has a table of its own."""
     console = Console(file=out, width=None if out.isatty() else _FILE_WIDTH)
-    for quantity, some in by_quantity(rows):
-        shown = Table(box=box.SIMPLE)
-        shown.add_column(f"time ({zone_name(zone)})", no_wrap=True)
-        for column in ("gateway", "site", "sensor"):
-            shown.add_column(column, overflow="fold")
-        unit = UNITS[quantity]
-        if isinstance(some[0], Row):
-            shown.add_column(f"{quantity} ({unit})", justify="right", no_wrap=True)
-            shown.add_column("quality", no_wrap=True)
-        else:
-            for column in (f"{quantity} min ({unit})", "mean", "max", "count", "bad", "missing"):
-                shown.add_column(column, justify="right", no_wrap=True)
-            shown.add_column("worst", no_wrap=True)
-        for row in some:
-            at = moment(row.at_ms, zone).isoformat(" ", "milliseconds")[:23]
-            shown.add_row(at, row.gateway, row.site, row.sensor, *_cells(row))
-        console.print(shown)
+    for _, some in by_quantity(rows):
+        _tables(console, some, zone)
+
+
+def _tables(console: Console, rows: Sequence[Shown], zone: tzinfo | None) -> None:
+    for varying in (_PLACE, [name for name in _PLACE if len({getattr(r, name) for r in rows}) > 1]):
+        shown = _table(rows, zone, varying)
+        wide = console.options.update_width(_ANY_WIDTH)
+        fits = Measurement.get(console, wide, shown).maximum <= console.width
+        if fits or not varying:
+            fixed = [getattr(rows[0], name) for name in _PLACE if name not in varying]
+            title = " ".join(fixed if isinstance(rows[0], Row) else [*fixed, _unit(rows[0])])
+            if title:
+                console.print(Text(title, "bold"))
+            console.print(shown)
+            console.print()
+            return
+    for _, some in itertools.groupby(sorted(rows, key=_place), _place):
+        _tables(console, list(some), zone)
+
+
+def _table(rows: Sequence[Shown], zone: tzinfo | None, varying: Sequence[str]) -> Table:
+    first = rows[0]
+    shown = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    shown.add_column(f"time ({zone_name(zone)})", no_wrap=True)
+    for column in varying:
+        shown.add_column(column, overflow="fold")
+    if isinstance(first, Row):
+        shown.add_column(_unit(first), justify="right", no_wrap=True)
+        shown.add_column("quality", no_wrap=True)
+    else:
+        for column in ("min", "mean", "max", "count", "bad", "missing"):
+            shown.add_column(column, justify="right", no_wrap=True)
+        shown.add_column("worst")  # two words at most: it is this one that gives way
+    digits = 23 if isinstance(first, Row) else 16  # to the millisecond, or to the minute
+    for row in rows:
+        at = moment(row.at_ms, zone).isoformat(" ", "milliseconds")[:digits]
+        shown.add_row(at, *(getattr(row, name) for name in varying), *_cells(row))
+    return shown
+
+
+def _unit(row: Shown) -> str:
+    return f"{row.quantity} ({UNITS[row.quantity]})"
 
 
 def chart(rows: Sequence[Shown], zone: tzinfo | None, out: TextIO) -> None:
-    """One chart a quantity, one line a sensor; missing values are left out. Of rollups the mean and
-    the max."""
+    """One chart a quantity, one line a sensor, which breaks where values are missing or bad; of
+    rollups the mean and the max. Without colours: a mark for each line reaches everybody, in a file
+    as well, and stands under the chart with its name."""
     # Here, because it takes a quarter of a second which nobody else should pay.
     from plotext import figure
 
     width = Console(file=out).width
     for quantity, some in by_quantity(rows):
-        drawn = [point for point in _points(some) if point.value is not None]
-        if not drawn:
-            out.write(f"{quantity}: no values, only missing ones\n")
+        lines = _lines(some)
+        points = [point for line in lines.values() for run in line for point in run]
+        if not points:
+            out.write(f"{quantity}: no values, only missing or bad ones\n")
             continue
         figure.clear()
         figure.theme("simple")
         figure.plot_size(width, _CHART_HEIGHT)
-        places = {point.place for point in drawn}
-        sites = ", ".join(sorted({site for _, site, _ in places}))
-        figure.title(f"{quantity} ({UNITS[quantity]}), {sites}")
-        alike = len({place[:2] for place in places}) == 1  # then the sensor's name will do
-        drawn.sort(key=lambda point: (point.place, point.what, point.at_ms))
-        for (place, what), group in itertools.groupby(drawn, lambda p: (p.place, p.what)):
-            points = list(group)
-            line = figure.signal(
-                [p.at_ms for p in points], [p.value for p in points], marker="braille"
-            )
-            line.lines(True)
-            line.label(" ".join(filter(None, (place[2] if alike else " ".join(place), what))))
-            figure.draw(line)
-        first, last = min(p.at_ms for p in drawn), max(p.at_ms for p in drawn)
+        fixed = [name for name in _PLACE if len({getattr(row, name) for row in some}) == 1]
+        where = " ".join(getattr(some[0], name) for name in fixed)
+        figure.title(", ".join(filter(None, (f"{quantity} ({UNITS[quantity]})", where))))
+        marks = dict(zip(lines, itertools.cycle(_MARKS), strict=False))
+        for names, line in lines.items():
+            mark = marks[names] if len(lines) > 1 or not _is_unicode(out) else "braille"
+            for run in line:
+                drawn = figure.signal([at for at, _ in run], [v for _, v in run], marker=mark)
+                drawn.lines(True)
+                figure.draw(drawn)
+        first, last = min(points)[0], max(points)[0]
         ticks = [first + (last - first) * n // (_TICKS - 1) for n in range(_TICKS)]
         shape = "%H:%M:%S" if last - first < 86_400_000 else "%m-%d %H:%M"
         figure.ruler("x").ticks(ticks, [f"{moment(tick, zone):{shape}}" for tick in ticks])
         figure.label(f"time ({zone_name(zone)})")
-        out.write(figure.build().string(colorless=not out.isatty()) + "\n")
+        out.write(figure.build().string(colorless=True).rstrip() + "\n")
+        if len(lines) > 1:
+            for (place, what), mark in marks.items():
+                named = [n for n, one in zip(place, _PLACE, strict=True) if one not in fixed]
+                out.write(f"  {mark}  {' '.join(filter(None, (*named, what)))}\n")
+        out.write("\n")
+
+
+def _is_unicode(out: TextIO) -> bool:
+    return (getattr(out, "encoding", None) or "utf-8").lower().startswith("utf")
+
+
+def _lines(rows: Sequence[Shown]) -> dict[tuple[tuple[str, ...], str], list[Run]]:
+    """What is drawn of each sensor: its place, what it is of it, and the runs of a line."""
+    found: dict[tuple[tuple[str, ...], str], list[Run]] = {}
+    for place, some in itertools.groupby(sorted(rows, key=_place), _place):
+        drawn: dict[str, list[tuple[int, float | None]]] = {}
+        for row in sorted(some, key=lambda row: row.at_ms):
+            if isinstance(row, Row):
+                good = row.quality != Quality.BAD
+                drawn.setdefault("", []).append((row.at_ms, row.value if good else None))
+            else:
+                drawn.setdefault("mean", []).append((row.at_ms, row.mean))
+                drawn.setdefault("max", []).append((row.at_ms, row.max))
+        for what, points in drawn.items():
+            if runs := list(unbroken(points)):
+                found[place, what] = runs
+    return found
+
+
+def unbroken(points: Sequence[tuple[int, float | None]]) -> Iterator[Run]:
+    """A line's points (ms, value) in order of time, parted where a value is missing, or nothing
+    came for longer than usual."""
+    times = [at_ms for at_ms, _ in points]
+    usual = median([b - a for a, b in itertools.pairwise(times)]) if len(times) > 1 else 0.0
+    run: Run = []
+    before = times[0] if times else 0
+    for at_ms, value in points:
+        if run and (value is None or (usual and at_ms - before > _GAP * usual)):
+            yield run
+            run = []
+        if value is not None:
+            run.append((at_ms, value))
+        before = at_ms
+    if run:
+        yield run
 
 
 def zone_name(zone: tzinfo | None) -> str:
@@ -194,21 +282,8 @@ def by_quantity(rows: Iterable[_Shown]) -> Iterator[tuple[Quantity, list[_Shown]
             yield quantity, found[quantity]
 
 
-class _Point(NamedTuple):
-    place: tuple[str, str, str]
-    what: str
-    at_ms: int
-    value: float | None
-
-
-def _points(rows: Iterable[Shown]) -> Iterator[_Point]:
-    for row in rows:
-        place = (row.gateway, row.site, row.sensor)
-        if isinstance(row, Row):
-            yield _Point(place, "", row.at_ms, row.value)
-        else:
-            yield _Point(place, "mean", row.at_ms, row.mean)
-            yield _Point(place, "max", row.at_ms, row.max)
+def _place(row: Shown) -> tuple[str, ...]:
+    return row.gateway, row.site, row.sensor
 
 
 def _records(rows: Iterable[Shown], zone: tzinfo | None) -> Iterator[Record | RollupRecord]:

@@ -7,7 +7,7 @@ write a PostgreSQL agree by leases: see `cloud.shards`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -117,36 +117,50 @@ async def connected(place: Place, *, read_only: bool = False) -> AsyncIterator[S
 
 
 def upsert(
-    connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]], where: str = ""
+    connection: Connection,
+    table: Table,
+    rows: Iterable[Mapping[str, Any]],
+    where: str = "",
+    fixed: Collection[str] = (),
 ) -> int:
     """Insert each row, or bring the one with its primary key up to it, unless that fails `where`
-    (SQL, with the new row as `excluded`). All rows have the same columns, and no two one key. How
-    many were inserted or changed.
+    (SQL, with the new row as `excluded`). All rows have the same columns, and no two one key;
+    those that are `fixed` never change, and cost no index anything. How many were inserted or
+    changed.
 
     It is one statement for many rows: each statement lets go of the GIL, and to have it back from
     an event loop that is busy takes 5 ms.
     """
     many = list(rows)
-    changed = 0
-    names = tuple(many[0]) if many else ()
-    for begin in range(0, len(many), _ROWS_AT_ONCE):
-        some = many[begin : begin + _ROWS_AT_ONCE]
-        values = tuple(row[name] for row in some for name in names)
-        statement = _upsert(connection, table, names, len(some)) + where
-        changed += connection.exec_driver_sql(statement, values).rowcount
-    return changed
-
-
-def _upsert(connection: Connection, table: Table, names: Sequence[str], rows: int) -> str:
+    if not many:
+        return 0
     quote = connection.dialect.identifier_preparer.quote
     keys = [column.name for column in table.primary_key]
+    changing = [quote(name) for name in many[0] if name not in keys and name not in fixed]
+    new = ", ".join(f"{one} = excluded.{one}" for one in changing)
+    ending = f" ON CONFLICT ({', '.join(map(quote, keys))}) DO UPDATE SET {new} {where}"
+    return _insert(connection, table, many, ending)
+
+
+def insert(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Insert each row, in as few statements. All rows have the same columns."""
+    _insert(connection, table, list(rows), "")
+
+
+def _insert(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], ending: str
+) -> int:
+    quote = connection.dialect.identifier_preparer.quote
+    names = tuple(rows[0]) if rows else ()
     row = ", ".join(["?" if database.is_sqlite(connection) else "%s"] * len(names))
-    new = ", ".join(f"{quote(one)} = excluded.{quote(one)}" for one in names if one not in keys)
-    return (
-        f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, names))})"
-        f" VALUES {', '.join([f'({row})'] * rows)}"
-        f" ON CONFLICT ({', '.join(map(quote, keys))}) DO UPDATE SET {new} "
-    )
+    into = f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, names))}) VALUES "
+    changed = 0
+    for begin in range(0, len(rows), _ROWS_AT_ONCE):
+        some = rows[begin : begin + _ROWS_AT_ONCE]
+        values = tuple([one[name] for one in some for name in names])
+        statement = into + ", ".join([f"({row})"] * len(some)) + ending
+        changed += connection.exec_driver_sql(statement, values).rowcount
+    return changed
 
 
 def _reason(error: Exception) -> str:

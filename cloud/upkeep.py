@@ -1,31 +1,40 @@
-"""Keeps the store tidy beside the ingest: rollups brought up to what was written, and what is older
-than the retention let go."""
+"""Keeps tidy beside the ingest: rollups are brought up to what was written, what is older than the
+retention is let go, and so is what the quarantine has no room for."""
 
 import asyncio
 import logging
 import time
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
 
 from cloud.errors import Rejected, Unavailable
-from cloud.store import Store
 
 log: Final = logging.getLogger("shuichi.upkeep")
 
 EVERY_S: Final = 30.0
 
 
-async def run(store: Store) -> None:
-    """For ever. What fails is tried again at the next turn: nothing of it is lost."""
-    failing = False
+class Chore(NamedTuple):
+    """`work` is given the time (ms) and may raise Unavailable or Rejected: then it is done at the
+    next turn, nothing of it is lost."""
+
+    name: str
+    work: Callable[[int], Awaitable[None]]
+
+
+async def run(*chores: Chore) -> None:
+    """Do all of them in turn, for ever."""
+    failing: set[str] = set()
     while True:
-        try:
-            await store.upkeep(time.time_ns() // 1_000_000)
-        except (Unavailable, Rejected) as error:
-            if not failing:
-                log.error("rollups and retention must wait: %s", error)
-            failing = True
-        else:
-            if failing:
-                log.info("rollups and retention go on")
-            failing = False
+        for name, work in chores:
+            try:
+                await work(time.time_ns() // 1_000_000)
+            except (Unavailable, Rejected) as error:
+                if name not in failing:
+                    log.error("%s must wait: %s", name, error)
+                failing.add(name)
+            else:
+                if name in failing:
+                    log.info("%s: going on", name)
+                failing.discard(name)
         await asyncio.sleep(EVERY_S)

@@ -199,7 +199,9 @@ def find_socket(file: Path) -> Path:
 def read(file: Path) -> Setup:
     """The setup that `file` describes. Raises ConfigError with all of its faults at once."""
     config = loader.load(file, GatewayConfig, lambda config: _faults(Setup(config, file.parent)))
-    return Setup(config, file.parent)
+    broker = config.uplink.broker.beside(file.parent)
+    uplink = config.uplink.model_copy(update={"broker": broker})
+    return Setup(config.model_copy(update={"uplink": uplink}), file.parent)
 
 
 def _faults(setup: Setup) -> Iterator[Fault]:

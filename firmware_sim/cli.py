@@ -41,6 +41,7 @@ def sim() -> None:
 @sim.command()
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @scenario_options
+@click.option("--hold", is_flag=True, help="The scenario begins when a master first asks a device.")
 @click.option(
     "--duration",
     "duration_s",
@@ -61,6 +62,7 @@ def run(
     record: Record,
     speed: float | None,
     seed: int | None,
+    hold: bool,
     duration_s: float | None,
     exit_at_end: bool,
     truth_file: Path | None,
@@ -82,6 +84,7 @@ def run(
                 scenario,
                 speed or settings.scenario.speed,
                 write,
+                hold=hold,
                 duration_s=duration_s,
                 exit_at_end=exit_at_end,
             )
@@ -115,6 +118,7 @@ async def _play(
     speed: float,
     write: Callable[[truth.Fact], None],
     *,
+    hold: bool,
     duration_s: float | None,
     exit_at_end: bool,
 ) -> None:
@@ -128,7 +132,9 @@ async def _play(
         if exit_at_end and isinstance(fact, truth.End):
             stop.set()
 
-    async with simulate(config, folder, scenario=scenario, speed=speed, tell=tell) as bench:
+    async with simulate(
+        config, folder, scenario=scenario, speed=speed, tell=tell, hold=hold
+    ) as bench:
         if duration_s is not None:
             loop.call_later(duration_s, stop.set)
         console = Console(highlight=False)

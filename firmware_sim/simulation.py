@@ -140,6 +140,7 @@ class Bench:
         scenario: Scenario | None,
         speed: float,
         tell: truth.Tell,
+        hold: bool,
     ) -> None:
         self.config = config
         self.values: dict[str, float | None] = {}
@@ -149,8 +150,9 @@ class Bench:
         self.controllers: dict[str, Controller] = {}
         self._scenario = scenario
         self._speed = speed
+        self._hold = hold
         self._loop = asyncio.get_running_loop()
-        self._start_s = self._loop.time()
+        self._began_s: float | None = None
         self.devices = {
             name: SimDevice(name, device, find_profile(device.profile, folder), self)
             for name, device in config.device.items()
@@ -164,8 +166,8 @@ class Bench:
 
     @property
     def t_s(self) -> float:
-        """Scenario seconds since the start."""
-        return (self._loop.time() - self._start_s) * self._speed
+        """Scenario seconds since the scenario began."""
+        return 0.0 if self._began_s is None else (self._loop.time() - self._began_s) * self._speed
 
     def signals(self) -> Mapping[str, float]:
         """Every signal that has a value now, SI."""
@@ -202,6 +204,8 @@ class Bench:
         speakers = {device.unit_id: device for device in self.on_line(line)}
 
         def hear(request: Request, wrap: Callable[[bytes], bytes]) -> list[Sending]:
+            if self._began_s is None:
+                self._begin()
             if request.unit == 0:  # a broadcast: all do it, none answers
                 for device in speakers.values():
                     device.hear(request.pdu, wrap)
@@ -218,11 +222,16 @@ class Bench:
         self.tell(truth.Line(at_ms=truth.now_ms(), line=line, address=text))
 
     def start(self) -> None:
-        """The scenario starts now."""
-        self._start_s = self._loop.time()
+        """All lines are open: the scenario begins, unless it is held."""
         self.tell(truth.Ready(at_ms=truth.now_ms()))
+        if not self._hold:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._began_s = self._loop.time()
         if self._scenario is not None:
-            end_s = self._start_s + self._scenario.duration_s / self._speed
+            self.tell(truth.Begin(at_ms=truth.now_ms()))
+            end_s = self._began_s + self._scenario.duration_s / self._speed
             self._end = self._loop.call_at(
                 end_s, lambda: self.tell(truth.End(at_ms=truth.now_ms()))
             )
@@ -243,17 +252,19 @@ async def simulate(
     scenario: Scenario | None = None,
     speed: float = 1.0,
     tell: truth.Tell = lambda _: None,
+    hold: bool = False,
 ) -> AsyncIterator[Bench]:
     """Bring the devices of `config` to life until the block ends; links go to `folder`.
 
     Without a `scenario` the devices show what is in the bench's `values` and nothing else.
-    `speed` is scenario seconds per second; `tell` is called with every fact.
+    `speed` is scenario seconds per second; `tell` is called with every fact. With `hold` the
+    scenario begins when a master first asks something on one of the lines.
     Raises LineError if a line cannot be opened.
     """
     links = [line.link for line in config.line.values() if isinstance(line, PtyLine)]
     for link in (*links, *(link for one in config.controller.values() for link in one.links)):
         clear_stale_link(folder / link)
-    bench = Bench(config, folder, scenario, speed, tell)
+    bench = Bench(config, folder, scenario, speed, tell, hold)
     async with AsyncExitStack() as lines:
         lines.callback(bench.close)
         for name in config.line:

@@ -24,7 +24,11 @@ class Line(_Fact, frozen=True, tag="line"):
 
 
 class Ready(_Fact, frozen=True, tag="ready"):
-    """All lines are open and the scenario starts."""
+    """All lines are open."""
+
+
+class Begin(_Fact, frozen=True, tag="begin"):
+    """The scenario begins."""
 
 
 class Answered(_Fact, frozen=True, tag="answer"):
@@ -54,7 +58,7 @@ class End(_Fact, frozen=True, tag="end"):
     """The scenario is over; the devices go on with its last values."""
 
 
-Fact: TypeAlias = Line | Ready | Answered | Outputs | Shows | End
+Fact: TypeAlias = Line | Ready | Begin | Answered | Outputs | Shows | End
 
 Tell: TypeAlias = Callable[[Fact], None]
 

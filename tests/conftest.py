@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import ctypes
+import os
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 import pytest_asyncio
@@ -17,10 +19,21 @@ from tests import services
 from tests.services import Postgres, Service
 
 ROOT = Path(__file__).resolve().parents[1]
-GONE_WITHIN_S = 2.0
+GONE_WITHIN_S = 20.0
+
+
+# A slow machine is no fault of a property.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure() -> None:
+    # Tests start our programs some hundred times. Where nothing may keep what was compiled, each
+    # start would compile every module again, which takes longer than the start itself.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
     # A process whose parent has died becomes ours instead of init's, so that one left behind by a
     # killed program is seen too (prctl PR_SET_CHILD_SUBREAPER, Linux only).
     if sys.platform == "linux":
@@ -62,7 +75,7 @@ async def _watch_over_tasks() -> AsyncIterator[None]:
     yield
     left = asyncio.all_tasks() - {asyncio.current_task()}
     if left:  # a task that was told to end may need a turn of the loop for it
-        _, left = await asyncio.wait(left, timeout=0.5)
+        _, left = await asyncio.wait(left, timeout=GONE_WITHIN_S)
     if left:
         names = sorted({f"task {task.get_name()}" for task in left})
         pytest.fail("left behind: " + ", ".join(names), pytrace=False)

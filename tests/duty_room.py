@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 
 from cloud import state, tables
 from cloud.alerts import plan
+from cloud.alerts.alarm import Alarm
 from cloud.alerts.dispatch import Dispatch, Settings
 from cloud.alerts.plan import Plan
 from cloud.alerts.tokens import Tokens
@@ -100,6 +101,11 @@ class DutyRoom:
         """Of the newest alert's calls."""
         states = [row["state"] for row in await self.rows("escalation")]
         return str(msgspec.json.decode(states[-1])["phase"])
+
+    async def alarm(self) -> Alarm:
+        """The only one."""
+        (row,) = await self.rows("alarm")
+        return msgspec.json.decode(row["state"], type=Alarm)
 
     async def lines(self, kind: str) -> list[dict[str, Any]]:
         return await self.rows("timeline", kind=kind)

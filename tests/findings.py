@@ -44,6 +44,7 @@ class Findings:
                 value=value,
                 threshold=0.3,
                 text=f"depth {value} m",
+                text_zh=f"积水深度 {value * 100:g} cm",
                 parts="{}",
             )
         )

@@ -9,10 +9,10 @@ BUS = ["-m", "rtu", "-b", "9600", "-P", "none"]
 """Options for our 9600 baud line."""
 
 
-def poll(*arguments: str) -> dict[int, int]:
+def poll(*arguments: str, within_s: float = 5) -> dict[int, int]:
     """mbpoll, once: the values by address, or a failed test with what it said."""
     result = subprocess.run(
-        [command("mbpoll"), "-0", "-1", "-o", "0.5", *arguments],
+        [command("mbpoll"), "-0", "-1", "-o", f"{within_s:g}", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

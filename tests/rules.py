@@ -1,5 +1,6 @@
 """Rules as a config makes them, and what they find in a row of things said."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,10 @@ from cloud.alerts.rule import Finding, Rule, RuleConfig, Said
 from configs.loader import Model, parse, plugins
 from wire.messages import Level
 from wire.reading import Quality, Quantity, Reading
+
+_HAN = re.compile(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
+_ENGLISH = re.compile(r"(?<![A-Za-z])[a-z]{3,}(?![A-Za-z])")
+_DEVICE = re.compile(r"[a-z]+(-[a-z0-9]+)+")
 
 NOW = 1_700_000_000_000
 MINUTE = 60_000
@@ -53,10 +58,18 @@ def follow(
     for what, now_ms in said:
         state, finding = one.step(state, what, now_ms)
         if finding is not None:
+            assert_tongues(finding)
             findings.append(finding)
         if restart:
             state = msgspec.json.decode(msgspec.json.encode(state), type=one.memory)
     return state, findings
+
+
+def assert_tongues(finding: Finding) -> None:
+    """English is wholly English, and Chinese wholly Chinese, but for units and names of devices."""
+    assert not _HAN.search(finding.text), finding.text
+    assert _HAN.search(finding.text_zh), finding.text_zh
+    assert not _ENGLISH.search(_DEVICE.sub("", finding.text_zh)), finding.text_zh
 
 
 def live(readings: Iterable[Reading]) -> list[tuple[Said, int]]:

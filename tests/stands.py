@@ -149,7 +149,7 @@ def ntcip1202_stands(_: int) -> dict[str, Stand]:
         own = table["aspects"]
         return Stand(
             sim={"controller": {"x": controller}},
-            table={"port": "p", "within_ms": 120, **table},
+            table={"port": "p", "within_ms": 250, **table},
             rest=Aspect.AMBER,
             wrong={
                 "nothing is called and green shows": {
@@ -198,7 +198,7 @@ def gbt20999_stands(_: int) -> dict[str, Stand]:
             table={
                 "port": "p",
                 "controller_id": 0x7E7D5C01,
-                "within_ms": 120,
+                "within_ms": 250,
                 "falls_back_after_s": 0.4,
                 "second_path": "a float switch on the input for yellow flash",
                 "commands": {"green": "cancel", "amber": "yellow_flash", "red": "all_red"},

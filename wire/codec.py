@@ -7,7 +7,7 @@ A batch is a small JSON envelope around a SenML pack (RFC 8428), compressed with
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -24,16 +24,18 @@ from wire.messages import (
     Reply,
     Status,
 )
-from wire.reading import Reading
+from wire.reading import Reading, columns
 from wire.senml import (
     ABSOLUTE_FROM_MS,
     UNREADABLE,
     DecodeError,
     Fault,
     Pack,
+    PlainRecord,
     Record,
     decode_record,
     pack,
+    plain,
     sift,
 )
 from wire.topics import is_name
@@ -44,7 +46,7 @@ MAX_JSON_BYTES: Final = 8 * 1024 * 1024
 """A batch that unpacks to more than this is refused: a few bytes must not fill the memory."""
 
 
-_R = TypeVar("_R", Record, msgspec.Raw)
+_R = TypeVar("_R", PlainRecord, Record, msgspec.Raw)
 
 
 class _Envelope(msgspec.Struct, Generic[_R], omit_defaults=True):
@@ -72,6 +74,7 @@ class _Head(msgspec.Struct):
 _T = TypeVar("_T", Ack, Status, InterlockState, Command, Reply, Lease)
 
 _encode: Final = msgspec.json.Encoder().encode
+_decode_plain: Final = msgspec.json.Decoder(_Envelope[PlainRecord]).decode
 _decode_envelope: Final = msgspec.json.Decoder(_Envelope[Record]).decode
 _decode_loosely: Final = msgspec.json.Decoder(_Envelope[msgspec.Raw]).decode
 
@@ -107,27 +110,41 @@ def decode_batch(payload: bytes, *, relative: bool = False) -> Batch:
 
 
 def decode_lenient(payload: bytes) -> Decoded:
-    """As `decode_batch`, but a record that is wrong is a fault and the others are readings.
+    """As `decode_batch`, but a record that is wrong is a fault and the others are readings, which
+    stand by column.
 
     Raises DecodeError if the envelope itself cannot be read. A record whose base fields are wrong
     takes those with it that come after: what they were about cannot be known.
     """
     json = _inflate(payload)
+    if (batch := _plainly(json)) is not None:
+        return Decoded(batch, ())
     try:
-        return Decoded(_strictly(json, ABSOLUTE_FROM_MS), ())
+        batch = _strictly(json, ABSOLUTE_FROM_MS)
+        return Decoded(msgspec.structs.replace(batch, readings=columns(batch.readings)), ())
     except DecodeError:
         return _loosely(json)
 
 
+def _plainly(json: bytes) -> Batch | None:
+    """The batch, if it is as our own gateways write it and nothing in it is wrong."""
+    try:
+        envelope = _envelope(json, _decode_plain)
+    except DecodeError:
+        return None
+    readings = plain(envelope.gateway, envelope.senml, ABSOLUTE_FROM_MS)
+    return None if readings is None else _batch(envelope, readings)
+
+
 def _strictly(json: bytes, from_ms: int) -> Batch:
     envelope = _envelope(json, _decode_envelope)
-    return _batch(envelope, Pack(envelope.gateway, from_ms).read(envelope.senml))
+    return _batch(envelope, tuple(Pack(envelope.gateway, from_ms).read(envelope.senml)))
 
 
 def _loosely(json: bytes) -> Decoded:
     envelope = _envelope(json, _decode_loosely)
     readings, faults = sift(envelope.gateway, envelope.senml, ABSOLUTE_FROM_MS)
-    return Decoded(_batch(envelope, readings), tuple(faults))
+    return Decoded(_batch(envelope, columns(readings)), tuple(faults))
 
 
 def _envelope(json: bytes, read: Callable[[bytes], _Envelope[_R]]) -> _Envelope[_R]:
@@ -143,12 +160,12 @@ def _envelope(json: bytes, read: Callable[[bytes], _Envelope[_R]]) -> _Envelope[
     return envelope
 
 
-def _batch(envelope: _Envelope[_R], readings: list[Reading]) -> Batch:
+def _batch(envelope: _Envelope[_R], readings: Sequence[Reading]) -> Batch:
     return Batch(
         gateway=envelope.gateway,
         stream=envelope.stream,
         number=envelope.number,
-        readings=tuple(readings),
+        readings=readings,
         events=envelope.events,
         gaps=envelope.gaps,
     )
@@ -174,7 +191,7 @@ def decode(payload: bytes, kind: type[_T]) -> _T:
     try:
         message = msgspec.json.decode(payload, type=kind)
     except UNREADABLE as error:
-        raise DecodeError(f"not a {kind.__name__}: {error}") from error
+        raise DecodeError(f"no {kind.__name__}: {error}") from error
     _check_version(message.v)
     return message
 

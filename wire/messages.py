@@ -1,5 +1,6 @@
 """The messages of version 1. Structs only: `wire.codec` turns them into bytes and back."""
 
+from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 from typing import Annotated, Final
 
@@ -64,7 +65,7 @@ class Batch(msgspec.Struct, frozen=True):
     gateway: str
     stream: str
     number: int
-    readings: tuple[Reading, ...] = ()
+    readings: Sequence[Reading] = ()
     events: tuple[Event, ...] = ()
     gaps: tuple[Gap, ...] = ()
 

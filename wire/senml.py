@@ -8,14 +8,14 @@ which a foreign reader skips as the RFC demands, and `vs` with the reason where 
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from math import floor
-from typing import Final, NamedTuple, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from wire.reading import UNITS, Quality, Quantity, Reading
+from wire.reading import UNITS, Columns, Quality, Quantity, Reading, Series
 from wire.topics import is_name
 
 ABSOLUTE_FROM_MS: Final = 2**28 * 1000
@@ -27,6 +27,7 @@ _LAST_MS: Final = 2**53
 """Whole milliseconds are exact up to here, which is far in the future."""
 
 _QUANTITIES: Final = {quantity.value: quantity for quantity in Quantity}
+_QUALITIES: Final = {int(quality): quality for quality in Quality}
 _WITH_VALUE: Final = {int(q): q for q in Quality if q is not Quality.MISSING}
 _SERIES_KNOWN: Final = 32768
 """Names that are remembered across packs, at 300 bytes each: a hundred sensors of 300 gateways."""
@@ -56,6 +57,18 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):
     q: int = int(Quality.GOOD)
 
 
+class PlainRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A record as `pack` writes it: see `plain`."""
+
+    bn: str | None = None
+    bt: float | None = None
+    bu: str | None = None
+    v: float | None = None
+    vs: str | None = None
+    t: float = 0.0
+    q: int = int(Quality.GOOD)
+
+
 _BASE: Final = frozenset({"bn", "bt", "bu", "bv", "bver"})
 """The labels that hold for a record and for all that follow."""
 
@@ -80,9 +93,6 @@ class Fault(NamedTuple):
 
 
 _T = TypeVar("_T")
-
-_Place: TypeAlias = tuple[str, str, Quantity]
-"""Site, sensor and quantity."""
 
 
 def pack(gateway: str, readings: Iterable[Reading]) -> Iterator[Record]:
@@ -130,7 +140,7 @@ class Pack:
         last_ms, reading, good, missing = _LAST_MS, Reading, Quality.GOOD, Quality.MISSING
         from_ms, base_ms, base_value = self._from_ms, self._ms, self._value
         quality: Quality | None
-        place: _Place | None = None  # of the record before, if it can be of the next one too
+        place: Series | None = None  # of the record before, if it can be of the next one too
         for record in records:
             if record.bver is not None and record.bver != _VERSION:
                 raise BaseError(f"SenML version {record.bver} is not {_VERSION}")
@@ -172,7 +182,7 @@ class Pack:
             put(reading(site, sensor, quantity, value, at_ms, quality, record.vs or ""))
         return readings
 
-    def _place(self, record: Record) -> _Place:
+    def _place(self, record: Record) -> Series:
         """The site, sensor and quantity of `record`, in the unit that we know."""
         name = self._name + (record.n or "")
         gateway, place, unit = _series(name)
@@ -181,6 +191,79 @@ class Pack:
         if (given := record.u or self._unit) != unit:
             raise DecodeError(f"{name} is in {given!r}, not in {unit!r}")
         return place
+
+
+def plain(gateway: str, records: Sequence[PlainRecord], from_ms: int) -> Columns | None:
+    """The readings of a pack such as `pack` makes: one base time, and each series under a base name
+    and unit of its own. None for every other, and if anything in it is wrong: `Pack` knows what.
+
+    What a reading costs an aggregator is paid here, so it goes by columns: a step for all.
+    """
+    heads = [
+        n
+        for n, one in enumerate(records)
+        if one.bn is not None or one.bt is not None or one.bu is not None
+    ]
+    if (
+        not heads
+        or heads[0]
+        or not -_LAST_MS < (first_s := (records[0].bt or 0.0)) * 1000 < _LAST_MS
+    ):
+        return None
+    base_ms = round(first_s * 1000)
+    try:
+        at_ms = [base_ms + floor(one.t * 1000 + 0.5) for one in records]
+    except OverflowError:
+        return None
+    if base_ms < from_ms or min(at_ms) < from_ms or max(at_ms) >= _LAST_MS:
+        return None
+    series = _plain_series(gateway, records, heads)
+    values = [one.v for one in records]
+    qualities = _plain_qualities(values, [one.q for one in records])
+    words = [one.vs for one in records]
+    if series is None or qualities is None:
+        return None
+    reasons: dict[int, str] = {}
+    if words.count(None) < len(words):
+        reasons = {n: one for n, one in enumerate(words) if one}
+    if None in values and (None, None) in zip(values, words, strict=True):
+        return None  # base fields alone, which are no reading
+    return Columns(series, heads, at_ms, values, qualities, reasons)
+
+
+def _plain_series(
+    gateway: str, records: Sequence[PlainRecord], heads: Sequence[int]
+) -> list[Series] | None:
+    """Those that begin at `heads`."""
+    found: list[Series] = []
+    for begin in heads:
+        head = records[begin]
+        if head.bn is None or (begin and head.bt is not None):
+            return None
+        try:
+            owner, series, unit = _series(head.bn)
+        except DecodeError:
+            return None
+        if owner != gateway or head.bu != unit:
+            return None
+        found.append(series)
+    return found
+
+
+def _plain_qualities(
+    values: Sequence[float | None], flags: Sequence[int]
+) -> Sequence[Quality] | None:
+    """One for each flag."""
+    if flags.count(1) == len(flags) and None not in values:
+        return [Quality.GOOD] * len(flags)
+    found: list[Quality] = []
+    for value, flag in zip(values, flags, strict=True):
+        if (quality := _QUALITIES.get(flag)) is None:
+            return None
+        if (value is None) != (quality is Quality.MISSING):
+            return None
+        found.append(quality)
+    return found
 
 
 def sift(
@@ -243,7 +326,7 @@ def _decoded(read: Callable[[bytes | msgspec.Raw], _T], json: bytes | msgspec.Ra
 
 
 @lru_cache(_SERIES_KNOWN)
-def _series(name: str) -> tuple[str, _Place, str]:
+def _series(name: str) -> tuple[str, Series, str]:
     """Gateway, place and unit of a whole name."""
     parts = name.split("/")
     if len(parts) != 4 or not all(map(is_name, parts[:3])):
@@ -252,7 +335,7 @@ def _series(name: str) -> tuple[str, _Place, str]:
     if word not in _QUANTITIES:
         raise DecodeError(f"{word!r} is not a quantity")
     quantity = _QUANTITIES[word]
-    return gateway, (site, sensor, quantity), UNITS[quantity]
+    return gateway, Series(site, sensor, quantity), UNITS[quantity]
 
 
 def _sum(value: float, base: float) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -27,13 +27,29 @@ class Kind(StrEnum):
 CALLS: Final = frozenset({Kind.RAISE, Kind.CLIMB, Kind.RISE, Kind.AGAIN})
 
 
+class Part(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One of the things that a message tells. `asks`: it is a call, which wants an answer."""
+
+    alert: str
+    round: int
+    area: str
+    asks: bool
+
+
+class Way(NamedTuple):
+    """By a channel, not before so long after the first."""
+
+    channel: str
+    after_ms: int
+
+
 class Send(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
-    """Tell one contact by one channel, not before `not_before_ms`.
+    """Tell one contact something at `at_ms` (UTC), by each of `ways`.
 
     `key` is the same whenever this send is worked out, and no other has it: a unique row with it
-    keeps exactly-once. `message` is that of all channels by which the contact is told this. An
-    answer to it carries `round`. `answer_by_ms` is the deadline of a call, None for the rest;
-    `off_duty` says that nobody of the area was on duty, and so all of it is called.
+    and a channel keeps exactly-once. An answer to it carries `round`. `answer_by_ms` is the
+    deadline of a call, None for the rest; `off_duty` says that nobody of the area was on duty, and
+    so all of it is called.
     """
 
     alert: str
@@ -45,21 +61,21 @@ class Send(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
     kind: Kind
     area: str
     contact: str
-    channel: str
     number: int
-    not_before_ms: int
+    at_ms: int
+    ways: tuple[Way, ...]
     answer_by_ms: int | None = None
     off_duty: bool = False
     exercise: bool = False
 
     @property
-    def message(self) -> str:
-        """Contact × stage × try: what the contact is told, by whatever channel."""
+    def key(self) -> str:
+        """Contact × stage × try."""
         return f"{self.alert}/{self.round}/{self.kind}/{self.area}/{self.contact}/{self.number}"
 
     @property
-    def key(self) -> str:
-        return f"{self.message}/{self.channel}"
+    def part(self) -> Part:
+        return Part(self.alert, self.round, self.area, self.kind in CALLS)
 
 
 def foremost(sends: Iterable[Send]) -> Send:
@@ -74,6 +90,14 @@ class Withdraw(msgspec.Struct, frozen=True, tag=True):
     alert: str
     round: int
     area: str | None = None
+
+    def ends(self, part: Part) -> bool:
+        return (
+            part.asks
+            and part.alert == self.alert
+            and part.round <= self.round
+            and self.area in (None, part.area)
+        )
 
 
 class Note(msgspec.Struct, frozen=True, tag=True):

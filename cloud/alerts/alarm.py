@@ -136,7 +136,7 @@ class Tick(msgspec.Struct, frozen=True, tag=True):
 Input = Condition | Acknowledge | Hold | Tick
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """What happened to an alert. `alert` is "" before the first episode; `refused` says why a
     demand came to nothing."""
 
@@ -152,7 +152,7 @@ class Event(msgspec.Struct, frozen=True):
     refused: str = ""
 
 
-class Source(msgspec.Struct, frozen=True):
+class Source(msgspec.Struct, frozen=True, gc=False):
     """The newest word of a source."""
 
     level: Level | None
@@ -160,7 +160,7 @@ class Source(msgspec.Struct, frozen=True):
     at_ms: int
 
 
-class Alarm(msgspec.Struct, frozen=True):
+class Alarm(msgspec.Struct, frozen=True, gc=False):
     """How one hazard at one site stands. `level` and `stage` are the effective ones; `lower_since`
     is since when the sources have said less. An exercise has alarms of its own. Times in ms, UTC.
     """

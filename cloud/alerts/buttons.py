@@ -36,17 +36,20 @@ class Pressed(msgspec.Struct, frozen=True):
 
 
 class Buttons:
-    """What is pressed while nobody listens, the broker keeps for `keep_session_s`."""
+    """What is pressed while nobody listens, the broker keeps for `keep_session_s`, under the `name`
+    of the deployment: whichever of its workers listens next is given it."""
 
     def __init__(
         self,
         broker: Broker,
+        name: str,
         keep_session_s: int,
         database: State,
         dispatch: Dispatch,
         wake: Callable[[], None],
     ) -> None:
         self._broker = broker
+        self._name = name
         self._keep_session_s = keep_session_s
         self._database = database
         self._dispatch = dispatch
@@ -56,7 +59,7 @@ class Buttons:
         """Listen for ever, connection after connection."""
         await keep_connected(
             self._broker,
-            "shuichi-cloud-answers",
+            f"shuichi-cloud-answers-{self._name}",
             self._serve,
             keep_session_s=self._keep_session_s,
             receive_maximum=100,

@@ -4,32 +4,16 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from sqlalchemy import Connection, select
 
-from cloud.alerts.hazard import Stage
+from cloud import tables
+from cloud.alerts import gatewaywords
+from cloud.alerts.figures import FIGURES, plain
+from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.records import Known
 from cloud.channels import Language, Measurement
-from wire.reading import Quantity
 
-
-class Figure(NamedTuple):
-    """How a quantity is told to people: its placeholder, its name, and the unit with how many of
-    it make one of the SI unit."""
-
-    placeholder: str
-    zh: str
-    unit: str
-    per_si: float
-
-
-FIGURES: Final = {
-    Quantity.DEPTH: Figure("depth_cm", "积水深度", "cm", 100),
-    Quantity.LEVEL: Figure("stage_m", "水位", "m", 1),
-    Quantity.RAIN_TOTAL: Figure("rain_mm", "累计雨量", "mm", 1000),
-    Quantity.RAIN_RATE: Figure("rain_mm_h", "雨强", "mm/h", 3_600_000),
-    Quantity.DISPLACEMENT: Figure("crack_mm", "裂缝位移", "mm", 1000),
-    Quantity.TEMPERATURE: Figure("temperature_c", "温度", "℃", 1),
-    Quantity.VOLTAGE: Figure("voltage_v", "电压", "V", 1),
-}
+_COLON: Final[dict[Language, str]] = {"zh": "：", "en": ": "}
 
 
 class Cause(NamedTuple):
@@ -40,21 +24,28 @@ class Cause(NamedTuple):
 def of(row: Any) -> Cause:
     """What a change of an alert, joined with it, says: a row of `alert_change` and `alert`."""
     parts: Mapping[str, Any] = msgspec.json.decode(row.parts)
-    figures = {name: _plain(value) for name, value in parts.items() if value is not None}
-    figures.setdefault("device", row.sensor or row.gateway)
-    cause: dict[Language, str] = {"en": row.text}
+    device = row.sensor or row.gateway
+    figures = {name: plain(value) for name, value in parts.items() if value is not None}
+    figures.setdefault("device", device)
+    english = row.text if device else f"{row.text[:1].upper()}{row.text[1:]}"
+    said: dict[Language, str] = {"en": english, "zh": row.text_zh}
+    cause = {tongue: f"{device}{_COLON[tongue] * bool(device)}{said[tongue]}" for tongue in said}
     measured = None
-    figure = FIGURES.get(row.quantity)
     if row.value is not None:
         measured = Measurement(row.sensor, row.quantity, row.value, row.unit, row.at_ms)
-        if figure is not None and row.unit != "m/d":
-            shown = _plain(row.value * figure.per_si)
-            figures.setdefault(figure.placeholder, shown)
-            cause["zh"] = f"{row.sensor or row.gateway} {figure.zh} {shown} {figure.unit}"
-    cause.setdefault("zh", row.text)
+        figure = FIGURES.get(row.quantity)
+        if figure is not None:
+            figures.setdefault(figure.placeholder, plain(row.value * figure.per_si))
     stage = str(parts.get("stage", ""))
     return Cause(Known(figures, cause, measured), Stage(stage) if stage in [*Stage] else Stage.NOW)
 
 
-def _plain(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def lamp(connection: Connection, site: str, hazard: Hazard, tongue: Language) -> dict[str, str]:
+    """What the lamp of an underpass was last seen to show, as figures."""
+    if hazard is not Hazard.UNDERPASS:
+        return {}
+    table = tables.interlock
+    shown = connection.execute(select(table.c.confirmed).filter_by(site=site)).scalars().first()
+    if tongue == "zh":
+        return {"lamp": gatewaywords.aspect(shown)}
+    return {"lamp": "unknown" if shown is None else str(shown).replace("_", " ")}

@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import Connection, func, select, update
 
 from cloud import tables
+from cloud.alerts import backlog
 from cloud.channels import Channel, Message, Receipt
 from cloud.errors import Rejected, Unavailable
 from cloud.state import State
@@ -111,6 +112,9 @@ class Delivery:
             for contact, message in due.messages:
                 if contact in line.later and line.later[contact][0] > _now_ms():
                     continue  # an earlier message was not taken just now
+                if contact in line.later:  # nobody wants each call of an outage, one by one
+                    thin = partial(backlog.thin, channel=name, contact=contact)
+                    await self._database.run(partial(thin, now_ms=_now_ms()))
                 if not await self._database.run(partial(_is_wanted, key=message.key)):
                     continue
                 try:

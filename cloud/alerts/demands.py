@@ -9,6 +9,7 @@ import msgspec
 
 from cloud.alerts import views
 from cloud.alerts.alarm import Hold, Trigger
+from cloud.alerts.dispatch import Dispatch
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.office import dispatch_of
 from cloud.alerts.records import AlarmKey
@@ -39,12 +40,13 @@ class HoldBack(msgspec.Struct, frozen=True):
 
 
 class Exercise(msgspec.Struct, frozen=True):
-    """Run the plan for real; level None ends it."""
+    """Run the plan for real; level None ends it. `values` fill placeholders."""
 
     site: str
     hazard: Hazard
     level: Level | None
     stage: Stage = Stage.NOW
+    values: dict[str, str] = {}
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -54,8 +56,13 @@ class Done(msgspec.Struct, frozen=True):
     text: str
 
 
+async def _dispatch(clerk: Clerk) -> Dispatch:
+    """That of the service: an answer must count although the plan is being edited just now."""
+    return clerk.dispatch or await dispatch_of(clerk.setup, clerk.database)
+
+
 async def _answer(clerk: Clerk, order: Answer) -> Done:
-    dispatch = await dispatch_of(clerk.setup, clerk.database)
+    dispatch = await _dispatch(clerk)
     how = f"command line, {clerk.who}"
     work = partial(dispatch.acknowledge, alert=order.alert, by=order.by, how=how, said=order.said)
     done = await clerk.database.run(lambda connection: work(connection, now_ms=_now_ms()))
@@ -64,7 +71,7 @@ async def _answer(clerk: Clerk, order: Answer) -> Done:
 
 
 async def _hold(clerk: Clerk, order: HoldBack) -> Done:
-    dispatch = await dispatch_of(clerk.setup, clerk.database)
+    dispatch = await _dispatch(clerk)
     now_ms = _now_ms()
     demand = Hold(
         order.trigger,
@@ -85,7 +92,7 @@ async def _hold(clerk: Clerk, order: HoldBack) -> Done:
 
 
 async def _exercise(clerk: Clerk, order: Exercise) -> Done:
-    dispatch = await dispatch_of(clerk.setup, clerk.database)
+    dispatch = await _dispatch(clerk)
     if order.level is not None and order.site not in dispatch.plan.site:
         raise UserError(f"{order.site!r} is no site of the plan: whom should the exercise call?")
     alert = await clerk.database.run(
@@ -95,6 +102,7 @@ async def _exercise(clerk: Clerk, order: Exercise) -> Done:
             hazard=order.hazard,
             level=order.level,
             stage=order.stage,
+            figures=order.values,
             now_ms=_now_ms(),
         )
     )

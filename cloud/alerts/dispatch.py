@@ -6,28 +6,37 @@ committed with what it was decided from: a finding is taken, a deadline passes, 
 once, wherever the process is killed. Several processes may call at the same time: they take turns.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, delete, select, text, update
 
 from cloud import database, tables
 from cloud.alerts import alarm as alarms
-from cloud.alerts import causes, digest, escalation, incident
+from cloud.alerts import causes, escalation, incident
 from cloud.alerts import plan as plans
 from cloud.alerts.actions import Action, Note, Send, Withdraw
 from cloud.alerts.alarm import Acknowledge, Alarm, Condition, Hold, Trigger
 from cloud.alerts.cap import Publisher
 from cloud.alerts.escalation import Answer
 from cloud.alerts.hazard import Hazard, Stage
+from cloud.alerts.mailboxes import Box
 from cloud.alerts.plan import Plan
 from cloud.alerts.post import Post
 from cloud.alerts.press import Press
-from cloud.alerts.records import AlarmKey, Box, Case, Known, Records, read_parts
+from cloud.alerts.records import (
+    AlarmKey,
+    Case,
+    Known,
+    Records,
+    Sayings,
+    foremost_of,
+    read_parts,
+)
 from cloud.alerts.tokens import Tokens
 from wire.messages import Level
 
-LIMIT: Final = 500
+LIMIT: Final = 1000
 """Findings, and deadlines of each kind, in one transaction."""
 
 EXERCISE: Final = "exercise"
@@ -96,6 +105,7 @@ class Dispatch:
         if only news can change anything."""
         records = self._begin(connection)
         findings = connection.execute(_FINDINGS).all()
+        records.read_sites([row.site or row.gateway for row in findings])
         for row in findings:
             self._take(records, row, now_ms)
         for key in records.due_alarms(now_ms, LIMIT):
@@ -211,14 +221,20 @@ class Dispatch:
         level: Level | None,
         stage: Stage,
         now_ms: int,
+        figures: Mapping[str, str] | None = None,
     ) -> str:
-        """Run the plan for real, every message marked as an exercise; level None ends it. The id of
-        the alert, "" if there is none."""
+        """Run the plan for real, every message marked as an exercise; level None ends it, at
+        once. `figures` fill placeholders. The id of the alert, "" if there is none."""
         records = self._begin(connection)
         key = AlarmKey(site, hazard, exercise=True)
-        known = Known(cause={"zh": "演练情景", "en": "exercise scenario"})
-        condition = Condition(EXERCISE, level, now_ms, stage)
-        self._step(records, key, condition, now_ms, known)
+        known = Known({**(figures or {})}, {"zh": "演练情景", "en": "Exercise scenario"})
+        if level is None:
+            if records.alarm(key)[0].level is None:
+                return ""
+            records.rule = records.rule._replace(off_delay_ms=0)  # nothing that could come back
+        self._step(records, key, Condition(EXERCISE, level, now_ms, stage), now_ms, known)
+        if level is None:
+            self._step(records, key, alarms.Tick(), now_ms)
         records.save()
         return records.alarm(key)[0].alert
 
@@ -262,11 +278,13 @@ class Dispatch:
         known: Known | None = None,
     ) -> tuple[alarms.Event, ...]:
         """One step of an alarm, and all that follows from it."""
-        before, said_before = records.alarm(key)
+        before, sayings = records.alarm(key)
         after, events = alarms.step(before, given, now_ms, records.rule)
         if after == before and not events:
             return events
-        records.put_alarm(key, after, known or said_before)
+        if known is not None and isinstance(given, Condition):
+            sayings = {**_standing(sayings, after), given.source: known}
+        records.put_alarm(key, after, sayings)
         self._keep_incident(records, key, before, after, now_ms)
         if after.alert and (case := records.case(after.alert)) is not None:
             for event in events:
@@ -281,7 +299,8 @@ class Dispatch:
                 )
             plan = self._plan(records, case.escalation.plan)
             self._press.publish(
-                *(records, plan, case.incident, before, after, known or said_before, now_ms)
+                *(records, plan, case.incident, before, after),
+                *(foremost_of(after, sayings), now_ms),
             )
             self._escalate(records, after.alert, escalation.situation(after), now_ms)
         return events
@@ -348,16 +367,10 @@ class Dispatch:
         after, actions = escalation.step(case.escalation, given, now_ms, plan)
         if after != case.escalation or actions:
             records.put_case(Case(after, case.incident))
-        self._do(records, case.incident, after.exercise, actions, now_ms)
+        self._do(records, case, actions, now_ms)
 
-    def _do(
-        self,
-        records: Records,
-        incident_id: str,
-        exercise: bool,
-        actions: Sequence[Action],
-        now_ms: int,
-    ) -> None:
+    def _do(self, records: Records, case: Case, actions: Sequence[Action], now_ms: int) -> None:
+        """What a step of `case` asks for."""
         sends: dict[str, list[Send]] = {}
         for action in actions:
             match action:
@@ -365,20 +378,20 @@ class Dispatch:
                     sends.setdefault(action.contact, []).append(action)
                 case Note():
                     records.note(
-                        *(incident_id, action.alert, now_ms, action.kind),
+                        *(case.incident, action.alert, now_ms, action.kind),
                         area=action.area,
                         text=action.text,
                     )
                 case Withdraw():
-                    for name in records.held_boxes(exercise):
-                        box = records.box(name)
-                        records.put_box(
-                            name,
-                            digest.withdraw(box, action.alert, action.round, action.area),
-                        )
-                    records.withdraw(action, incident_id, now_ms)
+                    records.withdraw(action, case, now_ms)
         for contact, some in sends.items():
-            self._post.deliver(records, Box(contact, exercise), some, now_ms)
+            self._post.deliver(records, Box(contact, case.escalation.exercise), some, now_ms)
+
+
+def _standing(sayings: Sayings, alarm: alarms.Alarm) -> Sayings:
+    """Those whose sources still find something."""
+    active = {name for name, one in alarm.sources.items() if one.level is not None}
+    return {name: one for name, one in sayings.items() if name in active}
 
 
 def _colour(level: Level | None) -> str | None:

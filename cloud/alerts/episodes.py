@@ -46,7 +46,7 @@ def drop(connection: Connection, key: Key, now_ms: int) -> None:
     """The rule is no more: forget what it remembers, and end what it found."""
     gone = connection.execute(delete(tables.rule_state).filter_by(**_names(key)))
     if gone.rowcount:  # else another worker has done it
-        over = Finding(now_ms, None, None, None, "", "", "the rule is no more")
+        over = Finding(now_ms, None, None, None, "", "", "the rule is no more", "规则已删除")
         record(connection, Change(key, Hazard.EQUIPMENT, over), now_ms)
 
 
@@ -97,6 +97,7 @@ def _append(connection: Connection, episode: int, finding: Finding, now_ms: int)
             value=finding.value,
             threshold=finding.threshold,
             text=finding.text,
+            text_zh=finding.text_zh,
             parts=msgspec.json.encode(finding.parts).decode(),
         )
     )

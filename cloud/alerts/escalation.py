@@ -14,7 +14,8 @@ A *rung* is an area of the site's ladder that is being called. The rules:
 - A rise begins a new round. While people are being called, they are told of it and the climb goes
   on; after an answer it begins again with the nearest area, and whoever else knows is told.
 - A fall is told to those who were told. Areas that the lower level does not climb to are let go.
-- The end is told to all who were told. If nobody has answered by then, the alarm still knows.
+- The end is told to all who were told, and to whom the plan names, if on duty. If nobody has
+  answered by then, the alarm still knows.
 
 A plan that is edited has another version; a running escalation goes on with its own.
 """
@@ -69,7 +70,7 @@ class Phase(StrEnum):
     HELD = "held"
 
 
-class Rung(msgspec.Struct, frozen=True, array_like=True):
+class Rung(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An area that is being called. Times in ms, UTC."""
 
     area: str
@@ -80,7 +81,7 @@ class Rung(msgspec.Struct, frozen=True, array_like=True):
     contacts: tuple[str, ...]
 
 
-class Escalation(msgspec.Struct, frozen=True):
+class Escalation(msgspec.Struct, frozen=True, gc=False):
     """How far the calls of one alert have come. `told` has everyone who knows of it; `infos` counts
     what they were told without being asked; `at_top` says that nobody up to the top has answered
     in time."""
@@ -119,9 +120,10 @@ def next_due_ms(state: Escalation) -> int | None:
     """When a Tick will change something; None if only an input can."""
     if state.phase is not Phase.RINGING:
         return None
-    due = min(rung.next_ms for rung in state.rungs)
-    if not state.at_top:
-        due = min(due, state.rungs[-1].deadline_ms)
+    due = _NEVER if state.at_top else state.rungs[-1].deadline_ms
+    for rung in state.rungs:
+        if rung.next_ms < due:
+            due = rung.next_ms
     return None if due == _NEVER else due
 
 
@@ -295,11 +297,10 @@ class _Change:
         state = self.state
         level = state.level or Level.RED
         self._quiet(Phase.IDLE, "cleared", "")
-        told = dict.fromkeys(
-            (*state.told, *self.plan.told("clear", state.site, state.hazard, level))
-        )
+        areas = {one: self.plan.contact[one].area for one in state.told}
+        areas |= self._on_duty(self.plan.told("clear", state.site, state.hazard, level))
         # Before the level is forgotten: those who are told must know which one is over.
-        self._inform(Kind.CLEAR, {one: self.plan.contact[one].area for one in told})
+        self._inform(Kind.CLEAR, areas)
         self._set(level=None, stage=Stage.TREND, told=(), answer=None)
 
     def _quiet(self, phase: Phase, kind: str, text: str) -> None:
@@ -317,11 +318,14 @@ class _Change:
         named = self.plan.told(at, state.site, state.hazard, state.level)
         copies = dict.fromkeys((*named, *also))
         called = {one for rung in state.rungs for one in rung.contacts}
-        areas = {one: self.plan.contact[one].area for one in copies if one not in called}
-        on_duty = {
+        self._inform(Kind.COPY, self._on_duty(one for one in copies if one not in called))
+
+    def _on_duty(self, contacts: Iterable[str]) -> dict[str, str]:
+        """Those of them who are on duty, with their areas."""
+        areas = {one: self.plan.contact[one].area for one in contacts}
+        return {
             one: area for one, area in areas.items() if one in self.plan.on_duty(area, self.now_ms)
         }
-        self._inform(Kind.COPY, on_duty)
 
     def _inform(self, kind: Kind, contacts: dict[str, str]) -> None:
         """Tell contacts something that needs no answer."""
@@ -339,10 +343,8 @@ class _Change:
         answer_by_ms: int | None,
         on_duty: Iterable[str],
     ) -> None:
-        state, after_ms = self.state, self.plan.channel_step_ms
-        channels = self.plan.contact[contact].channels
-        # Nobody's phone needs to ring at night for what needs no answer.
-        for channel in channels if kind in CALLS else channels[:1]:
+        state, ways = self.state, self.plan.ways[contact]
+        if ways:
             self.actions.append(
                 Send(
                     state.alert,
@@ -354,9 +356,10 @@ class _Change:
                     kind,
                     area,
                     contact,
-                    channel,
                     number,
-                    self.now_ms + after_ms[channel],
+                    self.now_ms,
+                    # Nobody's phone needs to ring at night for what needs no answer.
+                    ways if kind in CALLS else ways[:1],
                     answer_by_ms if kind in CALLS else None,
                     not on_duty,
                     state.exercise,

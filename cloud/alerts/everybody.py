@@ -10,8 +10,9 @@ EVERYBODY: Final = "everybody"
 
 
 def plan(channels: Iterable[str]) -> Plan:
-    """One area with one contact who has all `channels`, at the addresses that these name
-    themselves. There is nobody to climb to; who does not answer is called again each day."""
+    """One area with a contact for each of `channels`, at the address that it names itself: all are
+    called, and all hear of the end. There is nobody to climb to; who does not answer is called
+    again each day."""
     names = tuple(channels)
     return Plan.model_validate(
         {
@@ -21,10 +22,8 @@ def plan(channels: Iterable[str]) -> Plan:
             "site": {},
             "channel": {name: {} for name in names},
             "contact": {
-                EVERYBODY: {"name": EVERYBODY, "area": EVERYBODY, "channels": names},
-            }
-            if names
-            else {},
+                name: {"name": name, "area": EVERYBODY, "channels": (name,)} for name in names
+            },
             "tier": {Tier.CITY: {"retry_every_min": 1440, "ring_every_min": 1440}},
         }
     )

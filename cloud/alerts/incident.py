@@ -11,7 +11,7 @@ from wire.messages import Level
 WINDOW_MS = 3_600_000
 
 
-class Incident(msgspec.Struct, frozen=True):
+class Incident(msgspec.Struct, frozen=True, gc=False):
     """`alerts` has all that have joined, `active` those that are not over. Times in ms, UTC."""
 
     site: str

@@ -27,9 +27,9 @@ LONGEST_S: Final = 30.0
 """Between looks without news: another process may have had some, and a clock may have been set."""
 
 
-REST: Final = 100
+REST: Final = 200
 """A look at what is due is followed by a rest of so many times what it took: deadlines of thousands
-cost a hundredth of a core, whatever there is to do at each."""
+cost half a hundredth of a core, whatever there is to do at each."""
 
 LONGEST_REST_S: Final = 5.0
 
@@ -49,12 +49,18 @@ class Office:
     """One at a time works: see `cloud.shards`."""
 
     def __init__(
-        self, database: State, dispatch: Dispatch, delivery: Delivery, broker: Broker, keep_s: int
+        self,
+        database: State,
+        dispatch: Dispatch,
+        delivery: Delivery,
+        broker: Broker,
+        name: str,
+        keep_s: int,
     ) -> None:
         self.dispatch = dispatch
         self._database = database
         self._delivery = delivery
-        self._buttons = Buttons(broker, keep_s, database, dispatch, self.wake)
+        self._buttons = Buttons(broker, name, keep_s, database, dispatch, self.wake)
         self._news = asyncio.Event()
 
     def wake(self) -> None:
@@ -98,7 +104,8 @@ async def office_of(setup: Setup, database: State, channels: Mapping[str, Channe
     dispatch = await dispatch_of(setup, database)
     config = setup.config
     delivery = Delivery(database, channels)
-    return Office(database, dispatch, delivery, config.broker, config.ingest.keep_session_s)
+    name, keep_s = await database.run(tokens.deployment), config.ingest.keep_session_s
+    return Office(database, dispatch, delivery, config.broker, name, keep_s)
 
 
 async def dispatch_of(setup: Setup, database: State) -> Dispatch:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator
 
+from cloud.alerts.actions import Way
 from cloud.alerts.duty import ALWAYS, Shift, on_duty
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.plantables import (
@@ -86,9 +87,13 @@ class Plan(Model):
         return ZoneInfo(self.timezone)
 
     @cached_property
-    def channel_step_ms(self) -> dict[str, int]:
-        """By channel: how long after the first it follows."""
-        return {name: round(one.after_s * 1000) for name, one in self.channel.items()}
+    def ways(self) -> dict[str, tuple[Way, ...]]:
+        """By contact: the channels in order."""
+        after_ms = {name: round(one.after_s * 1000) for name, one in self.channel.items()}
+        return {
+            name: tuple(Way(channel, after_ms[channel]) for channel in contact.channels)
+            for name, contact in self.contact.items()
+        }
 
     def climb(self, area: str) -> str | None:
         """The area that a call climbs to from this one."""

@@ -1,7 +1,7 @@
 """What a response plan lacks, told before the storm does. Pure."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Final
 
@@ -9,8 +9,12 @@ from cloud.alerts import duty, plan, wording
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.plan import Plan
 from cloud.alerts.plantables import Instruction
+from cloud.channels import ChannelConfig
 from configs.loader import Fault, suggest
 from wire.messages import Level
+
+BOARD: Final = "board"
+"""The kind of channel that goes on showing what it was told last."""
 
 _ANY_MONDAY: Final = date(1996, 1, 1)
 """Long before any plan: a week without exceptions."""
@@ -18,7 +22,7 @@ _ANY_MONDAY: Final = date(1996, 1, 1)
 
 def findings(
     checked: Plan,
-    channels: Collection[str] | None = None,
+    channels: Mapping[str, ChannelConfig] | None = None,
     source: str = "",
     today: date = date.min,
 ) -> list[Fault]:
@@ -215,12 +219,23 @@ def _tiers(checked: Plan) -> Iterator[Fault]:
             yield Fault(f"hazard.{hazard}", "no site has this hazard")
 
 
-def _channels(checked: Plan, configured: Collection[str], source: str) -> Iterator[Fault]:
+def _channels(
+    checked: Plan, configured: Mapping[str, ChannelConfig], source: str
+) -> Iterator[Fault]:
     for name in checked.channel:
         if name not in configured:
             yield Fault(
                 f"channel.{name}", f"is not configured in {source}{suggest(name, configured)}"
             )
+    boards = {name for name, one in configured.items() if one.kind == BOARD}
+    for key, contact in checked.contact.items():
+        for name in contact.channels[1:]:
+            if name in boards:
+                yield Fault(
+                    f"contact.{key}.channels",
+                    f"{name!r} is a board and not the first: it would not be told of the end; "
+                    "make the board a contact of its own",
+                )
 
 
 def _laddered(checked: Plan) -> Iterable[str]:

@@ -60,6 +60,21 @@ class Area(Model):
     escalates_to: Name | None = None
 
 
+class Value(Model):
+    """What stands in a placeholder: one text for all, or one for each language."""
+
+    zh: Text
+    en: Text
+
+    def of(self, language: Language) -> str:
+        """The text in that language."""
+        return self.zh if language == "zh" else self.en
+
+
+def _of_all(value: Any) -> Any:
+    return {"zh": value, "en": value} if isinstance(value, str) else value
+
+
 class Site(Model):
     """`[site.<name>]`. `values` fills placeholders of its own in the instructions. Where it is, for
     CAP: `polygon`, `circle` (see `cap.polygon`, `cap.circle`), and `geocode`, codes by the names of
@@ -70,7 +85,7 @@ class Site(Model):
     name_en: str = ""
     area: Name
     hazards: tuple[Hazard, ...]
-    values: dict[str, str] = {}
+    values: dict[str, Annotated[Value, BeforeValidator(_of_all)]] = {}
     polygon: str | None = None
     circle: str | None = None
     geocode: dict[str, Text] = {}

@@ -8,11 +8,12 @@ from typing import Final
 import msgspec
 
 from cloud import tables
-from cloud.alerts import digest, wording
+from cloud.alerts import causes, digest, wording
 from cloud.alerts.actions import CALLS, Send, foremost
 from cloud.alerts.digest import Parcel
+from cloud.alerts.mailboxes import Box
 from cloud.alerts.plan import Plan
-from cloud.alerts.records import AlarmKey, Box, Known, Part, Records, parts_of
+from cloud.alerts.records import AlarmKey, Known, Records, foremost_of, parts_of
 from cloud.alerts.tokens import Tokens
 from cloud.channels import Message
 
@@ -43,35 +44,35 @@ class Post:
     def deliver(self, records: Records, name: Box, sends: Sequence[Send], now_ms: int) -> None:
         """What a contact is to be told goes through the mailbox; what comes out of it, to the
         channels."""
-        box = records.box(name)
-        box, parcels = digest.post(box, sends, now_ms, self._window_ms)
-        records.put_box(name, box)
-        by_message: dict[str, list[Parcel]] = {}
-        for parcel in parcels:
-            if parcel.channel not in self._of_documents:
-                key = parcel.key.removesuffix(f"/{parcel.channel}")
-                by_message.setdefault(key, []).append(parcel)
-        for key, some in by_message.items():
-            self._hand_over(records, name, key, some, now_ms)
+        if not digest.opens(records.boxes.box(name), sends, now_ms):
+            records.boxes.keep(name, sends)
+            return
+        sends, parcels = records.boxes.empty(name, sends, now_ms, self._window_ms)
+        some = [parcel for parcel in parcels if parcel.channel not in self._of_documents]
+        if some:
+            self._hand_over(records, name, sends, some, now_ms)
 
     def _hand_over(
-        self, records: Records, name: Box, key: str, parcels: Sequence[Parcel], now_ms: int
+        self,
+        records: Records,
+        name: Box,
+        sends: Sequence[Send],
+        parcels: Sequence[Parcel],
+        now_ms: int,
     ) -> None:
-        """One message, by each of its channels."""
-        sends = parcels[0].sends
+        """One message that tells of all these, by each of its channels."""
         case = records.case(foremost(sends).alert)
         assert case is not None
         plan = self._plan_of(records, case.escalation.plan)
-        call = self._call(records, name, sends, now_ms)
-        written: dict[frozenset[str], Message] = {}
+        told, parts = sends, _parts(sends)
+        call = self._call(records, name, sends, parts, now_ms)
+        written = self._message(records, plan, name, sends, call, now_ms)
         for parcel in parcels:
-            told = frozenset(send.message for send in parcel.sends)
-            if told not in written:
-                written[told] = self._message(records, plan, name, parcel, call, now_ms)
+            if parcel.sends != told:  # rare: what asks for nothing goes by the first channel only
+                told, parts = parcel.sends, _parts(parcel.sends)
+                written = self._message(records, plan, name, told, call, now_ms)
             message = msgspec.structs.replace(
-                written[told],
-                key=f"{key}/{parcel.channel}",
-                to=_address(plan, name.contact, parcel.channel),
+                written, key=parcel.key, to=_address(plan, name.contact, parcel.channel)
             )
             is_known = parcel.channel in self._channels
             row = {
@@ -79,7 +80,7 @@ class Post:
                 "incident": message.incident,
                 "contact": name.contact,
                 "channel": parcel.channel,
-                "parts": parts_of(map(Part.of, parcel.sends)),
+                "parts": parts,
                 "message": msgspec.json.encode(message).decode(),
                 "made_ms": now_ms,
                 "not_before_ms": parcel.not_before_ms,
@@ -92,7 +93,7 @@ class Post:
             records.add(tables.outgoing, row)
 
     def _call(
-        self, records: Records, name: Box, sends: Sequence[Send], now_ms: int
+        self, records: Records, name: Box, sends: Sequence[Send], parts: str, now_ms: int
     ) -> tuple[str, str] | None:
         """Id and code by which the message can be answered, None if it asks for nothing."""
         if not any(send.kind in CALLS for send in sends):
@@ -108,7 +109,7 @@ class Post:
                 "id": call,
                 "contact": name.contact,
                 "code": code,
-                "parts": parts_of(map(Part.of, sends)),
+                "parts": parts,
                 "exercise": name.exercise,
                 "made_ms": now_ms,
                 "answered_ms": None,
@@ -122,7 +123,7 @@ class Post:
         records: Records,
         plan: Plan,
         name: Box,
-        parcel: Parcel,
+        sends: Sequence[Send],
         call: tuple[str, str] | None,
         now_ms: int,
     ) -> Message:
@@ -131,17 +132,26 @@ class Post:
         tongue = wording.language(plan, name.contact)
         token = self._tokens.sign(call[0]) if call else None
         link = f"{self._url}/a/{token}" if token and self._url else None
-        sends = parcel.sends
-        worst = foremost(sends)
+        newest = wording.newest(sends)
+        is_one = len(newest) == 1
+        worst = newest[0] if is_one else foremost(sends)
         case = records.case(worst.alert)
         assert case is not None
         known = Known()
-        if len({send.message for send in sends}) == 1:
-            _, known = records.alarm(AlarmKey(worst.site, worst.hazard, worst.exercise))
-            said = {**known.figures, "cause": known.cause.get(tongue, ""), "link": link or ""}
+        if is_one:
+            alarm, sayings = records.alarm(AlarmKey(worst.site, worst.hazard, worst.exercise))
+            known = foremost_of(alarm, sayings)
+            said = {
+                **causes.lamp(records.connection, worst.site, worst.hazard, tongue),
+                **known.figures,
+                "cause": wording.dated(plan, known, now_ms, tongue),
+                "link": link or "",
+            }
+            if (answer := case.escalation.answer) is not None:
+                said["who"] = wording.contact_name(plan, answer.by, tongue)
             words = wording.write(plan, worst, now_ms, said)
         else:
-            words = wording.digest(plan, name.contact, sends)
+            words = wording.digest(plan, name.contact, sends, link or "")
         return Message(
             key="",
             title=words.title,
@@ -159,6 +169,10 @@ class Post:
             exercise=name.exercise,
             readings=() if known.measured is None else (known.measured,),
         )
+
+
+def _parts(sends: Iterable[Send]) -> str:
+    return parts_of(send.part for send in sends)
 
 
 def _address(plan: Plan, contact: str, channel: str) -> str:

@@ -13,12 +13,12 @@ from sqlalchemy import insert, select, update
 
 from cloud import tables
 from cloud.alerts import cap, wording
-from cloud.alerts.actions import Kind
+from cloud.alerts.actions import Kind, Part
 from cloud.alerts.alarm import Alarm
 from cloud.alerts.cap import Action, Publisher, Reference, Words
 from cloud.alerts.hazard import Stage
 from cloud.alerts.plan import Plan
-from cloud.alerts.records import Known, Part, Records, parts_of
+from cloud.alerts.records import Known, Records, parts_of
 from cloud.alerts.wording import News
 from cloud.channels import Language, Message
 from wire.messages import Level

@@ -1,21 +1,21 @@
 """What the dispatch has on disk, as one transaction sees it: read when it is asked for, changed in
 memory, and written by `save` in a few statements."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, Table, insert, select, update
+from sqlalchemy import Connection, Select, Table, select, update
 
 from cloud import state, tables
 from cloud.alerts import alarm as alarms
-from cloud.alerts import digest, escalation, incident, statements
-from cloud.alerts.actions import CALLS, Send, Withdraw, foremost
+from cloud.alerts import escalation, incident, statements
+from cloud.alerts.actions import Part, Withdraw, foremost
 from cloud.alerts.alarm import Alarm
-from cloud.alerts.digest import Mailbox
 from cloud.alerts.escalation import Escalation
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.incident import Incident
+from cloud.alerts.mailboxes import Box, Mailboxes
 from cloud.channels import Language, Measurement
 
 _T = TypeVar("_T")
@@ -32,7 +32,7 @@ class AlarmKey(NamedTuple):
     exercise: bool = False
 
 
-class Known(msgspec.Struct, frozen=True):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What there is to say of an alarm's cause: figures by the names of `wording.VALUES`, the cause
     in each language, and the value that it goes back to."""
 
@@ -41,25 +41,20 @@ class Known(msgspec.Struct, frozen=True):
     measured: Measurement | None = None
 
 
-class Part(msgspec.Struct, frozen=True, array_like=True):
-    """One of the things that a message tells. `asks`: it is a call, which wants an answer."""
+Sayings = Mapping[str, Known]
+"""What the sources of an alarm have said, by their names."""
 
-    alert: str
-    round: int
-    area: str
-    asks: bool
+_SAYINGS: Final = msgspec.json.Decoder(dict[str, Known])
 
-    @staticmethod
-    def of(send: Send) -> "Part":
-        return Part(send.alert, send.round, send.area, send.kind in CALLS)
 
-    def is_withdrawn(self, by: Withdraw) -> bool:
-        return (
-            self.asks
-            and self.alert == by.alert
-            and self.round <= by.round
-            and by.area in (None, self.area)
-        )
+def foremost_of(alarm: Alarm, sayings: Sayings) -> Known:
+    """What the worst source has said; the newest of those that are equal."""
+
+    def weight(name: str) -> tuple[int, int, int]:
+        one = alarm.sources.get(name)
+        return (0, 0, 0) if one is None else (one.level or 0, one.stage.rank, one.at_ms)
+
+    return sayings[max(sayings, key=weight)] if sayings else Known()
 
 
 class Case(NamedTuple):
@@ -69,96 +64,57 @@ class Case(NamedTuple):
     incident: str
 
 
-class Box(NamedTuple):
-    """Whose mailbox."""
-
-    contact: str
-    exercise: bool
-
-
 class Records:
     """One transaction's view."""
 
     def __init__(self, connection: Connection, off_delay_ms: int) -> None:
         self.connection = connection
         self.rule = alarms.Rule(off_delay_ms=off_delay_ms)
-        self._alarms: dict[AlarmKey, tuple[Alarm, Known]] = {}
-        self._cases: dict[str, Case] = {}
-        self._boxes: dict[Box, Mailbox] = {}
+        self.boxes = Mailboxes(connection)
+        self._sites: set[str] = set()
+        self._alarms: dict[AlarmKey, tuple[Alarm, Sayings]] = {}
+        self._cases: dict[str, Case | None] = {}
         self._incidents: dict[str, tuple[Incident, bool]] = {}
-        self._closed: dict[str, int] = {}
-        self._changed: dict[Table, dict[object, Callable[[], dict[str, object]]]] = {}
+        self._open: dict[tuple[str, bool], Incident] = {}
+        self._changed_alarms: dict[AlarmKey, None] = {}  # in order
+        self._changed_cases: dict[str, None] = {}
+        self._changed_incidents: dict[str, dict[str, object]] = {}
         self._taken: list[dict[str, object]] = []
         self._codes: dict[str, set[str]] = {}
         self._new: dict[Table, list[dict[str, object]]] = {}
 
     # Alarms
 
-    def alarm(self, key: AlarmKey) -> tuple[Alarm, Known]:
+    def alarm(self, key: AlarmKey) -> tuple[Alarm, Sayings]:
         """How a hazard of a site stands, and what is known of it."""
-        if (found := self._alarms.get(key)) is None:
-            row = self._one(statements.ALARM, **key._asdict())
-            found = (
-                (Alarm(key.site, key.hazard, exercise=key.exercise), Known())
-                if row is None
-                else (_read(row.state, Alarm), _read(row.known, Known))
-            )
-            self._alarms[key] = found
-        return found
+        self._read_sites([key.site])
+        if key not in self._alarms:
+            self._alarms[key] = (Alarm(key.site, key.hazard, exercise=key.exercise), {})
+        return self._alarms[key]
 
-    def put_alarm(self, key: AlarmKey, alarm: Alarm, known: Known) -> None:
+    def put_alarm(self, key: AlarmKey, alarm: Alarm, known: Sayings) -> None:
         self._alarms[key] = (alarm, known)
-        self._change(
-            tables.alarm,
-            key,
-            lambda: (
-                key._asdict()
-                | {
-                    "state": _write(alarm),
-                    "known": _write(known),
-                    "due_ms": alarms.next_due_ms(alarm, self.rule),
-                }
-            ),
-        )
+        self._changed_alarms[key] = None
 
     # Escalations
 
     def case(self, alert: str) -> Case | None:
         """The escalation of an alert, None if there is none."""
         if alert not in self._cases:
-            row = self._one(statements.CASE, alert=alert)
-            if row is None:
-                return None
-            self._cases[alert] = Case(_read(row.state, Escalation), row.incident)
+            self._read_cases([alert])
         return self._cases[alert]
 
     def put_case(self, case: Case) -> None:
         alert = case.escalation.alert
         self._cases[alert] = case
-        self._change(
-            tables.escalation,
-            alert,
-            lambda: {
-                "alert": alert,
-                "incident": case.incident,
-                "state": _write(case.escalation),
-                "due_ms": escalation.next_due_ms(case.escalation),
-            },
-        )
+        self._changed_cases[alert] = None
 
     # Incidents
 
     def open_incident(self, site: str, exercise: bool) -> Incident | None:
         """The incident of a site that is not closed."""
-        for found, one_exercise in self._incidents.values():
-            if (found.site, one_exercise) == (site, exercise) and found.id not in self._closed:
-                return found
-        row = self._one(statements.OPEN_INCIDENT, site=site, exercise=exercise)
-        if row is None or row.id in self._incidents:
-            return None
-        found = _read(row.state, Incident)
-        self._incidents[found.id] = (found, exercise)
-        return found
+        self._read_sites([site])
+        return self._open.get((site, exercise))
 
     def incident(self, name: str) -> tuple[Incident, bool]:
         """An incident that exists, and whether it is an exercise."""
@@ -171,123 +127,109 @@ class Records:
     def put_incident(
         self, one: Incident, exercise: bool, *, window_ms: int, closed_ms: int | None = None
     ) -> None:
+        self._read_sites([one.site])
         self._incidents[one.id] = (one, exercise)
-        if closed_ms is not None:
-            self._closed[one.id] = closed_ms
-        self._change(
-            tables.incident,
-            one.id,
-            lambda: {
-                "id": one.id,
-                "site": one.site,
-                "exercise": exercise,
-                "state": _write(one),
-                "opened_ms": one.opened_ms,
-                "closed_ms": closed_ms,
-                "due_ms": None if closed_ms else incident.next_due_ms(one, window_ms),
-            },
-        )
-
-    # Mailboxes
-
-    def box(self, name: Box) -> Mailbox:
-        if name not in self._boxes:
-            row = self._one(statements.BOX, **name._asdict())
-            self._boxes[name] = (
-                Mailbox(name.contact, exercise=name.exercise)
-                if row is None
-                else _read(row.state, Mailbox)
-            )
-        return self._boxes[name]
-
-    def put_box(self, name: Box, box: Mailbox) -> None:
-        if self._boxes.get(name) is box:
-            return
-        self._boxes[name] = box
-        self._change(
-            tables.mailbox,
-            name,
-            lambda: name._asdict() | {"state": _write(box), "due_ms": digest.next_due_ms(box)},
-        )
-
-    def held_boxes(self, exercise: bool) -> list[Box]:
-        """The mailboxes that may hold something back."""
-        rows = self.connection.execute(
-            select(tables.mailbox.c.contact).where(
-                tables.mailbox.c.due_ms.is_not(None), tables.mailbox.c.exercise == exercise
-            )
-        )
-        stored = [Box(row.contact, exercise) for row in rows]
-        return list(dict.fromkeys([*stored, *(b for b in self._boxes if b.exercise == exercise)]))
+        if closed_ms is None:
+            self._open[one.site, exercise] = one
+        elif self._open.get((one.site, exercise), one).id == one.id:
+            self._open.pop((one.site, exercise), None)
+        self._changed_incidents[one.id] = {
+            "id": one.id,
+            "site": one.site,
+            "exercise": exercise,
+            "state": _write(one),
+            "opened_ms": one.opened_ms,
+            "closed_ms": closed_ms,
+            "due_ms": None if closed_ms else incident.next_due_ms(one, window_ms),
+        }
 
     # What is due
 
     def due_alarms(self, now_ms: int, limit: int) -> list[AlarmKey]:
         """Of these, and of the next three, those whose time has come, the longest overdue first."""
-        keys = []
-        for row in self._due(tables.alarm, now_ms, limit):
-            key = AlarmKey(row.site, Hazard(row.hazard), row.exercise)
-            self._alarms.setdefault(key, (_read(row.state, Alarm), _read(row.known, Known)))
-            keys.append(key)
-        return keys
+        rows = self._due(tables.alarm, now_ms, limit)
+        self.read_sites([row.site for row in rows])
+        return [AlarmKey(row.site, Hazard(row.hazard), row.exercise) for row in rows]
 
     def due_cases(self, now_ms: int, limit: int) -> list[str]:
         rows = self._due(tables.escalation, now_ms, limit)
-        called: dict[Box, None] = {}
-        for row in rows:
-            case = Case(_read(row.state, Escalation), row.incident)
-            self._cases.setdefault(row.alert, case)
-            exercise = case.escalation.exercise
-            for rung in case.escalation.rungs:
+        called: dict[Box, str] = {}
+        for alert, incident_id, content, _ in rows:
+            if alert not in self._cases:
+                self._cases[alert] = Case(_read(content, Escalation), incident_id)
+            case = self._cases[alert]
+            assert case is not None
+            one = case.escalation
+            for rung in one.rungs:
                 if rung.next_ms <= now_ms:
-                    called |= {Box(one, exercise): None for one in rung.contacts}
-        self._read_boxes(list(dict.fromkeys(box.contact for box in called)))
+                    for contact in rung.contacts:
+                        called.setdefault(Box(contact, one.exercise), one.site)
+        self.boxes.read(called)
         # Who has not been told anything just now is told at once, and with a code.
-        told = (box for box in called if box in self._boxes)
-        at_once = [box.contact for box in told if self._boxes[box].closes_ms <= now_ms]
-        self._read_codes(at_once, now_ms)
+        at_once = [box for box in called if self.boxes.box(box).closes_ms <= now_ms]
+        self._read_letters(at_once, [called[box] for box in at_once], now_ms)
         return [row.alert for row in rows]
 
-    # What is about to be asked for, in few statements
-
-    def _read_cases(self, alerts: Sequence[str]) -> None:
-        for row in self._all(statements.CASES, alerts):
-            self._cases.setdefault(row.alert, Case(_read(row.state, Escalation), row.incident))
-
-    def _read_boxes(self, contacts: Sequence[str]) -> None:
-        for row in self._all(statements.BOXES, contacts):
-            name = Box(row.contact, row.exercise)
-            self._boxes.setdefault(name, _read(row.state, Mailbox))
-
-    def _read_codes(self, contacts: Sequence[str], now_ms: int) -> None:
-        fresh = [one for one in dict.fromkeys(contacts) if one not in self._codes]
-        self._codes |= {one: set() for one in fresh}
-        for row in self._all(statements.OPEN_CODES, fresh, since_ms=now_ms - CODE_LASTS_MS):
-            self._codes[row.contact].add(row.code)
-
-    def _all(self, wanted: Select[Any], some: Sequence[str], **given: object) -> Iterator[Row[Any]]:
-        for begin in range(0, len(some), statements.AT_ONCE):
-            names = some[begin : begin + statements.AT_ONCE]
-            yield from self.connection.execute(wanted, {"some": names, **given})
-
     def due_boxes(self, now_ms: int, limit: int) -> list[Box]:
-        names = []
-        for row in self._due(tables.mailbox, now_ms, limit):
-            name = Box(row.contact, row.exercise)
-            self._boxes.setdefault(name, _read(row.state, Mailbox))
-            names.append(name)
-        told = (self._boxes[name].held for name in names)
-        self._read_cases([foremost(held).alert for held in told if held])
-        self._read_codes([name.contact for name in names], now_ms)
+        names = self.boxes.due(now_ms, limit)
+        self._read_letters(names, [], now_ms)
         return names
 
     def due_incidents(self, now_ms: int, limit: int) -> list[str]:
         return [row.id for row in self._due(tables.incident, now_ms, limit)]
 
-    def _due(self, table: Table, now_ms: int, limit: int) -> Sequence[Row[Any]]:
+    def _due(self, table: Table, now_ms: int, limit: int) -> Sequence[Any]:
         return self.connection.execute(
             statements.DUE[table], {"now_ms": now_ms, "limit": limit}
         ).all()
+
+    # What is about to be asked for, in few statements
+
+    def read_sites(self, sites: Sequence[str]) -> None:
+        """All that is open at these sites."""
+        self._read_sites(sites)
+        some = set(sites)
+        alerts = [one.alert for key, (one, _) in self._alarms.items() if key.site in some]
+        self._read_cases([alert for alert in alerts if alert])
+
+    def _read_sites(self, sites: Sequence[str]) -> None:
+        wanted = [one for one in dict.fromkeys(sites) if one not in self._sites]
+        self._sites.update(wanted)
+        for row in statements.some(self.connection, statements.ALARMS, wanted):
+            key = AlarmKey(row.site, Hazard(row.hazard), row.exercise)
+            self._alarms[key] = (_read(row.state, Alarm), _SAYINGS.decode(row.known))
+        for exercise, content in statements.some(
+            self.connection, statements.OPEN_INCIDENTS, wanted
+        ):
+            found = _read(content, Incident)
+            self._incidents.setdefault(found.id, (found, exercise))
+            self._open[found.site, exercise] = self._incidents[found.id][0]
+
+    def _read_cases(self, alerts: Sequence[str]) -> None:
+        wanted = [one for one in dict.fromkeys(alerts) if one not in self._cases]
+        self._cases |= dict.fromkeys(wanted)
+        for alert, incident_id, content in statements.some(
+            self.connection, statements.CASES, wanted
+        ):
+            self._cases[alert] = Case(_read(content, Escalation), incident_id)
+
+    def _read_letters(self, names: Sequence[Box], sites: Sequence[str], now_ms: int) -> None:
+        """What it takes to write to these, of what is kept for them and of these sites."""
+        self.boxes.read_kept(names)
+        kept = [sends for sends in map(self.boxes.kept, names) if sends]
+        self._read_cases([foremost(sends).alert for sends in kept])
+        of_one = (sends[0].site for sends in kept if sends[0].site == sends[-1].site)
+        self._read_sites([*sites, *of_one])
+        self._read_codes([name.contact for name in names], now_ms)
+
+    def _read_codes(self, contacts: Sequence[str], now_ms: int) -> None:
+        fresh = [one for one in dict.fromkeys(contacts) if one not in self._codes]
+        self._codes |= {one: set() for one in fresh}
+        since_ms = now_ms - CODE_LASTS_MS
+        for contact, code in statements.some(
+            self.connection, statements.OPEN_CODES, fresh, since_ms=since_ms
+        ):
+            self._codes[contact].add(code)
 
     # Findings
 
@@ -332,18 +274,20 @@ class Records:
         self._read_codes([contact], now_ms)
         return self._codes[contact]
 
-    def withdraw(self, order: Withdraw, incident_id: str, now_ms: int) -> None:
+    def withdraw(self, order: Withdraw, case: Case, now_ms: int) -> None:
         """Do not send what has not been sent: what tells of nothing else, and so belongs to the
         incident of that alert."""
+        told = case.escalation.told
+        self.boxes.withdraw(order, [Box(one, case.escalation.exercise) for one in told])
         out = tables.outgoing
         rows = self.connection.execute(
             select(out.c.key, out.c.parts).where(
-                out.c.incident == incident_id, out.c.done_ms.is_(None)
+                out.c.incident == case.incident, out.c.done_ms.is_(None)
             )
         )
         for row in rows:
             parts = _read(row.parts, list[Part])
-            if all(part.is_withdrawn(order) for part in parts):
+            if all(map(order.ends, parts)):
                 self.connection.execute(
                     update(out)
                     .where(out.c.key == row.key)
@@ -351,26 +295,45 @@ class Records:
                 )
         for fresh in self._new.get(out, ()):
             parts = _read(str(fresh["parts"]), list[Part])
-            if fresh["done_ms"] is None and all(part.is_withdrawn(order) for part in parts):
+            if fresh["done_ms"] is None and all(map(order.ends, parts)):
                 fresh.update(done_ms=now_ms, outcome="withdrawn")
 
     def save(self) -> None:
         """Write all that has changed."""
-        for table, changed in self._changed.items():
-            state.upsert(self.connection, table, [row() for row in changed.values()])
+        changed = [self._alarm_row(key) for key in self._changed_alarms]
+        state.upsert(self.connection, tables.alarm, changed)
+        cases = [self._case_row(alert) for alert in self._changed_cases]
+        state.upsert(self.connection, tables.escalation, cases, fixed=("incident",))
+        state.upsert(self.connection, tables.incident, self._changed_incidents.values())
+        self.boxes.save()
         if self._taken:
             self.connection.execute(statements.TAKE, self._taken)
         for table, rows in self._new.items():
-            self.connection.execute(insert(table), rows)
-        self._changed, self._new, self._taken = {}, {}, []
+            state.insert(self.connection, table, rows)
 
     def next_due_ms(self) -> int | None:
         """When something is due next; after `save`."""
         due = [self.connection.execute(wanted).scalar_one() for wanted in statements.NEXT_DUE]
         return min((at for at in due if at is not None), default=None)
 
-    def _change(self, table: Table, key: object, row: Callable[[], dict[str, object]]) -> None:
-        self._changed.setdefault(table, {})[key] = row
+    def _alarm_row(self, key: AlarmKey) -> dict[str, object]:
+        alarm, known = self._alarms[key]
+        return {
+            **key._asdict(),
+            "state": _write(alarm),
+            "known": _write(known),
+            "due_ms": alarms.next_due_ms(alarm, self.rule),
+        }
+
+    def _case_row(self, alert: str) -> dict[str, object]:
+        case = self._cases[alert]
+        assert case is not None
+        return {
+            "alert": alert,
+            "incident": case.incident,
+            "state": _write(case.escalation),
+            "due_ms": escalation.next_due_ms(case.escalation),
+        }
 
     def _one(self, wanted: Select[Any], **given: object) -> Any:
         return self.connection.execute(wanted, given).one_or_none()

@@ -8,14 +8,17 @@ which a channel's provider had taken a message.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from cloud.alerts import reportwords
-from cloud.alerts.causes import FIGURES
 from cloud.alerts.delays import answerer, calls, delivered
+from cloud.alerts.document import Cell, Chart, Document, Section, Table
+from cloud.alerts.figures import FIGURES
+from cloud.alerts.hazard import Hazard
+from cloud.alerts.press import PUBLIC
 from cloud.alerts.review import Change, Facts, Series, Told
-from cloud.alerts.wording import named
+from cloud.alerts.wording import HAZARD, named
 from cloud.channels import Language
 from wire.reading import UNITS, Quantity
 
@@ -23,43 +26,6 @@ COURSE_LINES: Final = 400
 """Of the course of events: more than that nobody reads on paper."""
 
 _RANK: Final = ("blue", "yellow", "orange", "red")
-
-
-class Cell(NamedTuple):
-    """`level` colours it."""
-
-    text: str
-    level: str = ""
-
-
-class Table(NamedTuple):
-    head: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-
-class Chart(NamedTuple):
-    """A series in the unit that people read; `lines` are thresholds by level, `marks` moments with
-    a word. Times in UTC, ms."""
-
-    title: str
-    unit: str
-    points: tuple[tuple[int, float], ...]
-    lines: tuple[tuple[str, float], ...]
-    marks: tuple[tuple[int, str], ...]
-    begin_ms: int
-    end_ms: int
-
-
-class Section(NamedTuple):
-    title: str
-    parts: tuple[Table | Chart | str, ...]
-
-
-class Document(NamedTuple):
-    language: Language
-    title: str
-    sections: tuple[Section, ...]
-    zone: ZoneInfo
 
 
 def build(facts: Facts, language: Language, zone: ZoneInfo) -> Document:
@@ -106,7 +72,9 @@ class _Writer:
             "opened": Cell(self._date(incident.opened_ms)),
             "closed": Cell(self.word("still open") if closed_ms is None else self._date(closed_ms)),
             "worst": Cell(self.word(worst) if worst else "-", worst),
-            "alerts": Cell(", ".join(incident.alerts)),
+            "alerts": Cell(
+                self.word("comma").join(f"{self._alert(one)} ({one})" for one in incident.alerts)
+            ),
             "messages": Cell(
                 self.word(
                     "messages counted",
@@ -130,7 +98,7 @@ class _Writer:
             start_ms = None if opened_ms is None else delivered(self.facts.told, 0, alert)
             rows.append(
                 (
-                    Cell(alert),
+                    Cell(self._alert(alert)),
                     Cell(self._clock(over_ms)),
                     Cell(self._span(over_ms, opened_ms)),
                     Cell(self._span(opened_ms, start_ms)),
@@ -180,9 +148,9 @@ class _Writer:
                 (
                     Cell(self._clock(line.at_ms)),
                     Cell(self._who(line.who)),
-                    Cell(str(line.detail.get("how", ""))),
+                    Cell(self._phrase(str(line.detail.get("how", "")))),
                     Cell(line.text),
-                    Cell(str(counted)),
+                    Cell(self._phrase(str(counted))),
                 )
             )
         return self._table(("time", "who", "how", "words", "counted"), rows)
@@ -282,7 +250,9 @@ class _Writer:
         for change in self.facts.changes:
             rows.append((change.at_ms, 0, self._found(change)))
         for seen in self.facts.seen:
-            rows.append((seen.at_ms, 1, (Cell(self.word("kind lamp")), Cell(seen.text))))
+            rows.append(
+                (seen.at_ms, 1, (Cell(self.word("kind lamp")), Cell(seen.text[self.language])))
+            )
         for line in self.facts.lines:
             level = line.detail.get("level") or ""
             what = Cell(reportwords.kind(line.kind, self.language), level)
@@ -301,8 +271,11 @@ class _Writer:
     def _found(self, change: Change) -> tuple[Cell, ...]:
         level = change.level or ""
         found = self.word(level) if level else self.word("normal")
-        what = Cell(f"{self.word('kind rule')}: {found}", level)
-        return (what, Cell(f"{change.sensor or change.gateway}: {change.text} [{change.rule}]"))
+        colon = self.word("colon")
+        what = Cell(f"{self.word('kind rule')}{colon}{found}", level)
+        device = change.sensor or change.gateway
+        where = f"{device}{colon}" if device else ""
+        return (what, Cell(f"{where}{change.text[self.language]} [{change.rule}]"))
 
     def _message(self, one: Told) -> tuple[Cell, ...]:
         text = self.word(
@@ -328,24 +301,34 @@ class _Writer:
         found = plan.site.get(name) if plan else None
         return named(found.name, found.name_en, self.language) if found else name
 
+    def _alert(self, name: str) -> str:
+        """The hazard that an alert is about: it is in the alert's id."""
+        found = next((hazard for hazard in Hazard if f".{hazard}." in name), None)
+        return HAZARD[self.language][found] if found else name
+
     def _area(self, name: str) -> str:
         plan = self.facts.plan
         found = plan.area.get(name) if plan else None
         return named(found.name, found.name_en, self.language) if found else name
 
     def _who(self, name: str) -> str:
+        if name == PUBLIC:
+            return self.word("public")
         plan = self.facts.plan
         found = plan.contact.get(name) if plan else None
         return named(found.name, found.name_en, self.language) if found else name
 
     def _named(self, text: str) -> str:
         """`text` of the timeline, with the name of a contact that it begins with."""
-        first, space, rest = text.partition(" ")
+        first, space, rest = self._phrase(text).partition(" ")
         return f"{self._who(first)}{space}{rest}"
 
+    def _phrase(self, text: str) -> str:
+        return reportwords.phrase(text, self.language)
+
     def _quantity(self, quantity: Quantity) -> str:
-        found = FIGURES.get(quantity)
-        return found.zh if found and self.language == "zh" else str(quantity).replace("_", " ")
+        found = FIGURES[quantity]
+        return found.zh if self.language == "zh" else found.en
 
     def _worst(self, levels: Sequence[object]) -> str:
         return next((one for one in reversed(_RANK) if one in levels), "")
@@ -381,8 +364,8 @@ class _Writer:
 
 def _scale(quantity: Quantity) -> tuple[float, str]:
     """How many of the unit that people read make one of SI, and that unit."""
-    found = FIGURES.get(quantity)
-    return (found.per_si, found.unit) if found else (1.0, UNITS[quantity])
+    found = FIGURES[quantity]
+    return found.per_si, found.unit
 
 
 def _rank(level: str | None) -> int:

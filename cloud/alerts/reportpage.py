@@ -6,11 +6,14 @@ from html import escape
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from cloud.alerts.report import Cell, Chart, Document, Table
+from cloud.alerts.document import Cell, Chart, Document, Table
 
 _WIDTH: Final = 720
 _HEIGHT: Final = 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 64, 44, 24
+_NARROW: Final = 4
+"""So many columns fit on a phone."""
+
 _GAP_PARTS: Final = 12
 """The line breaks where nothing came for that part of the whole time."""
 
@@ -30,9 +33,11 @@ h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .8rem }
 h2 { font-size: 1.1rem; margin: 1.4rem 0 .4rem; padding-bottom: .2rem;
   border-bottom: 2px solid #17202a; break-after: avoid }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums }
+.wide { overflow-x: auto }
 th { text-align: left; font-weight: 600; color: #4a5561 }
 th, td { padding: .25rem .6rem .25rem 0; border-bottom: 1px solid #d5dae0;
-  vertical-align: top; overflow-wrap: break-word }
+  vertical-align: top; overflow-wrap: break-word; min-width: 3.2em }
+td:last-child, .facts td { overflow-wrap: anywhere }
 tr { break-inside: avoid }
 thead { display: table-header-group }
 .facts td:first-child { width: 9rem; color: #4a5561 }
@@ -42,7 +47,8 @@ thead { display: table-header-group }
 figure { margin: 1rem 0; break-inside: avoid }
 figcaption { font-weight: 600 }
 svg { width: 100%; height: auto; display: block }
-@media print { body { padding: 0; max-width: none; font-size: 10pt } }
+@media screen { svg { min-width: 36rem } .wide table.many { min-width: 36rem } }
+@media print { body { padding: 0; max-width: none; font-size: 10pt } .wide { overflow: visible } }
 """
 
 
@@ -122,9 +128,9 @@ def chart(one: Chart, zone: ZoneInfo) -> str:
     parts += _marks(one, x)
     title = escape(one.title)
     return (
-        f"<figure><figcaption>{title}</figcaption>"
+        f'<figure><figcaption>{title}</figcaption><div class="wide">'
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{title}" '
-        f'font-size="11" fill="#4a5561">{"".join(parts)}</svg></figure>'
+        f'font-size="11" fill="#4a5561">{"".join(parts)}</svg></div></figure>'
     )
 
 
@@ -188,7 +194,8 @@ def _table(table: Table) -> str:
     plain = not any(table.head)
     head = "" if plain else f"<thead><tr>{_cells(map(_named, table.head), 'th')}</tr></thead>"
     rows = "".join(f"<tr>{_cells(row, 'td')}</tr>" for row in table.rows)
-    return f"<table{' class=facts' if plain else ''}>{head}<tbody>{rows}</tbody></table>"
+    kind = "facts" if plain else "many" if len(table.head) > _NARROW else "few"
+    return f'<div class="wide"><table class="{kind}">{head}<tbody>{rows}</tbody></table></div>'
 
 
 def _named(text: str) -> Cell:

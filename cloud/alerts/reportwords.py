@@ -1,5 +1,6 @@
 """The words of a report, in both languages."""
 
+import re
 from typing import Final
 
 from cloud.channels import Language
@@ -7,6 +8,9 @@ from cloud.channels import Language
 WORDS: Final[dict[Language, dict[str, str]]] = {
     "zh": {
         "title": "预警处置复盘：{site}",
+        "colon": "：",
+        "comma": "、",
+        "public": "公众",
         "exercise": "演练",
         "overview": "概况",
         "incident": "事件",
@@ -86,6 +90,9 @@ WORDS: Final[dict[Language, dict[str, str]]] = {
     },
     "en": {
         "title": "Review of an incident: {site}",
+        "colon": ": ",
+        "comma": ", ",
+        "public": "the public",
         "exercise": "EXERCISE",
         "overview": "Overview",
         "incident": "Incident",
@@ -193,6 +200,53 @@ KINDS: Final[dict[str, tuple[str, str]]] = {
     "restore": ("恢复服务", "Back in service"),
 }
 """What the lines of a timeline are called: Chinese, English."""
+
+
+_BY: Final = r"(?P<who>.+) by (?P<how>.+)"
+_PHRASES: Final = tuple(
+    (re.compile(pattern), chinese)
+    for pattern, chinese in (
+        (rf"{_BY}: it has risen since", "{who} 通过{how}：其后已升级"),
+        (rf"{_BY}: nobody was being called", "{who} 通过{how}：当时已停止呼叫"),
+        (_BY, "{who} 通过{how}"),
+        (r"link(?P<rest>, .+)?", "链接{rest}"),
+        (r"command line(?P<rest>, .+)?", "命令行{rest}"),
+        (r"API(?P<rest>, .+)?", "接口{rest}"),
+        (r"the alarm itself was acknowledged", "预警已直接应答"),
+        (r"it has risen since that message", "该消息之后已升级"),
+        (r"there is nothing to answer", "没有待应答的预警"),
+        (r"that alert is over", "该预警已结束"),
+        (r"to (?P<level>blue|yellow|orange|red)", "降至{level}"),
+        (r"nobody has answered, up to the top", "至最高级仍无人应答"),
+        (r"the plan does not know this site: its top is called", "预案中无此站点，呼叫最高级"),
+        (r"has no contacts", "没有联系人"),
+        (r"active-unacknowledged", "未应答"),
+        (r"active-acknowledged", "已应答"),
+        (r"returned-unacknowledged", "已恢复，未应答"),
+        (r"suppressed-by-design", "已抑制"),
+        (r"out-of-service", "已退出服务"),
+        (r"shelved", "已搁置"),
+    )
+)
+"""What the timeline says of itself, and how in Chinese; what people have said is nobody's to
+translate."""
+
+
+def phrase(text: str, language: Language) -> str:
+    """A line of the timeline."""
+    if language == "en":
+        return text
+    for pattern, chinese in _PHRASES:
+        if found := pattern.fullmatch(text):
+            parts = {name: part or "" for name, part in found.groupdict().items()}
+            if "how" in parts:
+                parts["how"] = phrase(parts["how"], language).replace(", ", "，")
+            if "level" in parts:
+                parts["level"] = WORDS[language][parts["level"]]
+            if "rest" in parts:
+                parts["rest"] = parts["rest"].replace(", ", "，")
+            return chinese.format(**parts)
+    return text
 
 
 def kind(name: str, language: Language) -> str:

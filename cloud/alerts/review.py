@@ -8,13 +8,13 @@ import msgspec
 from sqlalchemy import Connection, or_, select
 
 from cloud import tables
+from cloud.alerts import gatewaywords, views
 from cloud.alerts import plan as plans
-from cloud.alerts import views
 from cloud.alerts.escalation import Escalation
 from cloud.alerts.plan import Plan
 from cloud.alerts.records import read_parts
 from cloud.alerts.views import IncidentView, Line
-from cloud.channels import Message
+from cloud.channels import Language, Message
 from cloud.state import State
 from cloud.store import Query, Store, stream
 from configs.loader import UserError
@@ -59,7 +59,7 @@ class Change(NamedTuple):
     level: str | None
     value: float | None
     threshold: float | None
-    text: str
+    text: Mapping[Language, str]
 
 
 class Seen(NamedTuple):
@@ -67,7 +67,7 @@ class Seen(NamedTuple):
 
     at_ms: int
     kind: str
-    text: str
+    text: Mapping[Language, str]
 
 
 class Series(NamedTuple):
@@ -234,7 +234,7 @@ def _changes(connection: Connection, site: str, begin_ms: int, end_ms: int) -> l
             row.level,
             row.value,
             row.threshold,
-            row.text,
+            {"en": row.text, "zh": row.text_zh},
         )
         for row in rows
     ]
@@ -247,4 +247,14 @@ def _seen(connection: Connection, site: str, begin_ms: int, end_ms: int) -> list
         .where(event.c.site == site, event.c.at_ms.between(begin_ms, end_ms))
         .order_by(event.c.at_ms)
     )
-    return [Seen(row.at_ms, row.kind, row.text) for row in rows]
+    return [
+        Seen(
+            row.at_ms,
+            row.kind,
+            {
+                "en": row.text,
+                "zh": gatewaywords.line(row.kind, msgspec.json.decode(row.detail)),
+            },
+        )
+        for row in rows
+    ]

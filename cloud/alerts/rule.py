@@ -63,8 +63,8 @@ class Finding(msgspec.Struct, frozen=True):
 
     `level` holds from now on, None is normal. `value` was compared with `threshold`, both in `unit`
     (SI, as SenML spells it), each None where there is none. `quantity` names what the value is.
-    `text` is a line for people, `parts` its figures, with the unit in the key, for texts in other
-    languages. `at_ms` is the UTC time of what caused it.
+    `text` and `text_zh` are a line for people, in English and in Chinese, `parts` its figures, with
+    the unit in the key. `at_ms` is the UTC time of what caused it.
     """
 
     at_ms: int
@@ -74,6 +74,7 @@ class Finding(msgspec.Struct, frozen=True):
     unit: str
     quantity: str
     text: str
+    text_zh: str
     parts: dict[str, str | int | float | None] = {}
 
 
@@ -233,3 +234,9 @@ def span(milliseconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.3g} {unit}"
     return f"{seconds:.3g} s"
+
+
+def span_zh(milliseconds: float) -> str:
+    """The same in Chinese: "40秒", "12分钟", "3.5小时", "2天"."""
+    number, unit = span(milliseconds).split()
+    return number + {"d": "天", "h": "小时", "min": "分钟", "s": "秒"}[unit]

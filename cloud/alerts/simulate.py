@@ -4,12 +4,12 @@ It is the real alarm, escalation and digest that run, with a clock of their own;
 left out.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from cloud.alerts import alarm as alarms
 from cloud.alerts import digest, escalation, wording
-from cloud.alerts.actions import CALLS, Note, Send, Withdraw
+from cloud.alerts.actions import Note, Send, Withdraw
 from cloud.alerts.alarm import Acknowledge, Alarm, Condition
 from cloud.alerts.digest import Mailbox, Parcel
 from cloud.alerts.escalation import Answer, Escalation
@@ -19,6 +19,11 @@ from cloud.alerts.plantables import Tier
 from wire.messages import Level
 
 MINUTE_MS: Final = 60_000
+
+_MEASURED: Final = {"cause", "link"}.union(
+    *(names for hazard, names in wording.VALUES.items() if hazard is not None)
+)
+"""Placeholders of which a plan knows nothing."""
 
 
 class Answering(NamedTuple):
@@ -55,7 +60,7 @@ def run(
     values: Mapping[str, str] | None = None,
 ) -> list[Line]:
     """What happens in `lasts_ms` after an alert at `at_ms` (UTC), in order of time."""
-    rehearsal = _Rehearsal(plan, at_ms, values or {})
+    rehearsal = _Rehearsal(plan, hazard, at_ms, values or {})
     rehearsal.alarm, _ = alarms.step(
         Alarm(site, hazard), Condition("rehearsal", level, at_ms, stage), at_ms
     )
@@ -78,13 +83,16 @@ class _Rehearsal:
     alarm: Alarm
     state: Escalation
 
-    def __init__(self, plan: Plan, at_ms: int, values: Mapping[str, str]) -> None:
+    def __init__(self, plan: Plan, hazard: Hazard, at_ms: int, values: Mapping[str, str]) -> None:
         self.lines: list[Line] = []
         self._plan = plan
         self._at_ms = at_ms
-        self._values = values
+        # What only a sensor could say stands there by its name.
+        names = {*wording.VALUES[None], *wording.VALUES[hazard]}
+        self._values = {name: f"{{{name}}}" for name in names & _MEASURED} | dict(values)
         self._window_ms = round(plan.digest_window_s * 1000)
         self._boxes: dict[str, Mailbox] = {}
+        self._kept: dict[str, list[Send]] = {}
         self._underway: list[Parcel] = []
 
     def due_ms(self) -> int | None:
@@ -95,9 +103,10 @@ class _Rehearsal:
         return min((at for at in due if at is not None), default=None)
 
     def tick(self, now_ms: int) -> None:
-        for contact, box in self._boxes.items():
-            self._boxes[contact], parcels = digest.due(box, now_ms, self._window_ms)
-            self._underway += parcels
+        for contact, box in [*self._boxes.items()]:
+            due_ms = digest.next_due_ms(box)
+            if due_ms is not None and due_ms <= now_ms:
+                self._post(contact, [], now_ms)
         if (due := escalation.next_due_ms(self.state)) is not None and due <= now_ms:
             self.feed(escalation.Tick(), now_ms)
         self._deliver(now_ms)
@@ -114,9 +123,7 @@ class _Rehearsal:
                 case Note():
                     self._note(action, now_ms)
         for contact, of_contact in sends.items():
-            box = self._boxes.get(contact, Mailbox(contact))
-            self._boxes[contact], parcels = digest.post(box, of_contact, now_ms, self._window_ms)
-            self._underway += parcels
+            self._post(contact, of_contact, now_ms)
         self._deliver(now_ms)
 
     def answer(self, tier: Tier, now_ms: int) -> None:
@@ -137,13 +144,25 @@ class _Rehearsal:
         self.alarm, _ = alarms.step(self.alarm, Acknowledge(by, self.state.round), now_ms)
         self.feed(escalation.situation(self.alarm), now_ms)
 
+    def _post(self, contact: str, sends: Sequence[Send], now_ms: int) -> None:
+        box = self._boxes.get(contact, Mailbox(contact))
+        kept = [*self._kept.pop(contact, []), *sends]
+        if digest.opens(box, sends, now_ms):
+            box, parcels = digest.empty(box, kept, now_ms, self._window_ms)
+            self._underway += parcels
+        else:
+            box, self._kept[contact] = digest.keep(box), kept
+        self._boxes[contact] = box
+
     def _withdraw(self, what: Withdraw) -> None:
-        for contact, box in self._boxes.items():
-            self._boxes[contact] = digest.withdraw(box, what.alert, what.round, what.area)
+        self._kept = {
+            contact: [send for send in sends if not what.ends(send.part)]
+            for contact, sends in self._kept.items()
+        }
         self._underway = [
             parcel
             for parcel in self._underway
-            if not (parcel.sends[0].kind in CALLS and what.area in (None, parcel.sends[0].area))
+            if not all(what.ends(send.part) for send in parcel.sends)
         ]
 
     def _deliver(self, now_ms: int) -> None:
@@ -151,9 +170,12 @@ class _Rehearsal:
         self._underway = [parcel for parcel in self._underway if parcel.not_before_ms > now_ms]
         for parcel in ready:
             first = parcel.sends[0]
-            if len({send.message for send in parcel.sends}) == 1:
+            newest = wording.newest(parcel.sends)
+            if len(newest) == 1:
+                first = newest[0]
                 kind: str = first.kind
-                title, text = wording.write(self._plan, first, now_ms, self._values)
+                who = {"who": self._who(parcel.contact)} if self.state.answer else {}
+                title, text = wording.write(self._plan, first, now_ms, self._values | who)
             else:
                 kind = "digest"
                 title, text = wording.digest(self._plan, parcel.contact, parcel.sends)
@@ -170,6 +192,12 @@ class _Rehearsal:
                     first.off_duty,
                 )
             )
+
+    def _who(self, reader: str) -> str:
+        """Who has answered, in the language of whoever reads it."""
+        assert self.state.answer is not None
+        tongue = wording.language(self._plan, reader)
+        return wording.contact_name(self._plan, self.state.answer.by, tongue)
 
     def _note(self, note: Note, now_ms: int) -> None:
         self.lines.append(Line(now_ms - self._at_ms, note.kind, note.area, "", "", note.text, ""))

@@ -1,8 +1,19 @@
 """What the dispatch asks of its tables. Built once: that costs as much as to run it."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Select, Table, bindparam, func, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    select,
+    update,
+)
 
 from cloud import tables
 
@@ -12,16 +23,26 @@ def _by(table: Table, *names: str) -> Select[Any]:
     return select(table).where(*(table.c[name] == bindparam(name) for name in names))
 
 
-ALARM: Final = _by(tables.alarm, "site", "hazard", "exercise")
-CASE: Final = _by(tables.escalation, "alert")
 INCIDENT: Final = _by(tables.incident, "id")
-OPEN_INCIDENT: Final = _by(tables.incident, "site", "exercise").where(
-    tables.incident.c.closed_ms.is_(None)
-)
-BOX: Final = _by(tables.mailbox, "contact", "exercise")
 SOME: Final[BindParameter[Any]] = bindparam("some", expanding=True)
-BOXES: Final = select(tables.mailbox).where(tables.mailbox.c.contact.in_(SOME))
-CASES: Final = select(tables.escalation).where(tables.escalation.c.alert.in_(SOME))
+ALARMS: Final = select(tables.alarm).where(tables.alarm.c.site.in_(SOME))
+CASES: Final = select(
+    tables.escalation.c.alert, tables.escalation.c.incident, tables.escalation.c.state
+).where(tables.escalation.c.alert.in_(SOME))
+OPEN_INCIDENTS: Final = select(tables.incident.c.exercise, tables.incident.c.state).where(
+    tables.incident.c.site.in_(SOME), tables.incident.c.closed_ms.is_(None)
+)
+BOXES: Final = select(tables.mailbox.c.contact, tables.mailbox.c.state).where(
+    tables.mailbox.c.contact.in_(SOME), tables.mailbox.c.exercise == bindparam("exercise")
+)
+HELD: Final = (
+    select(tables.held.c.contact, tables.held.c.sends)
+    .where(tables.held.c.contact.in_(SOME), tables.held.c.exercise == bindparam("exercise"))
+    .order_by(tables.held.c.contact, tables.held.c.number)
+)
+EMPTY: Final = delete(tables.held).where(
+    tables.held.c.contact.in_(SOME), tables.held.c.exercise == bindparam("exercise")
+)
 AT_ONCE: Final = 500
 OPEN_CODES: Final = select(tables.call.c.contact, tables.call.c.code).where(
     tables.call.c.contact.in_(SOME),
@@ -47,3 +68,17 @@ TAKE: Final = (
     )
     .values(taken_at_ms=bindparam("now_ms"))
 )
+
+
+def portions(names: Sequence[str], **given: object) -> Iterator[dict[str, object]]:
+    """What to give to a statement that asks for `SOME`, as often as it must be asked."""
+    for begin in range(0, len(names), AT_ONCE):
+        yield {"some": names[begin : begin + AT_ONCE], **given}
+
+
+def some(
+    connection: Connection, wanted: Select[Any], names: Sequence[str], **given: object
+) -> Iterator[Any]:
+    """The rows of all that are named."""
+    for portion in portions(names, **given):
+        yield from connection.execute(wanted, portion).all()

@@ -17,6 +17,7 @@ from cloud import database, tables
 _SIGNATURE_BYTES: Final = 16
 _NAME: Final = "answers"
 _DOMAIN: Final = b"shuichi answer v1\0"
+_DEPLOYMENT: Final = b"shuichi deployment v1\0"
 
 
 def kept(connection: Connection) -> bytes:
@@ -27,6 +28,11 @@ def kept(connection: Connection) -> bytes:
     )
     wanted = select(tables.secret.c.value).filter_by(name=_NAME)
     return bytes(connection.execute(wanted).scalar_one())
+
+
+def deployment(connection: Connection) -> str:
+    """A name that this state has, and no other: a broker may serve several."""
+    return hashlib.sha256(_DEPLOYMENT + kept(connection)).hexdigest()[:12]
 
 
 class Tokens:

@@ -2,35 +2,49 @@
 
 import msgspec
 
-from cloud.alerts.rule import Finding, span
+from cloud.alerts.rule import Finding, span, span_zh
 from wire.messages import Level
 
 
 class Trouble(msgspec.Struct, frozen=True, tag="trouble"):
-    """Since `since_ms` something is wrong (None: nothing is), `text` and `parts` say what. `level`
-    is what was told last, `newest_ms` the time up to which was looked."""
+    """Since `since_ms` something is wrong (None: nothing is); `text`, `text_zh` and `parts` say
+    what. `level` is what was told last, `newest_ms` the time up to which was looked."""
 
     since_ms: int | None = None
     level: Level | None = None
     text: str = ""
+    text_zh: str = ""
     parts: dict[str, str | int | float | None] = {}
     newest_ms: int = 0
 
 
 def judge(
-    state: Trouble, at_ms: int, after_ms: int, level: Level, quantity: str, well: str
+    state: Trouble,
+    at_ms: int,
+    after_ms: int,
+    level: Level,
+    quantity: str,
+    well: str,
+    well_zh: str,
 ) -> tuple[Trouble, Finding | None]:
-    """What is told at `at_ms` of what must be wrong for `after_ms`; `well` tells of its end. What
-    was told holds until it is over."""
+    """What is told at `at_ms` of what must be wrong for `after_ms`; `well` and
+    `well_zh` tell of its end. What was told holds until it is over."""
     lasts_ms = None if state.since_ms is None else max(at_ms - state.since_ms, 0)
     is_told = state.level is not None
     if is_told == (lasts_ms is not None and (is_told or lasts_ms >= after_ms)):
         return state, None
     if lasts_ms is None:
-        finding = Finding(at_ms, None, None, after_ms / 1000, "s", quantity, well)
-        return msgspec.structs.replace(state, level=None, text="", parts={}), finding
-    text = f"{state.text}, for {span(lasts_ms)}" if lasts_ms else state.text
+        finding = Finding(at_ms, None, None, after_ms / 1000, "s", quantity, well, well_zh)
+        return msgspec.structs.replace(state, level=None, text="", text_zh="", parts={}), finding
     finding = Finding(
-        at_ms, level, lasts_ms / 1000, after_ms / 1000, "s", quantity, text, state.parts
+        at_ms=at_ms,
+        level=level,
+        value=lasts_ms / 1000,
+        threshold=after_ms / 1000,
+        unit="s",
+        quantity=quantity,
+        text=f"{state.text}, for {span(lasts_ms)}" if lasts_ms else state.text,
+        text_zh=f"{state.text_zh}，已{span_zh(lasts_ms)}" if lasts_ms else state.text_zh,
+        parts=state.parts,
     )
     return msgspec.structs.replace(state, level=level), finding

@@ -22,7 +22,7 @@ from cloud.alerts import episodes
 from cloud.alerts.episodes import Change, Key
 from cloud.alerts.rule import Heard, Hole, Place, Rule, Said, Tick
 from wire.messages import Batch, GatewayState, InterlockState, Status
-from wire.reading import Quantity, Reading, runs
+from wire.reading import Quantity, Reading, columns
 
 log: Final = logging.getLogger("shuichi.watch")
 
@@ -96,9 +96,10 @@ class Watch:
         for batch in batches:
             gateway = batch.gateway
             findings.heard[gateway] = now_ms
-            for run in runs(batch.readings):
-                if self._ears_of(gateway, run[0]):
-                    said += [(reading.at_ms, gateway, reading) for reading in run]
+            readings = columns(batch.readings)
+            for series, begin, end in readings.parts():
+                if self._ears(gateway, *series):
+                    said += [(one.at_ms, gateway, one) for one in readings.of(series, begin, end)]
             said += [(event.at_ms, gateway, event) for event in batch.events]
             said += [(now_ms, gateway, gap) for gap in batch.gaps]
         if Heard in self._hearing:  # before the statuses: a last will tells of what came after
@@ -150,18 +151,15 @@ class Watch:
         before = self._said.get(status.gateway)
         return before not in (None, status.at_ms) and status.state is not GatewayState.LOST
 
-    def _ears_of(self, gateway: str, reading: Reading) -> tuple[Ear, ...]:
-        return self._ears(gateway, reading.site, reading.sensor, reading.quantity)
-
     def _find_ears(
         self, gateway: str, site: str, sensor: str, quantity: Quantity
     ) -> tuple[Ear, ...]:
         return tuple(self._find(gateway, Reading(site, sensor, quantity, None, 0)))
 
     def _listening(self, gateway: str, said: Said) -> Iterable[Ear]:
-        return (
-            self._ears_of(gateway, said) if isinstance(said, Reading) else self._find(gateway, said)
-        )
+        if isinstance(said, Reading):
+            return self._ears(gateway, said.site, said.sensor, said.quantity)
+        return self._find(gateway, said)
 
     def _find(self, gateway: str, said: Said) -> Iterator[Ear]:
         for rule in self._hearing.get(type(said), ()):

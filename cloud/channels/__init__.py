@@ -21,6 +21,9 @@ Language = Literal["zh", "en"]
 EXERCISE: Final[dict[str, str]] = {"zh": "【演练】", "en": "[EXERCISE] "}
 """What title and text of an exercise begin with, by language."""
 
+REPLY: Final[dict[str, str]] = {"zh": "回复{code}确认。", "en": "Reply {code} to confirm."}
+"""How an SMS asks for an answer."""
+
 NEVER: Final = REFUSED | {401, 403, 404}
 """What a provider answers to a message that it will never take from us: a wrong token is no less
 final than a wrong body, and the next channel should have its turn."""
@@ -103,6 +106,18 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
                 words = getattr(self, field)
                 if not words.startswith(EXERCISE[self.language]):
                     msgspec.structs.force_setattr(self, field, EXERCISE[self.language] + words)
+
+    @property
+    def text_without_link(self) -> str:
+        """For where a link is of no use, or must not be seen by everybody."""
+        return self.text.replace(self.link, "").rstrip() if self.link else self.text
+
+    @property
+    def reply(self) -> str:
+        """What to reply so that it counts as an answer; "" where none is wanted."""
+        if not self.answer_code:
+            return ""
+        return REPLY[self.language].format(code=self.answer_code)
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -109,7 +109,7 @@ async def open(config: Config, folder: Path) -> AsyncIterator[Channel]:
             signing.public_of(private)
         except ValueError:
             raise Unavailable(f"{config.secret_file}: is no private key") from None
-    yield _Board(config, _beside(config.broker, folder), private)
+    yield _Board(config, config.broker.beside(folder), private)
 
 
 class _Board:
@@ -155,7 +155,7 @@ def announcement(message: Message, config: Config) -> Announcement:
         kind=message.kind,
         language=message.language,
         title=message.title,
-        text=message.text,
+        text=message.text_without_link,  # whoever passes by could answer by it
         level=level,
         priority=PRIORITY.get(level, 0),
         repeat=config.repeat.get(level or "", 1),
@@ -179,10 +179,3 @@ async def _confirmed(session: mqtt.Session, key: str) -> None:
                 continue  # not a word that we know
             if shown.id == key:
                 return
-
-
-def _beside(broker: Broker, folder: Path) -> Broker:
-    """`broker` with its files where the config is."""
-    keys = ("password_file", "ca_file", "cert_file", "key_file")
-    files = {key: file for key in keys if (file := getattr(broker, key)) is not None}
-    return broker.model_copy(update={key: str(folder / file) for key, file in files.items()})

@@ -22,7 +22,7 @@ from typing import Annotated, Final, Literal, Self
 import aiosmtplib
 from pydantic import AfterValidator, Field, model_validator
 
-from cloud.channels import Channel, ChannelConfig, Message, Receipt, address
+from cloud.channels import Channel, ChannelConfig, Language, Message, Receipt, address
 from cloud.errors import Rejected, Unavailable
 from cloud.http import secret
 
@@ -66,6 +66,9 @@ class Config(ChannelConfig):
         return self
 
 
+_ANSWER: Final[dict[Language, str]] = {"zh": "点此应答", "en": "Answer here"}
+
+
 @asynccontextmanager
 async def open(config: Config, folder: Path) -> AsyncIterator[Channel]:
     """The channel through `config.host`; nobody is called yet. Raises Unavailable for a password
@@ -104,7 +107,7 @@ def _mail(message: Message, mailbox: str, config: Config) -> EmailMessage:
     if message.incident:  # keeps the mails of an incident together
         thread = hashlib.sha256(message.incident.encode()).hexdigest()[:40]
         letter["References"] = f"<incident-{thread}@{domain}>"
-    text, link = message.text, message.link
+    text, link = message.text_without_link, message.link
     letter.set_content(f"{text}\n\n{link}\n" if link else f"{text}\n")
     letter.add_alternative(_page(message), subtype="html")
     letter.set_boundary(f"shuichi-{key}")
@@ -112,9 +115,10 @@ def _mail(message: Message, mailbox: str, config: Config) -> EmailMessage:
 
 
 def _page(message: Message) -> str:
-    text = html.escape(message.text).replace("\n", "<br>\n")
+    text = html.escape(message.text_without_link).replace("\n", "<br>\n")
     link = html.escape(message.link or "")
-    answer = f'<p><a href="{link}">{link}</a></p>\n' if link else ""
+    words = _ANSWER[message.language]
+    answer = f'<p><a href="{link}">{words}</a><br>\n{link}</p>\n' if link else ""
     return (
         f'<!DOCTYPE html>\n<html lang="{message.language}">\n<body>\n'
         f"<h2>{html.escape(message.title)}</h2>\n<p>{text}</p>\n{answer}</body>\n</html>\n"

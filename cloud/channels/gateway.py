@@ -15,7 +15,10 @@ from cloud.http import Url, ask, header
 from configs.loader import suggest
 
 PLACEHOLDERS: Final = frozenset(
-    {"to", "name", "title", "text", "code", "link", "key", "level", "incident", "site", "token"}
+    {
+        *("to", "name", "title", "text", "code", "reply", "link"),
+        *("key", "level", "incident", "site", "token"),
+    }
 )
 """What `{…}` in a template may name; beside it, what a channel adds."""
 
@@ -84,7 +87,7 @@ async def call(
     http: httpx.AsyncClient, config: GatewayConfig, values: Mapping[str, str]
 ) -> Receipt:
     """Hand over the body with `values` in it. Raises Unavailable or Rejected."""
-    body = _map(config.body, lambda text: filled(text, values))
+    body = _map(config.body, lambda text: filled(text, values).strip())
     headers = {name: header(filled(text, values)) for name, text in config.headers.items()}
     content, params = None, None
     match config.encoding:
@@ -121,6 +124,7 @@ def values_of(message: Message, token: str | None) -> dict[str, str]:
         "title": message.title,
         "text": message.text,
         "code": message.answer_code or "",
+        "reply": message.reply,
         "link": message.link or "",
         "key": message.key,
         "level": message.level or "",

@@ -4,7 +4,7 @@
     kind = "sms"
     url = "https://sms.example/v1/send"
     headers = { Authorization = "Bearer {token}" }
-    body = { mobile = "{to}", content = "{text} 回复{code}确认", msgid = "{key}" }
+    body = { mobile = "{to}", content = "{title}\n{text} {reply}", msgid = "{key}" }
     token_file = "sms.token"
     success_path = "code"
     success_value = 0

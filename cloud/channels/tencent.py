@@ -47,7 +47,7 @@ class Config(ChannelConfig):
 
     @model_validator(mode="after")
     def _templates_can_be_filled(self) -> Self:
-        known = {"name", "title", "text", "code", "link", "level", "incident", "site"}
+        known = {"name", "title", "text", "code", "reply", "link", "level", "incident", "site"}
         shown = set(named(list(self.params)))
         for name in shown - known:
             raise ValueError(f"{{{name}}} stands for nothing{suggest(name, known)}")

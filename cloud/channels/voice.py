@@ -34,13 +34,16 @@ _END: Final = re.compile(r"[。！？；!?;.\s]+$")
 _STOPS: Final[dict[Language, tuple[str, str]]] = {"zh": ("。", ""), "en": (".", " ")}
 """What ends a sentence, and what stands between two."""
 
+_LETTERS: Final[dict[Language, int]] = {"zh": 1, "en": 3}
+
 
 class Config(GatewayConfig):
     """`[channel.<name>]` with `kind = "voice"`. `{speech}` is the title, the beginning of the
-    text (both together no longer than `max_chars`, if the title is not), and the prompt."""
+    text (both together no longer than `max_chars`, if the title is not), and the prompt. English
+    takes three letters to say what Chinese says in one: it has room for three times as many."""
 
     kind: Literal["voice"]
-    max_chars: Annotated[int, Field(ge=20)] = 120
+    max_chars: Annotated[int, Field(ge=20)] = 180
     prompt_zh: str = "收到请按 {code}。"
     prompt_en: str = "To confirm, press {code}."
 
@@ -80,8 +83,11 @@ def speech(message: Message, config: Config) -> str:
     language = message.language
     stop, between = _STOPS[language]
     title = _END.sub("", message.title) + stop
-    text = message.text.removeprefix(EXERCISE[language]) if message.exercise else message.text
-    parts = [title, _sentences(text, config.max_chars - len(title))]
+    text = message.text_without_link  # nobody can follow a link that is read out
+    if message.exercise:
+        text = text.removeprefix(EXERCISE[language])
+    room = config.max_chars * _LETTERS[language]
+    parts = [title, _sentences(text, room - len(title))]
     if message.answer_code:
         prompt = config.prompt_zh if language == "zh" else config.prompt_en
         parts.append(prompt.replace("{code}", " ".join(message.answer_code)))

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import httpx
 import msgspec
 
-from cloud.errors import Unavailable
+from cloud.errors import Rejected, Unavailable
 from cloud.http import ask
 from cloud.store import Bucket, Query, Rollup, Row
 from wire.reading import Quantity
@@ -15,6 +15,7 @@ from wire.reading import Quantity
 _NO_DATABASE: Final = "database not found"
 _NO_POLICY: Final = "retention policy not found"
 
+_NONSENSE: Final = "SELECT"
 
 _FOREVER: Final = (0, 4_102_444_800_000)
 """To 2100: a range that a statement with buckets needs; it would else end at the server's now."""
@@ -55,13 +56,26 @@ class InfluxQL:
         self._creates = creates
 
     async def check(self) -> None:
-        """Raise Unavailable unless the database answers; make it first where we may."""
+        """Raise Unavailable unless the database answers InfluxQL; make it first where we may."""
+        await self._demand_influxql()
         answer = await self._ask(f"SELECT quality FROM {name(Quantity.DEPTH)} LIMIT 1")
         if _NO_DATABASE not in _error(answer):
             return
         if not self._creates:
             raise Unavailable(f"{self._http.base_url} has no database {self._database!r}")
         await self.create()
+
+    async def _demand_influxql(self) -> None:
+        """Who takes nonsense for a statement answers real ones with made-up results."""
+        try:
+            refused = _error(await self._ask(_NONSENSE))
+        except Rejected:
+            return
+        if not refused:
+            raise Unavailable(
+                f"{self._http.base_url} does not speak InfluxQL: a VictoriaMetrics needs"
+                ' dialect = "metricsql"'
+            )
 
     async def create(self) -> None:
         """Make the database; nothing happens if it is there."""

@@ -10,43 +10,46 @@ measurement comma and space, in a tag comma, equals sign and space, each by a ba
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import islice
 from typing import Final
 
 import msgspec
 
 from cloud.errors import Rejected
 from cloud.store import Points
-from wire.reading import Quality, Quantity, runs
+from wire.reading import Columns, Quality, Quantity, columns
 
 _TAG: Final = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
 _SERIES_KNOWN: Final = 32768
 """Heads that are remembered across writes, at 300 bytes each."""
 
 _json: Final = msgspec.json.Encoder().encode
-_QUALITY: Final = {quality: f"quality={quality:d}i " for quality in Quality}
+_TAILS: Final = {quality: f",quality={quality:d}i " for quality in Quality}
 
 
 def encode(points: Sequence[Points]) -> bytes:
     """The lines of all `points`, in UTF-8. Raises Rejected for a name that no escape can carry."""
-    bodies: list[bytes] = []
-    tails = _QUALITY
-    for gateway, readings in points:
-        if not readings:
-            continue
-        lines: list[str] = []
-        values, times = _texts([r.value for r in readings]), _texts([r.at_ms for r in readings])
-        texts = zip(readings, values, times, strict=True)
-        for run in runs(readings):
-            head = series_key(run[0].quantity, gateway, run[0].sensor, run[0].site)
-            lines += [
-                f"{head} value={value},{tails[r.quality]}{at_ms}"
-                if r.value is not None
-                else f"{head} {tails[r.quality]}{at_ms}"
-                for r, value, at_ms in islice(texts, len(run))
-            ]
-        bodies.append("\n".join(lines).encode())
-    return b"\n".join(bodies)
+    return b"\n".join([_lines(gateway, columns(some)) for gateway, some in points if some])
+
+
+def _lines(gateway: str, readings: Columns) -> bytes:
+    """Each line in four parts; all parts of all lines are joined at once."""
+    heads: list[str] = []
+    for (site, sensor, quantity), begin, end in readings.parts():
+        heads += [f"\n{series_key(quantity, gateway, sensor, site)} value="] * (end - begin)
+    values = _texts(readings.values)
+    qualities = readings.qualities
+    if qualities.count(Quality.GOOD) == len(qualities):  # as nearly always
+        tails = [_TAILS[Quality.GOOD]] * len(qualities)
+    else:
+        tails = [_TAILS[quality] for quality in qualities]
+    if None in readings.values:
+        for n, value in enumerate(readings.values):
+            if value is None:  # such a line has its quality alone
+                heads[n], values[n], tails[n] = heads[n][: -len("value=")], "", tails[n][1:]
+    parts = [""] * (4 * len(readings))
+    parts[0::4], parts[1::4], parts[2::4] = heads, values, tails
+    parts[3::4] = _texts(readings.at_ms)
+    return "".join(parts)[1:].encode()
 
 
 def _texts(numbers: Sequence[float | None]) -> list[str]:

@@ -5,7 +5,7 @@ A mark is a gateway, an hour, and from when to when readings were written in it.
 reading leaves one like any other; the bookkeeping is per batch, because ingest pays for it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, func, select, text, update
 
 from cloud import database, state, tables
 from cloud.store import Bucket, Points
-from wire.reading import Reading
+from wire.reading import Columns, columns
 
 _HOUR_MS: Final = Bucket.HOUR.value
 _ONE_PASS: Final = 20_000
@@ -48,7 +48,7 @@ def mark(connection: Connection, points: Iterable[Points]) -> None:
     """Note that the rollups of `points` are due."""
     spans = dict[tuple[str, int], tuple[int, int]]()
     for gateway, readings in points:
-        for hour, first, last in _hours(readings):
+        for hour, first, last in _hours(columns(readings)):
             before = spans.get((gateway, hour), (first, last))
             spans[gateway, hour] = min(before[0], first), max(before[1], last)
     if spans:
@@ -74,16 +74,16 @@ def _statement(sign: str, rows: int) -> str:
     )
 
 
-def _hours(readings: Sequence[Reading]) -> Iterable[tuple[int, int, int]]:
+def _hours(readings: Columns) -> Iterable[tuple[int, int, int]]:
     """The hours that `readings` fall into, each with the first and the last time in it."""
-    if not (times := [one.at_ms for one in readings]):
+    first, last = readings.first_ms, readings.last_ms
+    if first is None or last is None:
         return
-    first, last = min(times), max(times)
     if (hour := first // _HOUR_MS * _HOUR_MS) == last // _HOUR_MS * _HOUR_MS:
         yield hour, first, last
         return
     apart: dict[int, list[int]] = {}
-    for at_ms in times:
+    for at_ms in readings.at_ms:
         apart.setdefault(at_ms // _HOUR_MS * _HOUR_MS, []).append(at_ms)
     for hour, some in apart.items():
         yield hour, min(some), max(some)

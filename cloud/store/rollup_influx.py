@@ -19,6 +19,7 @@ from cloud.state import State
 from cloud.store import Bucket, Points, Query, Retention, Retired, Rollup, marks
 from cloud.store.influxql import InfluxQL
 from cloud.store.lineprotocol import series_key
+from wire.reading import columns
 
 _GATEWAYS_AT_ONCE: Final = 50
 _TOO_OLD: Final = "beyond retention policy"
@@ -139,8 +140,9 @@ class Retirement:
             return
         late: dict[str, int] = {}
         for gateway, readings in points:
-            number = sum(one.at_ms < since_ms for one in readings)
-            late[gateway] = late.get(gateway, 0) + number
+            if (first_ms := columns(readings).first_ms) is not None and first_ms < since_ms:
+                number = sum(at_ms < since_ms for at_ms in columns(readings).at_ms)
+                late[gateway] = late.get(gateway, 0) + number
         marks.retire(connection, late)
 
     async def retired(self, gateway: str | None) -> Retired:

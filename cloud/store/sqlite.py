@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -46,7 +47,7 @@ from cloud.store import (
     marks,
     rollup_sqlite,
 )
-from wire.reading import Quantity, runs
+from wire.reading import Quantity, columns
 
 metadata: Final = MetaData()
 
@@ -151,19 +152,19 @@ class _Sqlite:
         self, connection: Connection, points: Sequence[Points], ids: dict[_Name, int]
     ) -> list[Value]:
         """All rows, one after another. New series get an id, which goes to `ids`."""
-        named = [
-            ((gateway, run[0].site, run[0].sensor, run[0].quantity), run)
-            for gateway, readings in points
-            for run in runs(readings)
-        ]
-        if unknown := {name for name, _ in named} - self._ids.keys():
+        parts = [(gateway, columns(readings)) for gateway, readings in points]
+        names = [(gateway, *one) for gateway, part in parts for one in part.series]
+        if unknown := set(names) - self._ids.keys():
             ids |= _numbered(connection, unknown)
         known = ChainMap(ids, self._ids) if ids else self._ids
-        values: list[Value] = []
-        for name, run in named:
-            number = known[name]
-            for r in run:
-                values += (number, r.at_ms, r.value, r.quality)
+        rows = sum(len(part) for _, part in parts)
+        values: list[Value] = [None] * (_COLUMNS * rows)
+        lengths = [end - begin for _, part in parts for _, begin, end in part.parts()]
+        numbers = map(repeat, map(known.__getitem__, names), lengths)
+        values[0::_COLUMNS] = chain.from_iterable(numbers)
+        values[1::_COLUMNS] = chain.from_iterable(part.at_ms for _, part in parts)
+        values[2::_COLUMNS] = chain.from_iterable(part.values for _, part in parts)
+        values[3::_COLUMNS] = chain.from_iterable(part.qualities for _, part in parts)
         return values
 
     async def read(self, query: Query) -> list[Row]:

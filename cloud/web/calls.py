@@ -9,18 +9,22 @@ from sqlalchemy import Connection, select
 
 from cloud import tables
 from cloud.alerts import wording
+from cloud.alerts.actions import Part
+from cloud.alerts.alarm import Alarm, Status
 from cloud.alerts.dispatch import Dispatch
 from cloud.alerts.escalation import Escalation, Phase
-from cloud.alerts.records import CODE_LASTS_MS, Part, read_parts
+from cloud.alerts.records import CODE_LASTS_MS, read_parts
 from cloud.channels import Language, Message
 from cloud.web.pages import Answered, CallPage
 from cloud.web.replies import OpenCall
 
 
 class Standing(StrEnum):
-    """Whether a call can still be answered: OVER, its alerts are; LATE, they have risen since."""
+    """Whether a call can still be answered: RETURNED, the danger has gone and nobody has answered
+    yet; OVER, its alerts are; LATE, they have risen since."""
 
     OPEN = "open"
+    RETURNED = "returned"
     ANSWERED = "answered"
     LATE = "late"
     OVER = "over"
@@ -60,14 +64,17 @@ def find(connection: Connection, dispatch: Dispatch, call: str) -> Found | None:
     page = CallPage(
         tongue,
         message.title,
-        message.text.replace(message.link or "\0", "").rstrip(),
+        message.text_without_link,
         message.level,
         _local(dispatch, row.made_ms),
         [_name(dispatch, one, tongue) for one in told],
         answered,
     )
-    is_used = row.answered_ms is not None
-    return Found(page, row.contact, Standing.ANSWERED if is_used else _of(parts, cases), answered)
+    standing = _of(parts, cases, _returned(connection, cases))
+    if row.answered_ms is not None:
+        standing = Standing.ANSWERED
+    page = page._replace(is_over=standing is Standing.RETURNED)
+    return Found(page, row.contact, standing, answered)
 
 
 def open_calls(connection: Connection, now_ms: int) -> list[OpenCall]:
@@ -80,11 +87,12 @@ def open_calls(connection: Connection, now_ms: int) -> list[OpenCall]:
     ).all()
     asked = {row.id: [part for part in read_parts(row.parts) if part.asks] for row in rows}
     cases = _cases(connection, {part.alert for parts in asked.values() for part in parts})
+    returned = _returned(connection, cases)
     found = []
     for row in rows:
         message = msgspec.json.decode(row.message, type=Message)
         parts = asked[row.id]
-        if _of(parts, cases) is not Standing.OVER:
+        if _of(parts, cases, returned) is not Standing.OVER:
             alerts = frozenset(
                 part.alert for part in parts if cases[part.alert].phase is Phase.RINGING
             )
@@ -93,13 +101,24 @@ def open_calls(connection: Connection, now_ms: int) -> list[OpenCall]:
     return found
 
 
-def _of(parts: list[Part], cases: dict[str, Escalation]) -> Standing:
-    """Of a call that nobody has answered."""
-    if all(cases[part.alert].level is None for part in parts):
-        return Standing.OVER
+def _of(parts: list[Part], cases: dict[str, Escalation], returned: set[str]) -> Standing:
+    """Of a call that nobody has answered; `returned` are alerts that are over and wait for one."""
     if all(part.round < cases[part.alert].round for part in parts):
-        return Standing.LATE
-    return Standing.OPEN
+        over = all(cases[part.alert].level is None for part in parts)
+        return Standing.OVER if over else Standing.LATE
+    if any(cases[part.alert].level is not None for part in parts):
+        return Standing.OPEN
+    waits = any(part.alert in returned for part in parts)
+    return Standing.RETURNED if waits else Standing.OVER
+
+
+def _returned(connection: Connection, cases: dict[str, Escalation]) -> set[str]:
+    """Those of the alerts that are over, and that nobody has answered."""
+    over = {name: case for name, case in cases.items() if case.level is None}
+    table = tables.alarm
+    wanted = select(table.c.state).where(table.c.site.in_({case.site for case in over.values()}))
+    alarms = (msgspec.json.decode(row, type=Alarm) for row in connection.execute(wanted).scalars())
+    return {one.alert for one in alarms if one.process is Status.RETURNED} & over.keys()
 
 
 def _cases(connection: Connection, alerts: set[str]) -> dict[str, Escalation]:
@@ -109,8 +128,7 @@ def _cases(connection: Connection, alerts: set[str]) -> dict[str, Escalation]:
 
 
 def _name(dispatch: Dispatch, contact: str, tongue: Language) -> str:
-    one = dispatch.plan.contact.get(contact)
-    return wording.named(one.name, one.name_en, tongue) if one else contact
+    return wording.contact_name(dispatch.plan, contact, tongue)
 
 
 def _local(dispatch: Dispatch, at_ms: int) -> str:

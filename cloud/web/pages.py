@@ -17,6 +17,7 @@ HEADERS: Final = {
 _WORDS: Final[dict[Language, dict[str, str]]] = {
     "zh": {
         "accept": "我已收到，正在处置",
+        "acted": "我已处置",
         "decline": "我无法处置",
         "said": "说明（可不填）",
         "who": "姓名（如非本人）",
@@ -34,6 +35,7 @@ _WORDS: Final[dict[Language, dict[str, str]]] = {
         "and": "、",
         "done": "此呼叫已有应答",
         "answered": "已有人应答",
+        "returned": "险情已解除，但至今无人应答。请补报：您是否已处置？",
         "by": "应答人",
         "unknown": "此链接无效",
         "unknown_text": "请检查链接是否完整，或致电值班室。",
@@ -47,6 +49,7 @@ _WORDS: Final[dict[Language, dict[str, str]]] = {
     },
     "en": {
         "accept": "I have it and am acting",
+        "acted": "I have acted",
         "decline": "I cannot act",
         "said": "What you have to say (optional)",
         "who": "Your name, if you are somebody else",
@@ -64,6 +67,7 @@ _WORDS: Final[dict[Language, dict[str, str]]] = {
         "and": ", ",
         "done": "This call has been answered",
         "answered": "Somebody has answered",
+        "returned": "It is over, and nobody has answered yet. Did you act?",
         "by": "Answered by",
         "unknown": "This link is not valid",
         "unknown_text": "Is it complete? If so, call the duty room.",
@@ -119,7 +123,7 @@ class Answered(NamedTuple):
 
 class CallPage(NamedTuple):
     """What the page of an open call shows; `told` are names, `sent` the local time. `answered`: by
-    somebody else."""
+    somebody else. `is_over`: the danger has gone, and nobody has answered."""
 
     language: Language
     title: str
@@ -128,6 +132,7 @@ class CallPage(NamedTuple):
     sent: str
     told: Sequence[str]
     answered: Answered | None = None
+    is_over: bool = False
 
 
 def call(page: CallPage) -> str:
@@ -138,7 +143,11 @@ def call(page: CallPage) -> str:
         name = f"{words['level']} {words[page.level]}"
         level = f'<span class="level {page.level}">{name}</span>'
     told = escape(words["and"].join(page.told)) or "-"
-    already = ""
+    yes = "acted" if page.is_over else "accept"
+    no = f'<button class="decline" name="answer" value="no">{words["decline"]}</button>\n'
+    if page.is_over:
+        no = ""  # nobody else will be called
+    already = f"\n<p><b>{words['returned']}</b></p>" if page.is_over else ""
     if page.answered is not None:
         already = f"\n<p><b>{_who(page.language, 'answered', page.answered)}</b></p>"
     return _page(
@@ -148,13 +157,12 @@ def call(page: CallPage) -> str:
 <h1>{escape(page.title)}</h1>
 <p>{escape(page.text)}</p>{already}
 <form method="post"><button disabled hidden></button>
-<button class="accept" name="answer" value="yes">{words["accept"]}</button>
+<button class="accept" name="answer" value="yes">{words[yes]}</button>
 <label for="said">{words["said"]}</label>
 <textarea id="said" name="said" rows="2" maxlength="500"></textarea>
 <label for="by">{words["who"]}</label>
 <input id="by" name="by" maxlength="80" autocomplete="name">
-<button class="decline" name="answer" value="no">{words["decline"]}</button>
-</form>
+{no}</form>
 <dl><dt>{words["sent"]}</dt><dd>{escape(page.sent)}</dd>
 <dt>{words["told"]}</dt><dd>{told}</dd></dl>""",
     )

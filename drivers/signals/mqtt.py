@@ -196,6 +196,8 @@ async def open(config: Config, wiring: Wiring) -> AsyncIterator[Signal]:
     broker may come later."""
     where = f"interlock.{wiring.site}.signal.key_file"
     file = wiring.folder / config.key_file
+    broker = config.broker.beside(wiring.folder)
+    config = config.model_copy(update={"broker": broker})
     try:
         signal = Mqtt(config, wiring.site, _read(file))
     except OSError as error:

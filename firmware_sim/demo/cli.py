@@ -82,9 +82,9 @@ def demo(
     console = Console(stderr=as_json)
     picture = Picture()
     with _running(folder, record, speed, seed, store, influx_url) as (ready, running):
-        start_ms = _wait_for_start(ready, running)
-        clock = screen.Clock(title, start_ms, speed, scenario.duration_s)
         try:
+            start_ms = _wait_for_start(ready, running)
+            clock = screen.Clock(title, start_ms, speed, scenario.duration_s)
             finished = asyncio.run(_show(picture, ready, clock, running, console))
         except Died as error:
             raise UserError(f"{error}; logs: {folder}") from None
@@ -156,7 +156,9 @@ def _running(
         river_port, web_port = programs.free_port(), programs.free_port()
         ready = stage.prepare(folder, running.broker_port, river_port, web_port, settings)
         start("cloud", programs.shuichi("cloud", "run"))
-        arguments = ["--speed", f"{speed:g}", "--truth", "truth.jsonl", *record.arguments()]
+        # A machine that is slow to start the gateway must not miss the flood.
+        arguments = ["--hold", "--speed", f"{speed:g}", "--truth", "truth.jsonl"]
+        arguments += record.arguments()
         if seed is not None:
             arguments += ["--seed", str(seed)]
         sim = start("sim", programs.shuichi("sim", "run", "sim.toml", *arguments))
@@ -201,14 +203,15 @@ def _handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[No
 
 
 def _wait_for_start(ready: Stage, running: Running) -> int:
-    """When the scenario began, ms UTC. Raises UserError if a program dies before."""
+    """When the scenario began, ms UTC. Raises Died or UserError if it does not."""
     file = ready.folder / "truth.jsonl"
     found: list[int] = []
 
     def has_begun() -> bool:
+        running.look()
         facts = msgspec.json.Decoder(truth.Fact)
         lines = file.read_bytes().splitlines() if file.exists() else []
-        found.extend(f.at_ms for f in map(facts.decode, lines) if isinstance(f, truth.Ready))
+        found.extend(f.at_ms for f in map(facts.decode, lines) if isinstance(f, truth.Begin))
         return bool(found)
 
     running.programs["sim"].wait_until(has_begun)

@@ -14,7 +14,7 @@ from typing import Final
 from configs.loader import UserError
 
 HOST: Final = "127.0.0.1"
-_READY_WITHIN_S: Final = 30.0
+_READY_WITHIN_S: Final = 60.0
 _STOP_WITHIN_S: Final = 20.0
 _PORTS: Final = range(20_000, 32_768)
 """Below the range from which Linux takes ports for outgoing connections."""
@@ -63,12 +63,12 @@ class Program:
         lines = self.log.read_text("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
 
-    def stop(self) -> int:
+    def stop(self, within_s: float = _STOP_WITHIN_S) -> int:
         """SIGTERM, SIGKILL if it does not listen; returns the exit code."""
         if self.ended is None:
             self._process.terminate()
         try:
-            return self._process.wait(_STOP_WITHIN_S)
+            return self._process.wait(within_s)
         except subprocess.TimeoutExpired:
             return self.kill()
         except KeyboardInterrupt:  # somebody has no patience

@@ -8,7 +8,7 @@ import pytest
 
 from cloud import database
 from cloud.alerts import plan
-from cloud.alerts.alarm import Hold, Trigger
+from cloud.alerts.alarm import Hold, Status, Trigger
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.records import AlarmKey
 from tests import duty_room
@@ -135,12 +135,30 @@ async def test_the_link_of_an_earlier_warning_is_too_old(room):
     assert (await room.http.post(await room.path(), data=YES)).status_code == 200
 
 
-async def test_an_alert_that_is_over_cannot_be_answered(room):
+async def test_what_is_over_and_nobody_has_answered_waits_for_an_answer(room):
     await room.find(Level.RED)
     path = await room.path()
     await room.find(None)
     await room.pass_time(11)
     assert await room.phase() == "idle"
+    assert (await room.alarm()).process is Status.RETURNED
+    page = await room.http.get(path)
+    assert page.status_code == 200
+    assert "至今无人应答" in page.text
+    assert "我已处置" in page.text
+    assert "我无法处置" not in page.text
+    assert (await room.http.post(path, data=YES)).status_code == 200
+    assert (await room.alarm()).process is Status.NORMAL
+    assert (await room.http.get(path)).status_code == 410
+
+
+async def test_an_alert_that_is_over_cannot_be_answered(room):
+    await room.find(Level.RED)
+    path = await room.path()
+    answer = ((await room.alarm()).alert, "Li", "command", "", room.now_ms)
+    assert (await room.run(room.dispatch.acknowledge, *answer)).ok
+    await room.find(None)
+    await room.pass_time(11)
     for page in (await room.http.get(path), await room.http.post(path, data=YES)):
         assert page.status_code == 410
         assert "此预警已结束" in page.text

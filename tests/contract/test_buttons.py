@@ -4,11 +4,12 @@ import asyncio
 import json
 import sqlite3
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
 from cloud import database
-from cloud.alerts import buttons
+from cloud.alerts import buttons, tokens
 from cloud.alerts.buttons import Buttons
 from tests import duty_room
 from tests.waiting import until
@@ -18,9 +19,9 @@ from wire.mqtt import Broker, connect
 
 
 @asynccontextmanager
-async def listening(room, broker):
+async def listening(room, broker, name="test"):
     """As the office does it, for as long as it is open."""
-    made = Buttons(broker, 60, room.database, room.dispatch, lambda: None)
+    made = Buttons(broker, name, 60, room.database, room.dispatch, lambda: None)
     task = asyncio.create_task(made.run(), name="buttons")
     try:
         yield
@@ -105,3 +106,21 @@ async def test_an_answer_is_kept_until_it_is_committed(tmp_path, broker, monkeyp
         async with listening(room, broker):
             await until(lambda: room.lines("answer"))
         assert await room.phase() == "answered"
+
+
+async def test_two_deployments_share_a_broker(tmp_path, broker, caplog):
+    """And neither throws the other out."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    async with (
+        duty_room.opened(tmp_path / "one") as one,
+        duty_room.opened(tmp_path / "two") as two,
+        listening(one, broker, await one.database.run(tokens.deployment)),
+        listening(two, broker, await two.database.run(tokens.deployment)),
+    ):
+        for room in (one, two):
+            await room.find(Level.RED)
+            token = (await room.call()).token or ""
+            await press(broker, said(token))
+            await until(partial(room.lines, "answer"))
+    assert "trying again" not in caplog.text

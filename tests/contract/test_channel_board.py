@@ -12,6 +12,7 @@ from cloud.errors import Rejected, Unavailable
 from configs.loader import ConfigError
 from tests.contract.telling import NOW_MS, message, opened, parsed
 from tests.services import Service
+from tests.waiting import PATIENCE_S
 from wire import mqtt
 
 
@@ -22,7 +23,7 @@ class Reader:
         self._line = mqtt.Broker(port=broker.port)
 
     async def read(self, topic: str) -> tuple[dict[str, Any], bool]:
-        async with asyncio.timeout(5), mqtt.connect(self._line, "reader") as session:
+        async with asyncio.timeout(PATIENCE_S), mqtt.connect(self._line, "reader") as session:
             await session.subscribe(topic)
             (found,) = await session.take(1)
             session.ack(found)

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from cloud import service
-from cloud.channels import Message, Receipt, feishu, gateway, robot, voice
+from cloud.channels import Message, Receipt, board, feishu, gateway, robot, voice
 from cloud.config import Config, Setup
 from cloud.errors import Rejected, Unavailable
 from cloud.http import secret
@@ -305,6 +305,27 @@ async def test_only_the_value_that_was_agreed_on_is_a_success(
 def test_what_is_no_phone_number_is_not_called(number: str) -> None:
     with pytest.raises(Rejected, match="is no phone number"):
         gateway.phone(message(to=number))
+
+
+@pytest.mark.parametrize(
+    ("language", "asked"), [("zh", "回复4711确认。"), ("en", "Reply 4711 to confirm.")]
+)
+def test_an_sms_asks_for_a_reply_only_where_one_is_wanted(language: str, asked: str) -> None:
+    told = message(to="+8613800138000", language=language)
+    assert gateway.values_of(told, None)["reply"] == asked
+    assert gateway.values_of(message(answer_code=None, to=told.to), None)["reply"] == ""
+
+
+def test_no_link_is_read_out_or_shown_to_everybody() -> None:
+    told = message(text="积水。请封闭道路。https://alerts.example/a?t=1&u=2")
+    config = parsed("voice", GOOD | {"body": {"t": "{speech}"}})
+    assert isinstance(config, voice.Config)
+    said = voice.speech(told, config)
+    assert "https" not in said
+    assert "请封闭道路" in said
+    on_board = parsed("board", {"broker": {"host": "x"}, "topic": "board/{to}/message"})
+    assert isinstance(on_board, board.Config)
+    assert board.announcement(told, on_board).text == "积水。请封闭道路。"
 
 
 def test_a_call_is_short_and_in_whole_sentences() -> None:

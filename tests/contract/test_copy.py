@@ -15,9 +15,10 @@ from click.testing import CliRunner
 
 from cloud import config, service, storecli, tables
 from cloud.copying import copy
-from cloud.store import Points, Query, Row, stream
+from cloud.store import Bucket, Points, Query, Row, stream
 from configs.loader import UserError
 from tests.services import Service
+from tests.waiting import PATIENCE_S
 from wire.reading import Quality, Quantity, Reading
 
 T0 = 1_705_305_600_000  # 2024-01-15T08:00:00Z
@@ -92,6 +93,20 @@ def test_sqlite_to_influxdb_and_back_is_the_same_to_the_last_bit(
     assert everything(between) == everything(source)
 
 
+def test_what_was_copied_has_its_rollups(tmp_path: Path) -> None:
+    source = cloud(tmp_path, "source", 'kind = "sqlite"')
+    target = cloud(tmp_path, "target", 'kind = "sqlite"')
+    fill(source, readings(100))
+    run(source, target)
+
+    async def hours() -> int:
+        async with service.opened(config.read(target), read_only=True) as (_, store):
+            return sum(one.counted for one in await store.rollups(Query(), Bucket.HOUR))
+
+    good = [one for one in readings(100) if one.quality not in (Quality.BAD, Quality.MISSING)]
+    assert asyncio.run(hours()) == len(good)
+
+
 def test_a_part_is_named_as_in_a_query(tmp_path: Path) -> None:
     source = cloud(tmp_path, "source", 'kind = "sqlite"')
     target = cloud(tmp_path, "target", 'kind = "sqlite"')
@@ -152,14 +167,16 @@ def test_it_survives_kill_9(tmp_path: Path, influxd: Service) -> None:
 
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while not begun() and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.01)
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert process.returncode == -signal.SIGKILL  # it was not done yet
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=4 * PATIENCE_S, check=False
+    )
     assert done.stdout == "30000 readings, the same number in both stores\n", done.stderr
     assert everything(target) == everything(source)
 

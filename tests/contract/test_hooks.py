@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from cloud.alerts.alarm import Status
 from cloud.alerts.hazard import Hazard
 from cloud.web.settings import Hook
 from tests import duty_room
@@ -133,6 +134,8 @@ async def test_a_call_of_an_alert_that_is_over_does_not_blur_the_next(room):
     number = await phone(room)
     await room.find(None)
     await room.pass_time(11)
+    await sms(room, number, "1")  # late, and it counts: nobody had answered
+    assert (await room.alarm()).process is Status.NORMAL
     await sms(room, number, "1")
     (line,) = await room.lines("reply")
     assert "no call to this number is open" in line["text"]

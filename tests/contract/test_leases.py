@@ -91,10 +91,10 @@ async def test_the_second_waits_says_so_once_and_takes_over_from_one_that_stops(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with two(place) as (database, beside):
-        first = Worker(database)
+        first = Worker(database, 3.0)
         await until(lambda: first.at_work)
-        second = Worker(beside)
-        await asyncio.sleep(2 * LASTS_S)  # longer than a lease lasts: it is renewed
+        second = Worker(beside, 3.0)
+        await asyncio.sleep(4.0)  # longer than a lease lasts: it is renewed
         assert first.begun == [1]
         assert second.begun == []
         told = [one.getMessage() for one in caplog.records if "waiting" in one.getMessage()]
@@ -166,7 +166,7 @@ async def test_one_that_cannot_renew_stops_before_its_lease_ends_and_goes_on_whe
 ) -> None:
     async with two(place) as (database, beside):
         deaf = Deaf(database)
-        worker = Worker(deaf)  # type: ignore[arg-type]  # it has all that leases use
+        worker = Worker(deaf, 3.0)  # type: ignore[arg-type]  # it has all that leases use
         await until(lambda: worker.at_work)
         lease = worker.at_work
         assert lease is not None

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, insert, select, text
 
 from cloud import account as accounts
-from cloud import cases, quarantine, service, tables
+from cloud import cases, overflow, quarantine, service, tables
 from cloud.account import Account, StreamAccount
 from cloud.admission import Admission
 from cloud.alerts.watch import Watch
@@ -310,6 +310,24 @@ async def test_a_dropped_case_is_told_and_does_not_come_back(anywhere: Cloud) ->
     )
     assert (row.who, row.verdict, row.batch, row.position) == ("li", "dropped", 1, 2)
     assert row.words == case.words
+
+
+async def test_what_there_is_no_room_for_is_counted(anywhere: Cloud) -> None:
+    sent = message(batch(1, reading(), reading(at_ms=NOW + HOUR), reading(1, at_ms=NOW + HOUR)))
+    garbage = [message(f"{n}".encode() * 100) for n in range(20)]
+    await anywhere.take(sent, *garbage)
+    await anywhere.status(1, 3)
+    limit = overflow.Limit(anywhere.database, 1000)
+    await limit.keep(NOW)
+    left = await anywhere.cases()
+    assert {one.kind for one in left} <= {Kind.READING}
+    await overflow.Limit(anywhere.database, 0).keep(NOW)
+    await anywhere.take(sent, garbage[0])
+    account = await anywhere.account()
+    (stream,) = account.streams
+    assert (account.cases_let_go, account.quarantined, account.ok) == (22, 1, True)
+    assert (stream.readings_ledgered, stream.readings_dropped) == (1, 2)
+    assert (stream.readings_quarantined, stream.redelivered_batches) == (0, 1)
 
 
 async def test_a_gateway_that_becomes_known_gets_its_batches_stored(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cloud import overflow
 from cloud.cases import Order
 from cloud.quarantine import Filter
 from tests.contract.test_quarantine import NOW, message, opened, packed
 
 moves = st.lists(
-    st.tuples(st.sampled_from("tttttrd"), st.integers(0, 9), st.integers(0, 255)),
+    st.tuples(st.sampled_from("tttttrdo"), st.integers(0, 9), st.integers(0, 255)),
     min_size=1,
     max_size=25,
 )
@@ -41,6 +42,8 @@ async def test_the_sum_is_right_whatever_comes_and_whoever_does_what(
                     if bits % 4 == 0:
                         await cloud.execute("DROP TRIGGER IF EXISTS picky")
                     await cloud.retry(ingest={"future_s": 2 * 3600} if bits % 2 else {})
+                elif move == "o":
+                    await overflow.Limit(cloud.database, 40 * bits).keep(NOW)
                 else:
                     here = await cloud.cases()
                     ids = tuple(one.digest.hex() for one in here if one.digest[0] < bits)

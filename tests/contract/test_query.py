@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -108,8 +109,8 @@ def test_times_are_local_and_the_zone_is_said(file: Path, monkeypatch: pytest.Mo
 
 def test_a_chart_draws_each_quantity(file: Path) -> None:
     shown = ask(file, "--format", "chart", "--utc")
-    assert "depth (m), underpass" in shown.stdout
-    assert "level (m), river" in shown.stdout
+    assert "depth (m), g1 underpass ruler" in shown.stdout
+    assert "level (m), g1 river gauge" in shown.stdout
     assert "time (UTC)" in shown.stdout
     assert "\x1b" not in shown.stdout  # no colours into a file
 
@@ -143,9 +144,12 @@ def test_rollups_come_in_every_format(file: Path, tmp_path: Path) -> None:
     (same,) = map(json.loads, ask(file, *words, "--format", "jsonl").stdout.splitlines())
     assert {key: str(value) for key, value in same.items()} == one
     table = ask(file, *words).stdout
-    assert "depth min (m)" in table
+    assert "g1" in table
+    assert "depth (m)" in table
     assert "not evaluated" in table
-    assert "ruler mean" in ask(file, *words, "--format", "chart").stdout
+    chart = ask(file, *words, "--format", "chart").stdout
+    assert "depth (m), g1 underpass ruler" in chart
+    assert chart.rstrip().endswith("*  mean\n  x  max")
     picture = tmp_path / "out.png"
     hours = ask(file, "--rollup", "1h", "--all", "--format", "png", "--output", str(picture))
     assert hours.exit_code == 0
@@ -183,8 +187,14 @@ def test_a_time_range_is_iso_or_a_span(file: Path) -> None:
 
 
 def test_nothing_found_is_one_line_and_exit_code_1(file: Path) -> None:
-    shown = ask(file, "--site", "nowhere")
-    assert (shown.exit_code, shown.stdout, shown.stderr) == (1, "", "no readings match\n")
+    for words, line in [
+        (["--site", "nowhere"], "--site nowhere: the store has no reading of it"),
+        (["--gateway", "g1", "--sensor", "x"], "--sensor x: the store has no reading of it"),
+        (["--site", "river", "--sensor", "ruler"], "no readings match"),
+        (["--until", "2020-01-01", "--rollup", "1h"], "no readings match"),
+    ]:
+        shown = ask(file, *words)
+        assert (shown.exit_code, shown.stdout, shown.stderr) == (1, "", f"{line}\n")
 
 
 def test_a_time_that_is_none_and_a_cloud_that_never_ran_are_one_line(tmp_path: Path) -> None:
@@ -232,6 +242,26 @@ def test_what_cannot_be_written_is_a_line(embedded: Path, tmp_path: Path) -> Non
     assert "No such file or directory" in str(shown.exception)
 
 
+def test_rollups_that_are_not_made_yet_are_told(embedded: Path) -> None:
+    shown = ask(embedded, "--rollup", "1h")
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert shown.stderr.startswith("no rollups match, though readings do")
+
+
+def test_half_a_file_never_passes_for_the_whole(
+    embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.csv"
+    words = ("--format", "csv", "--output", str(out))
+    assert ask(embedded, *words).exit_code == 0
+    whole = out.read_text()
+    assert whole.count("\n") == len(READINGS) + 1
+    monkeypatch.setattr(show.Csv, "close", lambda _: 1 / 0)
+    assert isinstance(ask(embedded, *words).exception, ZeroDivisionError)
+    assert out.read_text() == whole
+    assert [one.name for one in tmp_path.iterdir() if "out" in one.name] == ["out.csv"]
+
+
 def test_a_picture_of_too_much_says_what_to_do(
     embedded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,3 +290,21 @@ def test_head_may_have_seen_enough(embedded: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+def test_a_screen_that_is_full_or_knows_little_is_no_traceback(embedded: Path) -> None:
+    words = [sys.executable, "-m", "shuichi", "query", "--config", str(embedded)]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    line = "shuichi: the output cannot be written: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (2, line)
+    ended = subprocess.run(
+        [*words, "--format", "chart"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "depth (m), g1 underpass ruler" in ended.stdout
+    assert "*" in ended.stdout

@@ -153,3 +153,19 @@ def number(value: object) -> str:
 @pytest.mark.parametrize("word", ["shuichi query", "shuichi cloud init", "shuichi store copy"])
 def test_the_page_tells_of_the_commands(word: str) -> None:
     assert word in PAGE
+
+
+def test_every_store_of_the_page_is_a_config(tmp_path: Path) -> None:
+    tables = [text for language, text in blocks(PAGE) if language == "toml" and "[store]" in text]
+    kinds = []
+    for text in tables:
+        file = tmp_path / "cloud.toml"
+        file.write_text(text)
+        store = config.read(file).config.store
+        kinds.append((store.kind, getattr(store, "api", ""), getattr(store, "dialect", "")))
+    assert kinds == [
+        ("sqlite", "", ""),
+        ("influx", "v1", "influxql"),
+        ("influx", "v2", "influxql"),
+        ("influx", "v2", "metricsql"),
+    ]

@@ -57,6 +57,7 @@ class Ingest:
     async def agrees(self) -> account.Account:
         found = await account.take(self.database, self.store)
         assert found.ok, found
+        assert found.readings_in_store is not None
         assert found.readings_in_store + found.readings_retired == found.readings_ledgered
         return found
 

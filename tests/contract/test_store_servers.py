@@ -35,6 +35,15 @@ async def test_what_a_server_has_answered_survives_its_death(name: str, tmp_path
             assert await kept.count() == 21
 
 
+async def test_victoriametrics_is_not_taken_for_an_influxdb(tmp_path: Path) -> None:
+    victoria = SERVERS["victoria-v2"]
+    with victoria.start(tmp_path / "server") as running:
+        wrong = victoria.config(running) | {"dialect": "influxql"}
+        async with opened(wrong, tmp_path) as (_, store):
+            with pytest.raises(Unavailable, match='needs dialect = "metricsql"'):
+                await store.check()
+
+
 async def test_what_influxdb_refuses_is_rejected_in_its_words(
     shared_influxd: Service, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from cloud.account import Account
 from cloud.store import Query, Row
 from tests.conftest import ROOT
 from tests.services import Service
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 from wire import codec, topics
 from wire.messages import Ack, Batch, Event
 from wire.mqtt import Broker, Session, connect, keep_connected
@@ -75,7 +75,7 @@ class Cloud:
     def wait(self) -> int:
         """Its exit code, once it has ended."""
         assert self._process is not None
-        code = self._process.wait(20)
+        code = self._process.wait(PATIENCE_S)
         self._process = None
         return code
 

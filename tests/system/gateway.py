@@ -20,6 +20,7 @@ import tomlkit
 from firmware_sim import truth
 from firmware_sim.demo import programs
 from tests.system.line import Line
+from tests.waiting import PATIENCE_S
 from wire.aspect import Aspect
 
 
@@ -30,11 +31,14 @@ class Gateway(Line):
         self, folder: Path, broker_port: int, *, depth_m: float = 0.0, record: Path | None = None
     ) -> None:
         folder.mkdir(exist_ok=True)
-        if record is None:
-            record = folder / "water.csv"
-            record.write_text(f"t_s,depth_m\n0,{depth_m}\n100000,{depth_m}\n", "utf-8")
-        super().__init__(folder, broker_port, speed=1, record=record)
+        self._water = folder / "water.csv"
+        self.stand_at(depth_m)
+        super().__init__(folder, broker_port, record=record or self._water)
         self.change({("uplink", "drain_at_stop_s"): 0})
+
+    def stand_at(self, depth_m: float) -> None:
+        """How high the water stands when the devices begin."""
+        self._water.write_text(f"t_s,depth_m\n0,{depth_m}\n100000,{depth_m}\n", "utf-8")
 
     @property
     def config(self) -> dict[str, Any]:
@@ -63,12 +67,20 @@ class Gateway(Line):
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=2 * PATIENCE_S,
         )
 
     def status(self) -> Any:
         """What it answers at its socket, as `shuichi edge status --json` prints it."""
         return self._ask(b"status\n")
+
+    def answers(self) -> bool:
+        """Whether it listens at its socket already."""
+        try:
+            self.status()
+        except OSError:
+            return False
+        return True
 
     def reload(self) -> None:
         """Have it read its config again; it must take it."""
@@ -89,9 +101,16 @@ class Gateway(Line):
         """The gateway's process id."""
         return self._running["edge"].pid
 
-    def __enter__(self) -> Self:
+    def begin(self) -> None:
+        """Start the devices."""
+
+        def times_ready() -> int:
+            return sum(isinstance(fact, truth.Ready) for fact in self.facts())
+
+        before = times_ready()
         self.start("sim")
-        self._running["sim"].wait_until(
-            lambda: any(isinstance(fact, truth.Ready) for fact in self.facts())
-        )
+        self._running["sim"].wait_until(lambda: times_ready() > before)
+
+    def __enter__(self) -> Self:
+        self.begin()
         return self

@@ -1,7 +1,7 @@
 """The whole line in one folder: simulator, cloud and gateway as processes of their own, each of
 which can be killed and started again, beside a broker that the test owns.
 
-    with Line(tmp_path / "line", broker.port, speed=400) as line:
+    with Line(tmp_path / "line", broker.port, record=flood(tmp_path)) as line:
         line.until(lambda: line.lamp(Aspect.RED))
         line.kill("cloud")
         ...
@@ -9,6 +9,7 @@ which can be killed and started again, beside a broker that the test owns.
         account = line.hand_over()
 """
 
+import asyncio
 import json
 import sqlite3
 import subprocess
@@ -22,20 +23,21 @@ from typing import Any, Final, NamedTuple, Self
 import msgspec
 import tomlkit
 
+from cloud import account as accounts
+from cloud import config, service
+from cloud.account import Account
 from firmware_sim import truth
 from firmware_sim.demo import programs, stage
 from firmware_sim.demo.programs import Program
 from tests.services import free_port
+from tests.waiting import PATIENCE_S
 from wire.aspect import Aspect
 from wire.reading import Quantity
-
-PATIENCE_S: Final = 30.0
-"""For what comes in less than a second on a machine that has nothing else to do."""
 
 SETTINGS: Final[dict[tuple[str, ...], float | str]] = {
     ("sensor", "ruler-1", "interval_s"): 0.2,
     ("uplink", "resend_after_s"): 1,  # so that a test need not wait for what a crash has lost
-    ("uplink", "drain_at_stop_s"): 20,
+    ("uplink", "drain_at_stop_s"): PATIENCE_S,
 }
 """What differs from the site's own gateway.toml, beside ports and paths."""
 
@@ -56,20 +58,21 @@ class Line:
         folder: Path,
         broker_port: int,
         *,
-        speed: float,
+        record: Path,
+        speed: float = 1,
         store: dict[str, Any] | None = None,
-        record: Path | None = None,
     ) -> None:
-        """`record` is a CSV with columns `t_s` and `depth_m`, in place of the storm."""
+        """`record` is a CSV with columns `t_s` and `depth_m`: what the water does from the moment
+        at which the gateway first asks; in the end it stays."""
         folder.mkdir(exist_ok=True)
         self.stage = stage.prepare(
             *(folder, broker_port, free_port(), free_port()), store or {"kind": "sqlite"}
         )
         self.folder = folder
         change(folder / "gateway.toml", SETTINGS)
-        playing = ["--speed", f"{speed:g}", "--truth", "truth.jsonl"]
-        if record is not None:
-            playing += ["--replay", str(record), "--column", "depth_m", "--time-column", "t_s"]
+        # The water waits for the gateway, however long that takes to start.
+        playing = ["--hold", "--speed", f"{speed:g}", "--truth", "truth.jsonl"]
+        playing += ["--replay", str(record), "--column", "depth_m", "--time-column", "t_s"]
         self._commands = {
             "sim": programs.shuichi("sim", "run", "sim.toml", *playing),
             "cloud": programs.shuichi("cloud", "run", "--unattended"),
@@ -87,21 +90,24 @@ class Line:
 
     def stop(self, name: str) -> None:
         """SIGTERM; it must end by itself and well."""
-        code = self._running.pop(name).stop()
+        code = self._running.pop(name).stop(2 * PATIENCE_S)
         assert code == 0, f"{name} ended with {code}; its log:\n{self.log(name)}"
+
+    def sealed(self) -> bool:
+        """Whether the gateway's disk has anything to lose."""
+        return self.outbox().sealed > 0
+
+    def acked(self) -> bool:
+        """Whether the cloud has ever taken anything."""
+        outbox = self.outbox()
+        return outbox.sealed > outbox.pending
 
     def hand_over(self) -> dict[str, Any]:
         """End the gateway, which first sees to it that the cloud has everything; the account, once
         the cloud has heard how much that was."""
         self.stop("edge")
-        account: dict[str, Any] = {}
-
-        def complete() -> bool:
-            account.update(self.account())
-            return bool(account["readings_sealed"] == self.outbox().readings_sealed)
-
-        self.until(complete)
-        return account
+        self.until(lambda: self.ledger().readings_sealed == self.outbox().readings_sealed)
+        return self.account()
 
     def until(self, holds: Callable[[], object], within_s: float = PATIENCE_S) -> None:
         """Wait until `holds()`; a program that ends meanwhile fails the test at once."""
@@ -155,6 +161,16 @@ class Line:
         assert done.returncode in (0, 1), done.stderr
         account: dict[str, Any] = json.loads(done.stdout)
         return account
+
+    def ledger(self) -> Account:
+        """The same without a process of its own, for those who ask again and again."""
+
+        async def take() -> Account:
+            settings = config.read(self.folder / "cloud.toml")
+            async with service.opened(settings, read_only=True) as (database, store):
+                return await accounts.take(database, store)
+
+        return asyncio.run(take())
 
     def outbox(self) -> Outbox:
         """What the gateway's disk holds, be the gateway alive or dead."""

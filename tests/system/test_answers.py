@@ -17,7 +17,7 @@ from tests import services
 from tests.conftest import ROOT
 from tests.services import Service
 from tests.system.aggregator import Cloud, broker_of
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 from wire import codec, topics
 from wire.messages import Batch
 from wire.mqtt import connect
@@ -74,7 +74,7 @@ sender = "water.example"
     def alert(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "shuichi", "alert", words[0], "--config", str(self.file)]
         return subprocess.run(
-            [*command, *words[1:]], cwd=ROOT, capture_output=True, text=True, timeout=60
+            [*command, *words[1:]], cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE_S
         )
 
 

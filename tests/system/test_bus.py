@@ -23,7 +23,7 @@ from firmware_sim.config import SimConfig, parse
 from firmware_sim.faults import NoFault, Silent
 from firmware_sim.simulation import simulate
 from tests.buses import LINES, opened
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 from wire.aspect import Aspect
 from wire.reading import Quantity
 
@@ -110,7 +110,7 @@ async def test_a_line_that_vanishes_works_again_when_it_is_back(line: str, tmp_p
 
 async def again(master: Master) -> list[int]:
     """A reading, as soon as there is one."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             with contextlib.suppress(Unavailable):
                 return await master.read_registers(2, 3, 0, 1, within_s=WITHIN_S)
@@ -131,9 +131,10 @@ class Polling:
 
     def _job(self, name: str, unit: int, interval_s: float, urgent: str) -> Job:
         profile = find("ruler-cm-9600", ())
-        if name == DEAD:  # the wait for an answer is what a silent device costs
-            line = profile.line.model_copy(update={"reply_within_ms": DEAD_WITHIN_S * 1000})
-            profile = profile.model_copy(update={"line": line})
+        # The wait for an answer is what a silent device costs.
+        within_s = DEAD_WITHIN_S if name == DEAD else WITHIN_S
+        line = profile.line.model_copy(update={"reply_within_ms": within_s * 1000})
+        profile = profile.model_copy(update={"line": line})
         (block,) = profile.blocks()
         return Job(
             name, Device(self.master, profile, unit), block, interval_s, urgent=name == urgent

@@ -17,7 +17,7 @@ from tests.system.aggregator import (
     encoded,
     influx_store,
 )
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 
 @pytest.mark.parametrize("point", ["in-commit", "after-commit"])
@@ -47,7 +47,7 @@ async def test_killed_between_store_and_ack_it_neither_loses_nor_doubles(
 
 async def insisting(gateways: list[Gateway], server: Service, trouble: AsyncIterator[None]) -> None:
     """Let `gateways` send while `trouble` takes its course, and until they are rid of all."""
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(3 * PATIENCE_S), asyncio.TaskGroup() as group:
         for gateway in gateways:
             group.create_task(gateway.insist(broker_of(server)), name=gateway.name)
         async for _ in trouble:
@@ -100,7 +100,6 @@ async def test_a_store_that_dies_in_mid_storm_is_waited_for(
     async def trouble(cloud: Cloud) -> AsyncIterator[None]:
         cloud.start()
         await cloud.listening()
-        yield
         for _ in range(2):
             influxd.kill()
             yield

@@ -25,7 +25,7 @@ from tests.system.aggregator import (
     encoded,
     influx_store,
 )
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 from wire import codec, topics
 from wire.aspect import Aspect
 from wire.messages import GatewayState, InterlockState, Status
@@ -206,7 +206,7 @@ async def test_what_the_store_rejects_goes_to_quarantine_alone(
             assert (await http.post("/query", params=drop)).is_success
         said = await asyncio.to_thread(run, cloud, *retry)
         assert said.stderr == ""
-        assert (said.returncode, said.stdout) == (0, "1 cases ended; 1 readings stored\n")
+        assert (said.returncode, said.stdout) == (0, "1 case ended; 1 reading stored\n")
         async with connected(gateway, mosquitto) as session:  # it goes on, with what it knows
             await gateway.send(session, *encoded("g1", 3, 6))
             await until(lambda: 6 in gateway.forgotten)
@@ -220,7 +220,7 @@ async def test_what_the_store_rejects_goes_to_quarantine_alone(
 
 def run(cloud: Cloud, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "shuichi", *words, "--config", str(cloud.file)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE_S)
 
 
 def test_what_does_not_answer_is_told_before_anything_starts(

@@ -146,7 +146,8 @@ async def test_no_value_of_another_register(line: str, every: int, tmp_path: Pat
 @pytest.mark.parametrize("line", ["pty", "rtu over tcp"])
 async def test_what_others_take_for_the_value_of_a_register(line: str, tmp_path: Path) -> None:
     async def is_fooled(read: Callable[[], Awaitable[list[tuple[int, int | None]]]]) -> bool:
-        for late_s in (0.1, 0.11, 0.12, 0.13, 0.14, 0.15):  # it takes a late one at its worst
+        # It takes a late one at its worst; which that is depends on the machine too.
+        for late_s in (0.1, 0.11, 0.12, 0.13, 0.14, 0.15) * 5:
             bench.device("two").fault = Late(late_s, every=3)
             if wrong(await read()):
                 return True
@@ -170,11 +171,11 @@ async def test_over_tcp_a_late_answer_costs_others_those_that_follow(tmp_path: P
         lost = sum(value is None for _, value in theirs)
 
         master = Master(port)
-        bench.device("two").fault = Late(LATE_S, every=8)
+        bench.device("two").fault = Late(1.0, every=8)
         missing = 0
         for address in itertools.islice(itertools.cycle(RAW), 24):
             try:
-                words = await master.read_registers(7, 3, address, 1, within_s=WITHIN_S)
+                words = await master.read_registers(7, 3, address, 1, within_s=0.5)
                 assert words == [RAW[address]]
             except Unavailable:
                 missing += 1
@@ -210,9 +211,10 @@ async def test_behind_a_serial_server_a_silent_unit_does_not_take_the_others_wit
         async with ours.running():
             await until(lambda: ours.values("two")[Quantity.DEPTH, None] >= 3)
             begin = len(ours.heard["ruler"])
-            await asyncio.sleep(2)
+            silent = len(ours.heard["two"])
+            await until(lambda: len(ours.heard["ruler"]) >= begin + 20)
             heard = ours.heard["ruler"][begin:]
-        assert len(heard) >= 20
+            assert len(ours.heard["two"]) - silent < 20 / 2
         assert all(one.values[0].value == HELD[Quantity.DEPTH] for one in heard)
 
         host, number = bench.endpoint("bus")

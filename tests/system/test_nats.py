@@ -9,25 +9,25 @@ import pytest
 from tests import services
 from tests.faultproxy import FaultProxy, Way
 from tests.system.line import Line, change
-from tests.system.test_line import AMBER_M, check_lamp, check_store, water_over
+from tests.system.test_line import AMBER_M, check_lamp, check_store, flood, water_over
+from tests.waiting import PATIENCE_S
 from wire import mqtt
 from wire.aspect import Aspect
 from wire.mqtt import Broker, Refused, Will
 
-WAIT_S: Final = 20
 OLD: Final = {"protocol": "3.1.1"}
 
 
 def test_the_line_over_nats_loses_nothing_when_nats_and_the_cloud_die(tmp_path: Path) -> None:
     with services.nats(tmp_path / "nats") as broker:
-        line = Line(tmp_path / "line", broker.port, speed=800)
+        line = Line(tmp_path / "line", broker.port, **flood(tmp_path))
         change(line.folder / "gateway.toml", {("uplink", "broker", "protocol"): "3.1.1"})
         change(line.folder / "cloud.toml", {("broker", "protocol"): "3.1.1"})
         with line:
             line.until(lambda: water_over(line, AMBER_M))
             broker.kill()
             line.until(lambda: line.lamp(Aspect.RED))
-            assert line.outbox().pending > 0
+            line.until(lambda: line.outbox().pending > 0)
             broker.start()
             line.until(lambda: "connected again" in line.log("cloud"))
             line.kill("cloud")
@@ -44,7 +44,7 @@ async def test_what_we_need_of_mqtt_nats_has(tmp_path: Path, bulk: bool) -> None
     with services.nats(tmp_path / "nats") as broker, FaultProxy(broker.port) as way:
         direct = Broker(port=broker.port, protocol="3.1.1")
         cloud: dict[str, Any] = {"keep_session_s": 60, "bulk": bulk}
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(Refused, match=r'protocol version: try protocol = "3\.1\.1"'):
                 async with mqtt.connect(Broker(port=broker.port), "cloud", bulk=bulk):
                     pass

@@ -1,6 +1,7 @@
 """A line on which not all is well: a value is what the device held, or it is missing."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -101,7 +102,7 @@ async def watched(
 
 async def test_flipped_bits_cut_frames_and_junk(tmp_path: Path) -> None:
     async with watched(tmp_path, Noisy(0.25, seed=20)) as (one, _):
-        await asyncio.sleep(6)
+        await until(lambda: len(one.heard) >= 40 and len(one.missing) == 2)
     assert len(one.values()) >= 10
     assert one.missing == {"no answer", "bad reply"}
 
@@ -111,13 +112,14 @@ async def test_another_master_on_the_line(tmp_path: Path) -> None:
     rng = random.Random(3)
     async with watched(tmp_path) as (one, bench):
         await until(lambda: one.heard)
-        for _ in range(12):
+        for i in itertools.count():
+            if i >= 12 and one.missing and len(one.values()) >= 4:
+                break
             pdu = bytes((3, 0, rng.choice((0, 5)), 0, 1))
             bench.asks["bus"](Rtu().wrap(Request(rng.choice((7, 8)), b""), pdu))
-            await asyncio.sleep(rng.uniform(0.05, 0.9))
-    assert len(one.values()) >= 4
+            await asyncio.sleep(rng.uniform(0.05, 0.6))
+    one.values()
     assert one.missing <= {"no answer", "bad reply"}
-    assert one.missing
 
 
 async def test_an_adapter_that_hears_itself(tmp_path: Path) -> None:
@@ -149,13 +151,13 @@ async def test_a_lamp_on_a_noisy_line_is_switched_by_repeats(tmp_path: Path) -> 
         bench.device("relay").fault = Noisy(0.3, seed=5)
         lamp = Master(port).for_lamps()
         for on in (True, False, True):
-            await until(partial(_switched, lamp, on), 10)
+            await until(partial(_switched, lamp, on))
             assert bench.device("relay").outputs == ({0} if on else set())
 
 
 async def _switched(lamp: Master, on: bool) -> bool:
     try:
-        await lamp.write_coil(1, 0, on, within_s=0.1)
-        return await lamp.read_coils(1, 0, 1, within_s=0.1) == [on]
+        await lamp.write_coil(1, 0, on, within_s=0.2)
+        return await lamp.read_coils(1, 0, 1, within_s=0.2) == [on]
     except DriverError:
         return False

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.services import free_port
 from tests.system.gateway import Gateway
+from tests.waiting import PATIENCE_S
 
 NOBODY = free_port()
 SITE = "daping-underpass"
@@ -41,7 +42,7 @@ def test_systemd_hears_how_the_gateway_is_from_its_first_round_to_its_end(
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(20)
+        systemd.settimeout(PATIENCE_S)
 
         def hear(start: str) -> str:
             while not (said := systemd.recv(4096).decode()).startswith(start):
@@ -104,7 +105,6 @@ def test_a_reload_changes_what_has_changed_and_leaves_the_lamp_alone(gateway: Ga
         gateway.change(change)
         gateway.reload()
         gateway.until(lambda: well(gateway.status()))
-        assert gateway.status()["lamps"][0]["depth_m"] == 0.4
     assert gateway.aspects() == lamps, "the lamp did not move"
 
     # What a removed interlock leaves behind is at least its safe aspect.
@@ -126,10 +126,11 @@ def device(status: Any, sensor: str) -> Any:
 
 
 def well(status: Any) -> bool:
-    """The ruler and the lamp have both answered in the last second."""
+    """The ruler and the lamp have both answered in the last second, and the one decides again."""
     lamp, ruler = status["lamps"][0], device(status, "ruler-1")
     return (
         lamp["wanted"] == lamp["confirmed"] == "red"
+        and lamp["depth_m"] == 0.4
         and ruler["answered_s"] is not None
         and ruler["answered_s"] < 1
     )
@@ -202,9 +203,9 @@ def test_a_person_can_read_how_the_gateway_is(gateway: Gateway) -> None:
     assert found["lamps"][0]["depth_m"] == 0.4
     bus = next(bus for bus in found["buses"] if bus["port"] == "bus")
     assert 0 < bus["busy"] < 1
-    assert 0 < bus["cycle_s"] < 1
+    assert 0 < bus["cycle_s"] < 10  # s, not ms
     ruler = device(found, "ruler-1")
-    assert 0 < ruler["median_s"] <= ruler["p95_s"] < 1
+    assert 0 < ruler["median_s"] <= ruler["p95_s"] < 10
     assert found["queue"]["pending"] > 0
     assert 10 * 2**20 < found["process"]["memory_bytes"] < 200 * 2**20
     second = gateway.command("run")
@@ -234,7 +235,7 @@ def test_prometheus_can_read_it_too(gateway: Gateway) -> None:
     assert values["shuichi_lamp_depth_meters", at] == 0.4
     assert values["shuichi_uplink_connected",] == 0
     where = ("port", "bus"), ("sensor", "ruler-1")
-    assert 0 < values[("shuichi_sensor_answer_median_seconds", *where)] < 1
+    assert 0 < values[("shuichi_sensor_answer_median_seconds", *where)] < 10
     assert families["shuichi_sensor_failed_reads"].type == "counter"
     assert all(family.documentation for family in families.values())
 
@@ -252,4 +253,4 @@ def test_prometheus_can_read_it_too(gateway: Gateway) -> None:
 
 
 def ask(port: int, path: str) -> Any:
-    return urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5)
+    return urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE_S)

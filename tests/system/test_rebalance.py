@@ -1,10 +1,12 @@
 """A gateway that is moved to another shard in mid-flow: nothing missing, nothing twice."""
 
+import asyncio
 import json
 import subprocess
 
 from firmware_sim.demo import programs
 from tests.system.gateway import Gateway
+from tests.waiting import PATIENCE_S
 from wire import topics
 from wire.mqtt import Broker, connect
 from wire.topics import What
@@ -19,8 +21,14 @@ def shuichi(folder, *arguments):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=2 * PATIENCE_S,
     )
+
+
+def await_more(gateway):
+    """Until some of what is measured from now on is stored."""
+    stored = gateway.ledger().readings_ledgered
+    gateway.until(lambda: gateway.ledger().readings_ledgered > stored + 5)
 
 
 async def retained(broker, shard):
@@ -40,7 +48,7 @@ async def retained(broker, shard):
                 found.add(message.topic)
 
 
-async def test_a_gateway_moves_without_loss_and_stays_moved(tmp_path, mosquitto):
+def test_a_gateway_moves_without_loss_and_stays_moved(tmp_path, mosquitto):
     folder = tmp_path / "line"
     with Gateway(folder, mosquitto.port, depth_m=0.2) as gateway:
         said = shuichi(folder, "command", "key", "ops-1")
@@ -49,7 +57,8 @@ async def test_a_gateway_moves_without_loss_and_stays_moved(tmp_path, mosquitto)
         (folder / "cloud.toml").write_text(cloud.replace('shards = "0"', 'shards = "0-1"'))
         gateway.start("cloud")
         gateway.start("edge")
-        gateway.until(lambda: gateway.account()["readings_in_store"] > 10)
+        gateway.until(lambda: "listening at" in gateway.log("cloud"))
+        gateway.until(lambda: gateway.ledger().readings_ledgered > 10)
 
         wrong = shuichi(folder, "cloud", "rebalance", "--gateway", "nobody", "--to", "1")
         assert wrong.returncode == 2
@@ -62,19 +71,17 @@ async def test_a_gateway_moves_without_loss_and_stays_moved(tmp_path, mosquitto)
         done = shuichi(folder, *order, "--key", "ops-1")
         assert done.returncode == 0, done.stderr
         assert done.stdout.split()[-3:] == ["accepted", "applied", "confirmed"]
-        stored = gateway.account()["readings_in_store"]
-        gateway.until(lambda: gateway.account()["readings_in_store"] > stored + 5)
+        await_more(gateway)
         (known,) = gateway.account()["gateways"]
         assert known["shard"] == "1"
         broker = Broker(port=mosquitto.port)
         gateway.until(lambda: json.loads((folder / "shard.json").read_text())["left"] == [])
-        assert await retained(broker, "0") == set()
-        assert len(await retained(broker, "1")) == 2
+        assert asyncio.run(retained(broker, "0")) == set()
+        assert len(asyncio.run(retained(broker, "1"))) == 2
 
         gateway.kill("edge")
         gateway.start("edge")
-        stored = gateway.account()["readings_in_store"]
-        gateway.until(lambda: gateway.account()["readings_in_store"] > stored + 5)
+        await_more(gateway)
         account = gateway.account()
         assert account["missing_batches"] == 0
         assert account["readings_in_store"] == account["readings_ledgered"]

@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
-
 from cloud.database import Server
 from tests.conftest import ROOT
 from tests.services import Postgres, Service
@@ -65,7 +63,6 @@ async def test_one_that_was_stopped_in_mid_commit_wakes_up_and_changes_nothing(
     assert len(rows) == len({row.at_ms for row in rows}) == 12 * READINGS
 
 
-@pytest.mark.timeout(180)
 async def test_nothing_is_lost_or_doubled_whatever_is_killed_or_restarted(
     tmp_path: Path, mosquitto: Service, shared_influxd: Service, postgres: Postgres
 ) -> None:

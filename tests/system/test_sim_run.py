@@ -16,6 +16,7 @@ import pytest
 
 from firmware_sim.config import DEFAULT
 from tests.mbpoll import BUS, poll
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,7 +42,7 @@ def facts_in(file: Path) -> list[dict[str, Any]]:
 
 
 def until_ready(file: Path) -> list[dict[str, Any]]:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         facts = facts_in(file)
         if any(fact["kind"] == "ready" for fact in facts):
@@ -64,7 +65,7 @@ def test_sim_run_serves_until_it_is_told_to_end(tmp_path: Path, number: int) -> 
         level = poll("-m", "tcp", "-p", port, "-t", "4", "-r", "4", "127.0.0.1")
         poll(*BUS, "-a", "1", "-t", "0", "-r", "3", str(link), "1")
         process.send_signal(number)
-        said, complaints = process.communicate(timeout=5)
+        said, complaints = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, complaints) == (0, "")
     assert "ruler-1 (ruler-cm-9600, unit 2)" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sim.toml", "truth.jsonl"]
@@ -85,15 +86,17 @@ def test_sim_run_plays_a_record_to_its_end(tmp_path: Path) -> None:
     )
     with sim_run(
         *("sim.toml", "--replay", "flood.csv", "--column", "depth_cm", "--time-column", "t_s"),
-        *("--where", "event=2", "--speed", "100", "--truth", "truth.jsonl", "--exit-at-end"),
+        *("--where", "event=2", "--speed", "100", "--truth", "truth.jsonl"),
+        *("--hold", "--exit-at-end"),  # the record waits for the first who asks
         cwd=tmp_path,
     ) as process:
         until_ready(tmp_path / "truth.jsonl")
+        assert "begin" not in {fact["kind"] for fact in facts_in(tmp_path / "truth.jsonl")}
         poll(*BUS, "-a", "2", "-t", "4", "-r", "0", str(tmp_path / "ttyA"))
-        assert process.wait(5) == 0
+        assert process.wait(PATIENCE_S) == 0
     facts = facts_in(tmp_path / "truth.jsonl")
-    assert [fact["kind"] for fact in facts] == ["line", "ready", "answer", "end"]
-    assert 0.12 <= facts[2]["value"] <= 0.31
+    assert [fact["kind"] for fact in facts] == ["line", "ready", "begin", "answer", "end"]
+    assert 0.12 <= facts[3]["value"] <= 0.31
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,7 @@ def test_what_a_person_must_mend_is_one_line(
         port = taken.getsockname()[1]
         (tmp_path / "taken.toml").write_text(f"[line.a]\nkind = 'tcp'\nport = {port}\n")
         with sim_run(*arguments, cwd=tmp_path) as process:
-            said, complaints = process.communicate(timeout=10)
+            said, complaints = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, said) == (2, "")
     assert len(complaints.splitlines()) == 1
     assert complaint in complaints

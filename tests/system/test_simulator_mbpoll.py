@@ -3,7 +3,6 @@
 import asyncio
 import os
 import select
-import statistics
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from firmware_sim.scenario import underpass_storm
 from firmware_sim.serial_device import clear_stale_link
 from firmware_sim.simulation import Bench, simulate
 from tests.mbpoll import BUS, poll
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 READ_RULER = bytes.fromhex("02 03 00 00 00 01 84 39")
@@ -59,14 +59,12 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         yield bench
 
 
-async def mbpoll(*arguments: str) -> dict[int, int]:
+async def mbpoll(*arguments: str, within_s: float = 5) -> dict[int, int]:
     """The same, while the simulation goes on in this loop."""
-    return await asyncio.to_thread(poll, *arguments)
+    return await asyncio.to_thread(poll, *arguments, within_s=within_s)
 
 
-def ask_wire(
-    path: str, request: bytes, size: int, within_s: float = 0.5
-) -> list[tuple[float, int]]:
+def ask_wire(path: str, request: bytes, size: int, within_s: float = 10) -> list[tuple[float, int]]:
     """Write a request at once; seconds since then and bytes so far, whenever some arrive."""
     port = os.open(path, os.O_RDWR | os.O_NOCTTY)
     try:
@@ -185,7 +183,7 @@ async def test_a_serial_line_takes_the_time_of_its_wire(
         for at_s, bytes_so_far in heard:  # no byte before the wire could have carried it
             assert at_s >= starts_s + bytes_so_far * byte_s - 1e-6
         taken_s.append(heard[-1][0])
-    assert statistics.median(taken_s) < 1.5 * whole_s
+    assert min(taken_s) < 1.5 * whole_s  # the others may have waited for a busy machine
 
 
 async def test_a_serial_server_carries_one_request_at_a_time() -> None:
@@ -228,7 +226,7 @@ async def test_silence_then_the_next_request_is_heard(bench: Bench, unheard: byt
 async def test_a_master_at_another_baud_rate_hears_nothing(bench: Bench, tmp_path: Path) -> None:
     relay = ["-a", "1", "-t", "0", "-r", "0", "-c", "8", str(tmp_path / "ttyBus")]
     with pytest.raises(AssertionError, match="timed out"):
-        await mbpoll("-m", "rtu", "-b", "19200", "-P", "none", *relay)
+        await mbpoll("-m", "rtu", "-b", "19200", "-P", "none", *relay, within_s=0.5)
     assert len(await mbpoll(*BUS, *relay)) == 8
 
 
@@ -236,7 +234,7 @@ async def test_a_broadcast_is_done_by_all_and_answered_by_none(bench: Bench) -> 
     bus = bench.terminal("bus")
     write = rtu(0, "0f 0000 0008 01 81")
     assert await asyncio.to_thread(ask_wire, bus, write, 1, 0.1) == []
-    assert bench.device("relay-1").outputs == {0, 7}
+    await bench.device("relay-1").wait_outputs(lambda on: on == {0, 7}, PATIENCE_S)
 
 
 async def test_a_dead_device_neither_answers_nor_switches(bench: Bench) -> None:
@@ -245,6 +243,7 @@ async def test_a_dead_device_neither_answers_nor_switches(bench: Bench) -> None:
     relay.fault = Silent()
     switch = rtu(1, "05 0000 ff00")
     assert await asyncio.to_thread(ask_wire, bus, switch, 8, 0.1) == []
+    assert await asyncio.to_thread(ask_wire, bus, rtu(2, "03 0000 0001"), 7)  # all was heard by now
     assert relay.outputs == frozenset()
     relay.fault = Silent(from_s=bench.t_s + 3600)
     assert await asyncio.to_thread(ask_wire, bus, switch, 8)
@@ -264,7 +263,7 @@ async def test_facts_are_told_as_they_happen(tmp_path: Path) -> None:
         await asyncio.to_thread(ask_wire, path, READ_RULER, 7)
         await asyncio.to_thread(ask_wire, path, rtu(1, "05 0202 0001"), 8)  # 100 ms
         assert relay.outputs == {2}
-        assert await relay.wait_outputs(lambda on: not on) == frozenset()
+        assert await relay.wait_outputs(lambda on: not on, PATIENCE_S) == frozenset()
     told = [
         (type(fact).__name__, getattr(fact, "value", getattr(fact, "on", None))) for fact in facts
     ]
@@ -298,10 +297,10 @@ async def test_the_scenario_moves_the_devices_and_ends(tmp_path: Path) -> None:
         speed=storm.duration_s / ends_in_s,
         tell=tell,
     ) as bench:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await over.wait()
         assert bench.signals() == storm.at(storm.duration_s)
-    assert facts[-1].at_ms - next(f for f in facts if isinstance(f, truth.Ready)).at_ms >= 499
+    assert facts[-1].at_ms - next(f for f in facts if isinstance(f, truth.Begin)).at_ms >= 499
 
 
 async def test_a_link_is_ours_or_nobody_s(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from tests.certificates import Authority, Files
 from tests.faultproxy import FaultProxy, Way
 from tests.services import Service
 from tests.system.gateway import Gateway
+from tests.waiting import PATIENCE_S
 from wire.aspect import Aspect
 
 SITE = "daping-underpass"
@@ -28,6 +30,7 @@ RED_M = 0.30
 POLL_S = 0.1
 PERIOD_S = 0.63  # no multiple of the polls: the water rises at every phase of them
 RISES = 5
+NAP_S = 0.01
 HANGS = "hangs.example"
 
 STUBBORN_NAMES = f"""
@@ -47,10 +50,12 @@ socket.getaddrinfo = getaddrinfo
 
 class Seen(NamedTuple):
     """From the first reading over red to the relay that switches, and from each reading of the
-    ruler to its next one; ms."""
+    ruler to its next one; and how much too late this process woke up in the same time: what the
+    machine itself held up. ms."""
 
     lamp: list[int]
     poll: list[int]
+    late: list[float]
 
 
 class Road(NamedTuple):
@@ -104,10 +109,31 @@ def waves(file: Path) -> Path:
 
 
 def watch(gateway: Gateway) -> Seen:
-    """What happens on the lines in the time of some waves."""
+    """What happens on the lines in the time of some waves, and until the lamp has followed them."""
     begin_ms = time.time() * 1000
-    time.sleep((RISES + 1) * PERIOD_S)
-    lamp, poll, over_ms, was_over = [], [], None, True
+    late = doze((RISES + 1) * PERIOD_S)
+    give_up_s = time.monotonic() + PATIENCE_S
+    while True:
+        lamp, poll = since(gateway, begin_ms)
+        if len(lamp) >= RISES:
+            return Seen(lamp, poll, late)
+        assert time.monotonic() < give_up_s, (lamp, poll)
+        late += doze(PERIOD_S)
+
+
+def doze(seconds: float) -> list[float]:
+    """Sleep, in short naps; by how much each took longer than it should, ms."""
+    late = []
+    end = time.monotonic() + seconds
+    while (began := time.monotonic()) < end:
+        time.sleep(NAP_S)
+        late.append((time.monotonic() - began - NAP_S) * 1000)
+    return late
+
+
+def since(gateway: Gateway, begin_ms: float) -> tuple[list[int], list[int]]:
+    """`lamp` and `poll` of what was seen since then."""
+    lamp, over_ms, was_over = [], None, True
     readings = []
     for fact in gateway.facts():
         if fact.at_ms < begin_ms:
@@ -121,9 +147,7 @@ def watch(gateway: Gateway) -> Seen:
         elif isinstance(fact, truth.Outputs) and not fact.on and over_ms is not None:
             lamp.append(fact.at_ms - over_ms)
             over_ms = None
-    poll = [later - earlier for earlier, later in pairwise(readings)]
-    assert len(lamp) >= RISES, (lamp, readings)
-    return Seen(lamp, poll)
+    return lamp, [later - earlier for earlier, later in pairwise(readings)]
 
 
 def connected(gateway: Gateway) -> bool:
@@ -137,8 +161,10 @@ def check(road: Road) -> None:
         (seen.lamp, road.idle.lamp, "lamp"),
         (seen.poll, road.idle.poll, "poll"),
     ):
-        assert statistics.median(now) <= 1.5 * statistics.median(idle) + 10, (what, now, idle)
-    assert max(seen.poll) <= max(road.idle.poll) + 2 * POLL_S * 1000, (seen.poll, road.idle.poll)
+        usual = 1.5 * statistics.median(idle) + 10 + 4 * statistics.mean(seen.late)
+        assert statistics.median(now) <= usual, (what, now, idle)
+    longest = max(road.idle.poll) + 2 * POLL_S * 1000 + 2 * max(seen.late)
+    assert max(seen.poll) <= longest, (seen, road.idle)
 
 
 def recovers(road: Road) -> None:
@@ -184,11 +210,15 @@ def test_a_broker_whose_certificate_is_worth_nothing(road: Road, tmp_path: Path)
             road.gateway.change({("uplink", "broker"): {**secure, "port": broker.port}})
             road.gateway.reload()
             check(road)
-            assert fault in road.gateway.log("edge")
+            road.gateway.until(partial(is_told, road.gateway, fault))
             assert not connected(road.gateway)
     road.gateway.change({("uplink", "broker"): before})
     road.gateway.reload()
     recovers(road)
+
+
+def is_told(gateway: Gateway, fault: str) -> bool:
+    return fault in gateway.log("edge")
 
 
 def secure_broker(folder: Path, files: Files) -> Service:
@@ -207,5 +237,5 @@ def test_a_name_server_that_never_answers_holds_up_neither_the_lamp_nor_the_end(
     assert not connected(road.gateway)
     began = time.monotonic()
     road.gateway.stop("edge")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < PATIENCE_S
     assert road.gateway.aspects()[-1] in (Aspect.AMBER, Aspect.RED)

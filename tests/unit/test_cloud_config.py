@@ -162,3 +162,21 @@ def test_a_state_that_cannot_be_is_refused(
     found = faults(tmp_path, f"[state]\n{text}")[key]
     assert found.startswith(problem)
     assert "u:p" not in found
+
+
+def test_the_quarantine_has_a_limit(tmp_path: Path) -> None:
+    file = tmp_path / "cloud.toml"
+    file.write_text("")
+    assert config.read(file).config.quarantine.most_bytes == 256_000_000
+    file.write_text("[quarantine]\nmost_mb = 0\n")
+    with pytest.raises(ConfigError, match=r"quarantine\.most_mb"):
+        config.read(file)
+
+
+def test_files_of_the_broker_lie_beside_the_config(tmp_path: Path) -> None:
+    file = tmp_path / "cloud.toml"
+    file.write_text('[broker]\npassword_file = "secret"\nca_file = "/etc/ca.pem"\ntls = true\n')
+    (tmp_path / "secret").write_text("open sesame\n")
+    broker = config.read(file).config.broker
+    assert broker.password() == "open sesame"
+    assert (broker.ca_file, broker.cert_file, broker.tls) == ("/etc/ca.pem", None, True)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.alerts import digest, incident
-from cloud.alerts.actions import CALLS, Kind, Send
+from cloud.alerts.actions import CALLS, Kind, Send, Way, Withdraw
 from cloud.alerts.digest import Mailbox, Parcel
 from cloud.alerts.hazard import Hazard, Stage
 from wire.messages import Level
@@ -14,15 +14,12 @@ MIN = 60_000
 BLUE, RED = Level.BLUE, Level.RED
 
 
-def sends(alert="a", level=BLUE, kind=Kind.RAISE, at_ms=0, channels=("sms", "voice")):
+def send(alert="a", level=BLUE, kind=Kind.RAISE, at_ms=0, channels=("sms", "voice")):
     """What one step of an escalation tells one contact."""
-    return [
-        Send(
-            alert, alert, Hazard.RIVER, level, Stage.NOW, 1, kind, "grid", "li", channel, 0,
-            at_ms + 30_000 * place,
-        )
-        for place, channel in enumerate(channels)
-    ]  # fmt: skip
+    ways = tuple(Way(channel, 30_000 * place) for place, channel in enumerate(channels))
+    return Send(
+        alert, alert, Hazard.RIVER, level, Stage.NOW, 1, kind, "grid", "li", 0, at_ms, ways
+    )  # fmt: skip
 
 
 def messages(parcels: list[Parcel]) -> list[str]:
@@ -35,19 +32,27 @@ class Post:
 
     def __init__(self) -> None:
         self.box = Mailbox("li")
+        self.kept: list[Send] = []
         self.out: list[Parcel] = []
 
     def post(self, at_ms, alert="a", level=BLUE, kind=Kind.RAISE, channels=("sms", "voice")):
         self.until(at_ms)
-        given = sends(alert, level, kind, at_ms, channels)
-        self.box, out = digest.post(self.box, given, at_ms, MIN)
-        self.out += out
-        return out
+        given = [send(alert, level, kind, at_ms, channels)]
+        self.kept += given
+        if digest.opens(self.box, given, at_ms):
+            return self.empty(at_ms)
+        self.box = digest.keep(self.box)
+        return ()
 
     def until(self, at_ms):
         while (due := digest.next_due_ms(self.box)) is not None and due <= at_ms:
-            self.box, out = digest.due(self.box, due, MIN)
-            self.out += out
+            self.empty(due)
+
+    def empty(self, at_ms):
+        self.box, out = digest.empty(self.box, self.kept, at_ms, MIN)
+        self.kept = []
+        self.out += out
+        return out
 
 
 def test_the_first_goes_at_once_as_it_is():
@@ -66,8 +71,8 @@ def test_what_follows_within_a_minute_is_one_digest():
     assert len(messages(post.out)) == 1
     post.until(MIN)
     assert messages(post.out)[1:] == ["digest/li/0"]
-    assert {send.alert for send in post.out[-1].sends} == {f"a{n}" for n in range(1, 50)}
-    assert post.box.held == ()
+    assert {one.alert for one in post.out[-1].sends} == {f"a{n}" for n in range(1, 50)}
+    assert digest.next_due_ms(post.box) is None
 
 
 def test_the_first_red_does_not_wait_and_takes_the_rest_along():
@@ -75,7 +80,7 @@ def test_the_first_red_does_not_wait_and_takes_the_rest_along():
     post.post(0, "a")
     post.post(1000, "b")
     out = post.post(2000, "c", RED)
-    assert {send.alert for send in out[0].sends} == {"b", "c"}
+    assert {one.alert for one in out[0].sends} == {"b", "c"}
     assert post.post(3000, "d", RED) == ()
 
 
@@ -86,21 +91,23 @@ def test_the_news_that_a_red_is_over_waits_and_does_not_count_as_a_red_call():
     assert post.post(2000, "c", RED) != ()
 
 
-def test_a_call_that_is_answered_leaves_the_digest():
+def test_what_was_kept_and_withdrawn_goes_nowhere():
     post = Post()
-    post.post(0, "a")
+    post.post(0)
     post.post(1000, "b")
-    post.post(2000, "c", kind=Kind.CLEAR)
-    box = digest.withdraw(post.box, "b", 1, None)
-    assert {send.alert for send in box.held} == {"c"}
-    assert digest.withdraw(post.box, "b", 0, None) is post.box
-    assert digest.withdraw(post.box, "b", 1, "village") is post.box
-    assert digest.withdraw(post.box, "c", 1, None) is post.box  # an end is no call
+    post.kept = []
+    post.until(10 * MIN)
+    assert len(messages(post.out)) == 1
 
 
-def test_another_person_s_messages_are_refused():
-    with pytest.raises(ValueError, match="not all of it is for"):
-        digest.post(Mailbox("wang"), sends(), 0, MIN)
+def test_a_withdrawal_means_the_calls_of_an_alert_up_to_a_round():
+    call, end = send("a").part, send("a", kind=Kind.CLEAR).part
+    assert Withdraw("a", 1).ends(call)
+    assert Withdraw("a", 2, "grid").ends(call)
+    assert not Withdraw("a", 0).ends(call)
+    assert not Withdraw("a", 1, "village").ends(call)
+    assert not Withdraw("b", 1).ends(call)
+    assert not Withdraw("a", 1).ends(end)
 
 
 FLOOD = st.lists(
@@ -124,7 +131,7 @@ def test_a_flood_within_a_minute_is_three_messages_and_loses_nothing(flood, star
         post.post(start + at_ms, f"a{number}", level, kind, channels)
     post.until(start + first + 10 * MIN)
     assert len(messages(post.out)) <= 3
-    told = [send.key for parcel in post.out for send in parcel.sends]
+    told = [(one.key, parcel.channel) for parcel in post.out for one in parcel.sends]
     assert len(told) == len(set(told)) == sum(len(channels) for *_, channels in flood)
     assert len({parcel.key for parcel in post.out}) == len(post.out)
     reds = [start + at for at, level, kind, _ in flood if level is RED and kind in CALLS]
@@ -132,7 +139,7 @@ def test_a_flood_within_a_minute_is_three_messages_and_loses_nothing(flood, star
         assert min(reds) == min(
             parcel.not_before_ms
             for parcel in post.out
-            if any(send.level is RED and send.kind in CALLS for send in parcel.sends)
+            if any(one.level is RED and one.kind in CALLS for one in parcel.sends)
         )
 
 

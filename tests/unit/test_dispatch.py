@@ -3,113 +3,22 @@
 import itertools
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
-import msgspec
 import pytest
-from sqlalchemy import create_engine, event, func, select
+from sqlalchemy import func, insert, select
 
 from cloud import tables
-from cloud.alerts import alarm, everybody, plan
-from cloud.alerts.alarm import Alarm, Hold, Status, Trigger
-from cloud.alerts.dispatch import Dispatch, Settings
+from cloud.alerts import alarm, backlog, everybody, plan
+from cloud.alerts.alarm import Hold, Status, Trigger
+from cloud.alerts.dispatch import Dispatch
 from cloud.alerts.hazard import Hazard, Stage
-from cloud.alerts.records import AlarmKey
+from cloud.alerts.records import read_parts
 from cloud.alerts.tokens import Tokens
-from cloud.channels import Message
 from configs import loader
-from tests.findings import Findings
+from tests.dispatching import BEGIN_MS, KEY, MINUTE, PLAN, SITE, Office
 from wire.messages import Level
-
-PLAN = plan.read(loader.HERE / "plans" / "example-city.toml")
-SITE = "daping-underpass"
-KEY = AlarmKey(SITE, Hazard.UNDERPASS)
-BEGIN_MS = 1_750_000_000_000
-MINUTE = 60_000
-SETTINGS = Settings(off_delay_ms=10 * MINUTE, answer_url="https://flood.example")
-
-
-class Office:
-    """A dispatch with a clock of its own; `restart` is what a kill leaves behind."""
-
-    def __init__(self, the_plan=PLAN, settings=SETTINGS):
-        self.engine = create_engine("sqlite://")
-        event.listen(self.engine, "connect", _no_autobegin)
-        event.listen(self.engine, "begin", lambda c: c.exec_driver_sql("BEGIN"))
-        self.connection = self.engine.connect()
-        with self.connection.begin():
-            tables.metadata.create_all(self.connection)
-        self.now_ms = BEGIN_MS
-        self.plan, self.settings = the_plan, settings
-        self.tokens = Tokens(b"secret")
-        self.restart()
-        self._findings = Findings()
-
-    def restart(self, the_plan=None):
-        self.plan = the_plan or self.plan
-        self.dispatch = Dispatch(self.plan, self.plan.channel, self.tokens, self.settings)
-
-    def find(
-        self, level, rule="depth", site=SITE, hazard=Hazard.UNDERPASS, value=0.34, at_once=True
-    ):
-        """A rule finds a level, None for none."""
-        with self.connection.begin():
-            self._findings.add(self.connection, self.now_ms, level, rule, site, hazard, value)
-        return self.round() if at_once else None
-
-    def round(self, after_ms=0):
-        self.now_ms += after_ms
-        return self.work(self.dispatch.round)
-
-    def work(self, what, *arguments):
-        with self.connection.begin():
-            return what(self.connection, *arguments, self.now_ms)
-
-    def run(self, minutes):
-        """Let time pass, from deadline to deadline."""
-        end_ms = self.now_ms + minutes * MINUTE
-        while (due_ms := self.round()) is not None and due_ms <= end_ms:
-            self.now_ms = max(due_ms, self.now_ms)
-        self.now_ms = end_ms
-        self.round()
-
-    def rows(self, table, *where):
-        with self.connection.begin():
-            return self.connection.execute(select(table).where(*where)).all()
-
-    def messages(self, *, waiting=False):
-        """What was to be told, in order; with `waiting` only what still is."""
-        rows = self.rows(tables.outgoing)
-        rows.sort(key=lambda row: (row.made_ms, row.not_before_ms))
-        return [
-            (row, msgspec.json.decode(row.message, type=Message))
-            for row in rows
-            if not waiting or row.done_ms is None
-        ]
-
-    def called(self):
-        """The areas that were called, in order."""
-        notes = self.rows(tables.timeline, tables.timeline.c.kind.in_(("opened", "climbed")))
-        return [row.area for row in notes]
-
-    def kinds(self):
-        return [row.kind for row in self.rows(tables.timeline)]
-
-    def alarm(self, key=KEY):
-        (row,) = self.rows(tables.alarm, tables.alarm.c.exercise == key.exercise)
-        return msgspec.json.decode(row.state, type=Alarm)
-
-    def acknowledge(self):
-        alert = self.alarm().alert
-        work = self.dispatch.acknowledge
-        assert self.work(lambda c, now_ms: work(c, alert, "Li", "command", "", now_ms)).ok
-
-    def last_call(self):
-        return max(self.rows(tables.call), key=lambda row: row.made_ms)
-
-
-def _no_autobegin(connection, _):
-    connection.isolation_level = None
 
 
 def test_the_nearest_are_called_first_and_nobody_is_passed_over():
@@ -232,6 +141,24 @@ def test_an_exercise_is_marked_and_kept_apart():
     assert not any("演练" in message.title for message in real)
 
 
+def test_an_exercise_ends_at_once_and_only_once():
+    office = Office()
+
+    def exercise(level):
+        run = office.dispatch.exercise
+        return office.work(lambda c, n: run(c, SITE, Hazard.UNDERPASS, level, Stage.NOW, n))
+
+    assert exercise(None) == ""
+    alert = exercise(Level.RED)
+    office.now_ms += MINUTE
+    assert exercise(None) == alert
+    assert office.kinds()[-1] == "cleared"
+    assert exercise(None) == ""
+    office.now_ms += MINUTE
+    assert exercise(Level.RED)
+    assert office.alarm(KEY._replace(exercise=True)).calls
+
+
 def test_a_restart_goes_on_where_it_was_and_by_the_plan_it_began_with():
     office = Office()
     office.find(Level.RED)
@@ -308,12 +235,41 @@ def test_a_thousand_alerts_in_a_minute_are_three_messages_for_each():
     assert max(told.values()) <= 3
 
 
+def test_a_call_that_is_answered_leaves_the_digest_that_waits():
+    many = PLAN.model_dump(mode="json")
+    many["site"] |= dict.fromkeys(("first", "answered", "open"), many["site"][SITE])
+    office = Office(plan.parse(json.dumps(many)))
+    for site in ("first", "answered", "open"):
+        office.find(Level.RED, site=site)
+    kept = {row.contact for row in office.rows(tables.held)}
+    assert kept
+    (alert,) = [
+        row.alert for row in office.rows(tables.escalation) if row.alert.startswith("answered.")
+    ]
+    work = office.dispatch.acknowledge
+    assert office.work(lambda c, n: work(c, alert, "Li", "command", "", n)).ok
+    office.run(2)
+    parts = [(row.contact, part) for row, _ in office.messages() for part in read_parts(row.parts)]
+    assert {one for one, part in parts if part.alert.startswith("open.")} >= kept
+    assert not [part for _, part in parts if part.alert == alert and part.asks]
+
+
+def test_without_a_plan_all_channels_hear_of_the_end():
+    office = Office(everybody.plan(["log", "robot"]))
+    office.find(Level.RED)
+    office.now_ms += MINUTE
+    office.find(None)
+    office.run(12)
+    over = [row.channel for row, message in office.messages() if message.kind == "clear"]
+    assert sorted(over) == ["log", "robot"]
+
+
 def test_without_a_plan_everybody_is_told():
     office = Office(everybody.plan(["log", "robot"]))
     office.find(Level.ORANGE)
     assert {(row.contact, row.channel) for row, _ in office.messages()} == {
-        ("everybody", "log"),
-        ("everybody", "robot"),
+        ("log", "log"),
+        ("robot", "robot"),
     }
     office.run(24 * 60 - 1)
     assert len(office.messages()) == 2
@@ -347,3 +303,88 @@ def test_next_due_is_told_so_that_nobody_need_look_all_the_time():
         assert count.scalar_one() > 0
     assert alarm.next_due_ms(office.alarm()) is None
     assert Path(loader.HERE, "plans").is_dir()
+
+
+def test_a_message_tells_what_the_lamp_shows():
+    office = Office()
+    row = {"gateway": "gw", "site": SITE, "wanted": "red", "confirmed": "amber", "cause": ""}
+    with office.connection.begin():
+        office.connection.execute(insert(tables.interlock).values(**row, at_ms=BEGIN_MS))
+    office.find(Level.RED)
+    (_, message), *_ = office.messages()
+    assert "积水34厘米，信号灯黄色" in message.text
+
+
+def test_the_cause_is_that_of_the_worst_source_and_not_of_the_last_that_spoke():
+    office = Office()
+    office.find(Level.RED, rule="deep", value=0.34)
+    office.find(Level.ORANGE, rule="edge", value=0.16)
+    office.run(2)
+    assert all("34 cm" in message.text for _, message in office.messages())
+    office.now_ms += 1
+    office.find(None, rule="deep", value=0)
+    office.run(30)
+    told = [message for _, message in office.messages() if message.level == "orange"]
+    assert told
+    assert all("16 cm" in message.text for message in told)
+
+
+def test_whoever_was_called_is_told_who_has_answered():
+    office = Office()
+    office.find(Level.RED)
+    office.run(6)
+    call = office.last_call()
+    answer = office.dispatch.answer
+    assert office.work(lambda c, now_ms: answer(c, call.id, "", "link", "", now_ms)).ok
+    office.run(2)
+    told = [message for _, message in office.messages() if message.kind == "answered"]
+    name = office.plan.contact[call.contact].name
+    assert told
+    assert all(name in message.text for message in told)
+
+
+def thinned(office, contact, channel="sms"):
+    """What is left to be told to a contact after a failure, and what was given up."""
+    work = partial(backlog.thin, channel=channel, contact=contact)
+    with office.connection.begin():
+        work(office.connection, now_ms=office.now_ms)
+    own = [row for row, _ in office.messages() if (row.contact, row.channel) == (contact, channel)]
+    return [row for row in own if row.done_ms is None], [row for row in own if row.done_ms]
+
+
+def test_after_an_outage_of_a_channel_only_the_newest_call_is_told():
+    office = Office()
+    office.find(Level.RED)
+    office.run(4)
+    contact = office.messages()[0][0].contact
+    (left,), given_up = thinned(office, contact)
+    assert "/again/" in left.key
+    assert len(given_up) == 4
+    assert {row.detail for row in given_up} == {backlog.SUPERSEDED}
+    assert thinned(office, contact)[0] == [left]
+    assert len(thinned(office, contact, "voice")[0]) == 2  # the time of one has not come
+
+
+def test_what_is_not_said_again_is_not_given_up():
+    office = Office()
+    office.find(Level.RED)
+    office.acknowledge()
+    office.run(2)
+    office.find(Level.RED, rule="other", hazard=Hazard.EQUIPMENT)
+    office.run(2)
+    contact = office.messages()[0][0].contact
+    before = [row.key for row, _ in office.messages(waiting=True) if row.contact == contact]
+    left = [row.key for channel in ("sms", "voice") for row in thinned(office, contact, channel)[0]]
+    kinds = {key.split("/")[2] for key in set(before) - set(left)}
+    assert kinds <= {"raise", "again"}
+    assert any("equipment" in key for key in left)
+    assert any("/answered/" in key for key in before) == any("/answered/" in key for key in left)
+
+
+def test_a_call_that_is_repeated_says_of_when_its_figures_are():
+    office = Office()
+    office.find(Level.RED)
+    office.run(4)
+    first, *_, last = [m for row, m in office.messages() if row.channel == "sms"]
+    assert "ruler-1：积水深度 34 cm。" in first.text
+    assert "ruler-1：积水深度 34 cm（23:06）。" in last.text

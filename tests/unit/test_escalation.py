@@ -91,11 +91,11 @@ class Case:
                     self.withdrawn.append(action)
 
     def told(self, *kinds: Kind) -> list[tuple[float, str, str]]:
-        """When (min), why and who, by the first channel."""
+        """When (min), why and who."""
         return [
             (round((self.at[send.key] - START) / MIN, 1), send.kind, send.contact)
             for send in self.sent
-            if send.channel == "sms" and (not kinds or send.kind in kinds)
+            if not kinds or send.kind in kinds
         ]
 
     def phase(self) -> Phase | None:
@@ -121,13 +121,10 @@ def test_calls_climb_and_those_below_go_on_being_called(case):
 
 def test_the_channels_come_in_their_order(case):
     case.water(Level.RED)
-    assert [(send.channel, send.not_before_ms - case.now_ms) for send in case.sent] == [
-        ("sms", 0),
-        ("voice", 30_000),
-    ]
-    assert len({send.key for send in case.sent}) == 2
-    assert len({send.message for send in case.sent}) == 1
-    assert case.sent[0].answer_by_ms == case.now_ms + 5 * MIN
+    (send,) = case.sent
+    assert send.ways == (("sms", 0), ("voice", 30_000))
+    assert send.at_ms == case.now_ms
+    assert send.answer_by_ms == case.now_ms + 5 * MIN
 
 
 def test_at_the_top_it_rings_for_ever_at_a_bounded_rate(case):
@@ -256,6 +253,7 @@ def test_the_end_is_told_to_all_who_were_told_and_by_one_channel(case):
     cleared = [send for send in case.sent if send.kind is Kind.CLEAR]
     assert {send.contact for send in cleared} == told
     assert len(cleared) == len(told)
+    assert {len(send.ways) for send in cleared} == {1}
     assert case.phase() is Phase.IDLE
     assert case.alarm.status is Status.RETURNED
 
@@ -371,3 +369,17 @@ def test_another_version_of_the_plan_is_refused(case):
     assert edited.version != case.plan.version
     with pytest.raises(ValueError, match="keeps to plan"):
         escalation.step(case.state, Tick(), case.now_ms, edited)
+
+
+def test_whoever_is_off_duty_and_was_told_nothing_is_not_told_of_the_end():
+    written = plans.tables(2)
+    written["duty"] = {"never": {"windows": []}}
+    written["contact"]["village-1"] |= {"roles": ["traffic"], "duty": ["never"]}
+    written["contact"]["extra"] = written["contact"]["village-1"] | {"duty": []}
+    written["tell"] = [{"at": ["clear"], "roles": ["traffic"]}]
+    case = Case(plans.made(written))
+    case.water(Level.RED)
+    case.answer("grid-1")
+    case.water(None)
+    case.wait(11)
+    assert {who for _, _, who in case.told(Kind.CLEAR)} == {"grid-1", "extra"}

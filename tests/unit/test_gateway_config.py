@@ -166,3 +166,10 @@ def test_a_profile_beside_the_config_comes_first(tmp_path):
     file = tmp_path / "gateway.toml"
     file.write_text(RIGHT)
     assert config.read(file).unit("ruler-1") == 77
+
+
+def test_files_of_the_broker_lie_beside_the_config(tmp_path):
+    file = tmp_path / "gateway.toml"
+    file.write_text(f'{RIGHT}\n[uplink.broker]\npassword_file = "secret"\n')
+    (tmp_path / "secret").write_text("open sesame\n")
+    assert config.read(file).config.uplink.broker.password() == "open sesame"

@@ -212,3 +212,20 @@ async def test_what_is_in_flight_is_ended_before_the_connection_is_given_up(tmp_
         flow.store.answer(1)
         await until(lambda: flow.session.acked == [1])
         assert await flow.ledgered() == Intervals([1])
+
+
+async def test_a_gateway_that_sends_nothing_but_garbage_does_not_flood_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with flowing(tmp_path) as flow:
+        for number in range(1, 21):
+            garbage = message(number)._replace(payload=b"garbage")
+            flow.session.waiting.put_nowait(garbage)
+        await until(lambda: len(flow.session.acked) == 20)
+        told = [one.message for one in caplog.records if "to quarantine" in one.message]
+        assert len(told) == 1
+        assert "to quarantine: 1 more, among them: not zlib" in told[0]
+        flow.ingest._aside._quiet_until = 0.0  # a minute later
+        flow.session.waiting.put_nowait(message(21)._replace(payload=b"garbage"))
+        await until(lambda: len(flow.session.acked) == 21)
+        assert "to quarantine: 20 more" in caplog.text

@@ -127,7 +127,7 @@ def test_the_account_in_eighty_columns(run: Run) -> None:
     assert told.code == 1
     for part in (
         "gw-07: online, heard ",
-        "5 batches wait there",
+        "5 batches waiting there",
         "batches   4 received of 12, 4 again",
         "MISSING   4, 6",
         "pending   7-8, 10-12, with the gateway",
@@ -135,7 +135,7 @@ def test_the_account_in_eighty_columns(run: Run) -> None:
         "readings  111 sealed, 40 stored, 1 in quarantine, 30 declared lost",
         "lost      disk full: 30 from ",
         "gw-08: has never said how it is",
-        "0 stored, 1 whole batches in quarantine",
+        "0 stored, 1 whole batch in quarantine",
         "NOT OK: 2 batches missing; 6 pending;",
     ):
         assert part in text
@@ -181,7 +181,7 @@ def test_cases_are_exported_with_what_came(run: Run, tmp_path: Path) -> None:
 
 def test_a_retry_without_a_service_does_it_here(run: Run) -> None:
     case = ids(run)["http"]
-    assert run("quarantine", "retry", case) == Ended(0, ["1 cases ended; 1 readings stored"], [])
+    assert run("quarantine", "retry", case) == Ended(0, ["1 case ended; 1 reading stored"], [])
     told = run("quarantine", "retry", "--all")
     assert (told.code, told.lines) == (1, ["0 cases ended; 0 readings stored"])
     assert len(told.errors) == 2
@@ -191,7 +191,7 @@ def test_a_retry_without_a_service_does_it_here(run: Run) -> None:
 
 def test_what_is_dropped_is_told(run: Run, file: Path) -> None:
     case = ids(run)["http"]
-    assert run("quarantine", "drop", case, "--yes").lines == ["1 cases dropped, 1 readings in them"]
+    assert run("quarantine", "drop", case, "--yes").lines == ["1 case dropped, 1 reading in them"]
     text = "\n".join(run("account").lines)
     assert "40 stored, 1 dropped, 30 declared lost" in text
     assert "1 dropped; 2 cases in quarantine" in text
@@ -215,8 +215,10 @@ def test_what_is_dropped_is_told(run: Run, file: Path) -> None:
         ("quarantine show 00000000", "there is no such case"),
         ("quarantine retry", "Name the cases by ID, or give --all."),
         ("quarantine retry --all abcd", "Name the cases by ID, or give --all."),
-        ("quarantine retry --gateway g abcd", "--gateway goes with --all."),
-        ("quarantine drop", "Name the cases by ID."),
+        ("quarantine retry --gateway g abcd", "--gateway and --reason go with --all."),
+        ("quarantine drop --reason refused abcd", "--gateway and --reason go with --all."),
+        ("quarantine drop", "Name the cases by ID, or give --all."),
+        ("quarantine drop --all abcd", "Name the cases by ID, or give --all."),
         ("quarantine drop ffff0000ffff --yes", "there is no such case"),
         ("quarantine list --reason bored", "is not one of"),
         ("quarantine list --limit 0", "is not in the range"),
@@ -228,6 +230,96 @@ def test_wrong_input_is_one_line(run: Run, words: str, problem: str) -> None:
     ended = run(*words.split())
     assert (ended.code, ended.lines, len(ended.errors)) == (2, [], 1)
     assert problem in ended.errors[0]
+
+
+def test_all_wrong_ids_are_told_at_once(run: Run) -> None:
+    ended = run("quarantine", "drop", "--yes", "zzzz", "00000000", ids(run)["http"])
+    assert (ended.code, ended.lines) == (2, [])
+    assert [line.partition(":")[2][:5] for line in ended.errors] == [" zzzz", " 0000"]
+    assert len(listed(run)) == 3
+
+
+def test_all_cases_of_a_kind_are_dropped_at_once(run: Run) -> None:
+    told = run(
+        "quarantine", "drop", "--all", "--reason", "unreadable", "--gateway", "gw-07", "--yes"
+    )
+    assert told.lines == ["1 case dropped, 0 readings in them"]
+    assert run("quarantine", "drop", "--all", "--reason", "unreadable", "--yes").code == 0
+    (left,) = listed(run)
+    assert left["reason"] == "refused"
+
+
+def test_more_cases_than_a_statement_has_room_for(run: Run, file: Path) -> None:
+    async def fill() -> None:
+        many = [Case(Kind.MESSAGE, Reason.UNREADABLE, "-", TOPIC, b"%d" % n) for n in range(33_000)]
+        async with state.opened(config.read(file).database) as database:
+            await database.run(lambda c: quarantine.save(c, many, NOW - 9999))
+
+    asyncio.run(fill())
+    assert len(run("quarantine", "export", "-").lines) == 33_003
+    assert run("quarantine", "list", "--limit", "1").errors == ["33002 more; --limit shows them"]
+    told = run("quarantine", "drop", "--all", "--yes").lines
+    assert told == ["33003 cases dropped, 1 reading in them"]
+
+
+def test_a_case_that_cannot_be_tried_keeps_its_words(run: Run, file: Path) -> None:
+    async def fill() -> None:
+        state_of = Case(Kind.STATE, Reason.UNREADABLE, "not a Status", TOPIC, b"{", "gw-07")
+        async with state.opened(config.read(file).database) as database:
+            await database.run(lambda c: quarantine.save(c, [state_of], NOW))
+
+    asyncio.run(fill())
+    for _ in range(2):
+        told = run("quarantine", "retry", "--all", "--gateway", "gw-07", "--reason", "unreadable")
+        assert told.code == 1
+    words = {one["words"] for one in listed(run, "--gateway", "gw-07") if one["kind"] == "state"}
+    assert words == {"is no batch, drop it: not a Status"}
+
+
+def test_what_is_over_and_complete_shares_a_line(run: Run, file: Path) -> None:
+    def fill(connection: Connection) -> None:
+        streams = {Key("gw-07", f"{n:016x}"): Stream() for n in range(30)}
+        for stream in streams.values():
+            stream.accept(1, 0, NOW - 9_000_000)
+        ledger.save(connection, streams, {key: Stream() for key in streams})
+        silent = {
+            "gateway": "gw-09",
+            "shard": "0",
+            "state": "lost",
+            "stream": None,
+            "pending": None,
+        }
+        times = {"at_ms": NOW, "received_at_ms": NOW}
+        state.upsert(connection, tables.gateway, [silent | times])
+
+    async def make() -> None:
+        async with state.opened(config.read(file).database) as database:
+            await database.run(fill)
+
+    asyncio.run(make())
+    lines = run("account").lines
+    assert lines[1] == "  30 earlier streams, complete: 30 batches received, 0 readings stored"
+    assert lines[2].startswith(f"  stream {STREAM}")
+    assert not any(line.endswith(" ") for line in lines)
+    assert any(line.startswith("gw-09: lost") for line in lines)
+    in_full = run("account", "--gateway", "gw-07").lines
+    assert len([line for line in in_full if line.startswith("  stream ")]) == 31
+    none = run("account", "--since", "2030-01-01").lines
+    assert none[0] == "nothing has come that can be counted"
+
+
+def test_while_the_store_is_away_the_ledger_is_told(run: Run, file: Path) -> None:
+    file.write_text(
+        '[store]\nkind = "influx"\napi = "v1"\nurl = "http://127.0.0.1:1"\ndatabase = "x"\n'
+    )
+    told = run("account")
+    assert (told.code, len(told.errors)) == (2, 1)
+    assert "http://127.0.0.1:1 cannot be reached" in told.errors[0]
+    text = " ".join(told.lines)
+    assert "MISSING   4, 6" in text
+    assert "40 readings in the ledger, those in the store not counted" in text
+    (line,) = run("account", "--json").lines
+    assert json.loads(line)["readings_in_store"] is None
 
 
 def test_without_a_state_it_says_so(run: Run, file: Path) -> None:

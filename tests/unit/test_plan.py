@@ -5,15 +5,13 @@ from datetime import UTC, date, datetime
 import pytest
 
 from cloud.alerts import duty, plan, plancheck, wording
-from cloud.alerts.actions import Kind, Send
 from cloud.alerts.duty import Shift
-from cloud.alerts.hazard import Hazard, Stage
+from cloud.alerts.hazard import Stage
 from cloud.alerts.plan import Plan
-from cloud.alerts.plantables import Tier
+from cloud.channels import ChannelConfig
 from configs import loader
 from configs.loader import ConfigError
 from tests import plans
-from wire.messages import Level
 
 EXAMPLE = loader.HERE / "plans" / "example-city.toml"
 EIGHT = int(datetime(2026, 7, 1, 0, 0, tzinfo=UTC).timestamp() * 1000)  # 08:00 in Shanghai
@@ -169,6 +167,21 @@ def findings(written, **given) -> list[str]:
     return [f"{fault.key}: {fault.problem}" for fault in plancheck.findings(checked, **given)]
 
 
+def configured(*names: str, **kinds: str) -> dict[str, ChannelConfig]:
+    return {name: ChannelConfig(kind=kinds.get(name, name)) for name in names}
+
+
+def test_a_board_is_told_of_the_end_only_if_it_is_the_first_channel():
+    written = plans.tables(1)
+    written["channel"]["ramp"] = {"address": "board"}
+    written["contact"]["grid-1"]["address"]["board"] = "ramp-1"
+    for channels, count in ((["ramp"], 0), (["sms", "ramp"], 1)):
+        written["contact"]["grid-1"]["channels"] = channels
+        given = configured("sms", "voice", "ramp", ramp="board")
+        found = [one for one in findings(written, channels=given) if "board" in one]
+        assert len(found) == count
+
+
 def test_a_good_plan_has_no_findings():
     assert findings(plans.tables(3)) == []
 
@@ -291,82 +304,5 @@ def test_a_holiday_that_is_over_is_no_finding():
 
 
 def test_a_channel_that_is_not_configured():
-    found = findings(plans.tables(2), channels=["sms", "voices"], source="cloud.toml")
+    found = findings(plans.tables(2), channels=configured("sms", "voices"), source="cloud.toml")
     assert found == ["channel.voice: is not configured in cloud.toml (did you mean 'voices'?)"]
-
-
-# What people read
-
-
-def send(made, kind=Kind.RAISE, **changes) -> Send:
-    given = {
-        "alert": "north.river.1",
-        "site": "north",
-        "hazard": Hazard.RIVER,
-        "level": Level.RED,
-        "stage": Stage.NOW,
-        "round": 1,
-        "kind": kind,
-        "area": "grid",
-        "contact": "grid-1",
-        "channel": "sms",
-        "number": 0,
-        "not_before_ms": EIGHT,
-        "answer_by_ms": EIGHT + 300_000,
-    }
-    return Send(**(given | changes))
-
-
-def test_a_call_has_the_instruction_and_the_deadline_in_the_contact_s_language():
-    written = plans.tables(1)
-    made = plans.made(written)
-    chinese = wording.write(made, send(made), EIGHT, {"stage_m": "7.2"})
-    assert chinese.title == "红色预警：North河道洪水"
-    assert "North：7.2请在08:05前应答。" in chinese.text
-    written["contact"]["grid-1"]["language"] = "en"
-    made = plans.made(written)
-    english = wording.write(made, send(made), EIGHT, {"stage_m": "7.2", "cause": "over 7 m"})
-    assert english.title == "Red alert: river flood, North"
-    assert english.text == "Happening now, 08:00: over 7 m. North: 7.2 Please answer by 08:05."
-
-
-def test_after_the_deadline_it_says_at_once():
-    made = plans.small(1)
-    assert "请立即应答" in wording.write(made, send(made), EIGHT + HOUR, {}).text
-
-
-def test_a_value_that_nobody_knows_is_a_dash():
-    made = plans.small(1)
-    assert "North：-" in wording.write(made, send(made), EIGHT, {}).text
-
-
-@pytest.mark.parametrize("kind", list(Kind))
-@pytest.mark.parametrize("language", ["zh", "en"])
-def test_no_message_has_a_brace_left(kind, language):
-    made = plans.small(1, language=language)
-    told = wording.write(made, send(made, kind), EIGHT, {})
-    assert "{" not in told.title + told.text
-    assert told.title
-
-
-def test_a_placeholder_reaches_nothing_but_its_value():
-    assert wording.fill("{a} {a.__class__} {0}", {"a": "x"}) == "x {a.__class__} {0}"
-
-
-def test_a_digest_counts_and_names_the_worst():
-    made = plans.small(1, language="en")
-    many = [
-        send(made, site=f"s{number}", level=Level.RED if number == 7 else Level.BLUE)
-        for number in range(12)
-    ]
-    told = wording.digest(made, "grid-1", many)
-    assert told.title == "12 alerts, the worst red"
-    assert told.text.startswith("red 1, blue 11. s7 river flood red; ")
-    assert told.text.endswith("and 7 more")
-
-
-def test_every_tier_has_a_name_in_both_languages():
-    made = plans.small(5)
-    for tier in Tier:
-        told = wording.write(made, send(made, area=tier.value), EIGHT, {})
-        assert told.title

@@ -1,11 +1,17 @@
 """Which gateway moves where."""
 
+import asyncio
 from collections import defaultdict
 
+import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import insert
 
-from cloud.rebalance import Load, propose
+from cloud import config, state, tables
+from cloud.rebalance import Load, propose, rebalance
+from configs.loader import UserError
 
 
 def after(loads, moves):
@@ -47,3 +53,49 @@ def test_one_big_and_three_small_are_two_and_two():
 def test_what_is_even_stays():
     loads = [Load("a", "0", 100), Load("b", "1", 99)]
     assert propose(loads, ["0", "1"]) == []
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A cloud whose one gateway speaks in shard 0, which a worker serves."""
+    written = tmp_path / "cloud.toml"
+    written.write_text("")
+
+    async def fill():
+        async with state.opened(config.read(written).database) as database:
+            said = {"gateway": "gw-1", "shard": "0", "state": "online", "at_ms": 1}
+            said |= {"stream": None, "pending": None, "received_at_ms": 1}
+            lease = {"name": "shard 0", "owner": "we", "until_ms": 2**52, "generation": 1}
+            await database.run(lambda c: c.execute(insert(tables.gateway), [said]))
+            await database.run(lambda c: c.execute(insert(tables.lease), [lease]))
+
+    asyncio.run(fill())
+    return written
+
+
+def ask(file, *words):
+    return CliRunner().invoke(rebalance, ["--config", str(file), *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--gateway", "gw-1", "--to", "3-5"], "names 3 shards, and a gateway speaks in one"),
+        (["--gateway", "gw-1", "--to", "a b"], "is neither the name of a shard nor a range"),
+        (["--gateway", "gw-1"], "--gateway and --to go together"),
+        (["--gateway", "gw-2", "--to", "3"], "has never said that it is there"),
+        (["--apply"], "--apply needs --key"),
+    ],
+)
+def test_wrong_input_is_one_line(file, words, problem):
+    refused = ask(file, *words).exception
+    assert isinstance(refused, UserError)
+    assert problem in str(refused)
+    assert "\n" not in str(refused)
+
+
+def test_a_shard_that_nobody_serves_is_told(file):
+    shown = ask(file, "--gateway", "gw-1", "--to", "3")
+    assert "gw-1: 0 to 3" in shown.stdout
+    assert shown.stderr.startswith("shard 3: no worker of this state serves it now")
+    assert ask(file, "--gateway", "gw-1", "--to", "0").stderr == ""

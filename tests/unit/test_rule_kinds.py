@@ -73,6 +73,7 @@ def test_the_memory_of_a_rise_is_bounded_and_survives_a_restart(
 
 STATION: dict[str, Any] = {
     "datum": "1985国家高程基准",
+    "datum_en": "the 1985 datum",
     "gauge_zero_m": 158.2,
     "warning_m": 180.5,
     "guarantee_m": 183.5,
@@ -91,12 +92,15 @@ def test_a_stage_is_told_in_both_heights() -> None:
     assert first.value == pytest.approx(180.5)
     assert (first.threshold, first.unit) == (180.5, "m")
     assert first.text == (
-        "stage 180.50 m above 1985国家高程基准 (22.30 m on the gauge), "
-        "0.00 m over the warning level 警戒水位 180.50 m"
+        "stage 180.50 m above the 1985 datum (22.30 m on the gauge), "
+        "0.00 m over the warning level of 180.50 m"
+    )
+    assert first.text_zh == (
+        "水位 180.50 m（1985国家高程基准，水尺读数 22.30 m），超警戒水位（180.50 m）0.00 m"
     )
     assert first.parts["gauge_m"] == 22.3
     assert first.parts["guarantee_m"] == 183.5
-    assert "保证水位" in found[1].text
+    assert "超保证水位（183.50 m）0.10 m" in found[1].text_zh
     assert one.hazard is Hazard.RIVER
 
 

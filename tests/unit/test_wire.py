@@ -2,15 +2,17 @@
 
 import json
 import zlib
+from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire import codec, topics
+from wire import codec, senml, topics
 from wire.messages import Ack, Batch, Event, GatewayState, Status
-from wire.reading import Quality, Quantity, Reading, runs
+from wire.reading import Columns, Quality, Quantity, Reading, columns
 from wire.topics import Address, What
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -70,13 +72,141 @@ def test_a_batch_survives_the_wire(batch):
 
 
 @given(batches)
-def test_runs_are_of_one_series_and_all_there(batch):
-    decoded = codec.decode_batch(codec.encode_batch(batch)).readings
-    cut = list(runs(decoded))
-    assert [one for run in cut for one in run] == list(decoded)
-    series = [{(one.site, one.sensor, one.quantity) for one in run} for run in cut]
-    assert all(len(one) == 1 for one in series)
-    assert len(cut) == len({name for one in series for name in one})  # none is cut in two
+def test_an_aggregator_has_them_by_column(batch):
+    payload = codec.encode_batch(batch)
+    back, faults = codec.decode_lenient(payload)
+    assert not faults
+    assert isinstance(back.readings, Columns)
+    assert list(back.readings) == list(codec.decode_batch(payload).readings)
+
+
+@given(st.lists(readings, max_size=30))
+def test_columns_are_the_readings_series_by_series(many):
+    found = columns(many)
+    assert columns(found) is found
+    assert found == many
+    assert found == tuple(many)
+    assert [found[n] for n in range(-len(many), len(many))] == many + many
+    assert found[1:-1] == many[1:-1]
+    assert [one for part in found.parts() for one in found.of(*part)] == many
+    assert all(one != after for one, after in pairwise(found.series))
+    times = [one.at_ms for one in many]
+    assert (found.first_ms, found.last_ms) == (min(times, default=None), max(times, default=None))
+    with pytest.raises(IndexError):
+        found[len(many)]
+
+
+base: dict[str, st.SearchStrategy[object]] = {
+    "bn": st.sampled_from(["gw/s/r/depth", "gw/s/r/level"]),
+    "bu": st.just("m"),
+}
+odd = st.fixed_dictionaries(
+    {},
+    optional={
+        "bn": st.sampled_from(["gx/s/r/depth", "gw/s/r/voltage", "gw/s/", "x"]),
+        "bt": st.sampled_from([1_750_000_000.5, 0.25, -1.0, 1e300, 9e12]),
+        "bu": st.sampled_from(["m", "V"]),
+        "n": st.sampled_from(["r/depth", ""]),
+        "v": st.sampled_from([0.0, -1.5, 2]),
+        "vs": st.sampled_from(["", "no answer"]),
+        "t": st.sampled_from([1e300, -2e9, 9.1e12]),
+        "q": st.sampled_from([1, 4, 9, 5, -1]),
+        "colour": st.just("green"),
+    },
+)
+valued: dict[str, st.SearchStrategy[object]] = {
+    "v": st.sampled_from([0.0, -1.5, 2]),
+    "t": st.sampled_from([0.0005, -0.25, 3]),
+}
+missing = {"vs": st.sampled_from(["", "no answer"]), "q": st.just(9)}
+records = st.one_of(
+    st.fixed_dictionaries(valued, optional={"q": st.sampled_from([1, 2, 3, 4])}),
+    st.fixed_dictionaries(valued | base, optional={"vs": st.just("odd")}),
+    st.fixed_dictionaries(missing, optional={"t": st.just(1)}),
+    odd,
+)
+firsts = st.fixed_dictionaries(
+    {"bn": st.just("gw/s/r/depth"), "bu": st.just("m"), "bt": st.just(1_750_000_000.5)},
+    optional={"v": st.just(0.5), "vs": st.just("no answer"), "q": st.sampled_from([1, 9])},
+)
+
+
+PLAIN = msgspec.json.Decoder(list[senml.PlainRecord]).decode
+FULL = msgspec.json.Decoder(list[senml.Record]).decode
+
+
+@given(st.builds(lambda first, rest: [first, *rest], firsts, st.lists(records, max_size=4)))
+def test_the_short_way_takes_nothing_that_the_long_way_would_read_otherwise(pack):
+    def read(of, decode):
+        try:
+            some = decode(json.dumps(pack))
+        except msgspec.ValidationError:
+            return None
+        return of(some)
+
+    found = read(lambda some: senml.plain("gw", some, 0), PLAIN)
+    if found is not None:
+        assert list(found) == read(senml.Pack("gw", 0).read, FULL)
+
+
+FIRST = {"bn": "gw/s/r/depth", "bu": "m", "bt": 1_750_000_000.5, "v": 0.5}
+
+
+def short(*pack):
+    return senml.plain("gw", PLAIN(json.dumps(pack)), codec.ABSOLUTE_FROM_MS)
+
+
+def test_what_our_gateways_write_goes_the_short_way():
+    found = short(
+        FIRST, {"v": 1, "t": 1}, {"bn": "gw/s/r/voltage", "bu": "V", "vs": "mute", "q": 9}
+    )
+    assert list(found) == [
+        Reading("s", "r", Quantity.DEPTH, 0.5, 1_750_000_000_500, Quality.GOOD),
+        Reading("s", "r", Quantity.DEPTH, 1.0, 1_750_000_001_500, Quality.GOOD),
+        Reading("s", "r", Quantity.VOLTAGE, None, 1_750_000_000_500, Quality.MISSING, "mute"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"bn": "gw/s/r/voltage", "bu": "m", "v": 1},
+        {"bn": "gw/s/r/level", "v": 1},
+        {"bn": "gx/s/r/level", "bu": "m", "v": 1},
+        {"bn": "nonsense", "bu": "m", "v": 1},
+        {"bu": "m", "v": 1},
+        {"bt": 1_750_000_001, "v": 1},
+        {**FIRST, "bt": 1_750_000_001},
+        {"v": 1, "t": -1_749_999_999},
+        {"v": 1, "t": 9.1e12},
+        {"v": 1, "t": 1e300},
+        {"v": 1, "q": 9},
+        {"v": 1, "q": 5},
+        {"vs": "mute", "q": 1},
+        {"vs": "mute", "q": 4},
+        {"q": 9},
+        {},
+    ],
+)
+def test_what_is_odd_goes_the_long_way(second):
+    assert short(FIRST, second) is None
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"v": 1},
+        {"bn": "gw/s/r/depth", "bu": "m", "v": 1},
+        FIRST | {"bt": 1e300},
+        FIRST | {"bt": 1000.0},
+        FIRST | {"bt": -1.0, "t": 1_750_000_000},
+        FIRST | {"bn": "gx/s/r/depth"},
+    ],
+)
+def test_so_does_what_begins_oddly(first):
+    assert short(first) is None
+    assert short(first, {**FIRST, "bt": None}) is None
+    assert short() is None
 
 
 @given(st.binary(max_size=200))
@@ -105,12 +235,12 @@ def envelope(**changes):
     return zlib.compress(json.dumps(whole).encode())
 
 
-def senml(*records):
+def packed(*records):
     return envelope(senml=list(records))
 
 
 def test_senml_is_resolved_by_the_rules_of_rfc_8428():
-    payload = senml(
+    payload = packed(
         {"bn": "gw/s/", "bt": 1_750_000_000, "bu": "m", "bv": 1, "n": "r/depth", "v": 0.5},
         {"n": "r/depth", "t": -10, "v": 0.25, "q": 3},
         {"n": "c/displacement", "u": "m", "vs": "no answer", "q": 9, "colour": "ignored"},
@@ -136,14 +266,14 @@ def test_senml_is_resolved_by_the_rules_of_rfc_8428():
         (envelope(v=2), "version 2"),
         (envelope(number=0), "below 1"),
         (envelope(gateway="../x"), "not a name"),
-        (senml({"bn": "other/s/r/depth", "u": "m", "bt": 1.75e9, "v": 1}), "under gw/"),
-        (senml({"bn": "gw/s/r/depth", "u": "cm", "bt": 1.75e9, "v": 1}), "'cm'"),
-        (senml({"bn": "gw/s/r/colour", "u": "m", "bt": 1.75e9, "v": 1}), "not a quantity"),
-        (senml({"bn": "gw/s/r/depth", "u": "m", "v": 1}), "no absolute time"),
-        (senml({"bn": "gw/s/r/depth", "u": "m", "bt": 1.75e9, "v": 1, "q": 7}), "QARTOD"),
-        (senml({"bn": "gw/s/r/depth", "u": "m", "bt": 1.75e9, "v": 1, "q": 9}), "does not go"),
-        (senml({"bn": "gw/s/r/depth", "u": "m", "bt": 1.75e9, "vs": "x"}), "does not go"),
-        (senml({"bver": 11, "bn": "gw/s/r/depth", "u": "m", "bt": 1.75e9, "v": 1}), "version 11"),
+        (packed({"bn": "other/s/r/depth", "u": "m", "bt": 1.75e9, "v": 1}), "under gw/"),
+        (packed({"bn": "gw/s/r/depth", "u": "cm", "bt": 1.75e9, "v": 1}), "'cm'"),
+        (packed({"bn": "gw/s/r/colour", "u": "m", "bt": 1.75e9, "v": 1}), "not a quantity"),
+        (packed({"bn": "gw/s/r/depth", "u": "m", "v": 1}), "no absolute time"),
+        (packed({"bn": "gw/s/r/depth", "u": "m", "bt": 1.75e9, "v": 1, "q": 7}), "QARTOD"),
+        (packed({"bn": "gw/s/r/depth", "u": "m", "bt": 1.75e9, "v": 1, "q": 9}), "does not go"),
+        (packed({"bn": "gw/s/r/depth", "u": "m", "bt": 1.75e9, "vs": "x"}), "does not go"),
+        (packed({"bver": 11, "bn": "gw/s/r/depth", "u": "m", "bt": 1.75e9, "v": 1}), "version 11"),
     ],
 )
 def test_what_is_no_batch_says_why(payload, reason):

@@ -5,7 +5,7 @@ import ssl
 import sys
 from collections import deque
 from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple, Protocol
+from typing import Annotated, Final, Literal, NamedTuple, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -58,6 +58,12 @@ class Broker(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+    def beside(self, folder: Path) -> Self:
+        """The same with its files where the config is that names them."""
+        keys = ("password_file", "ca_file", "cert_file", "key_file")
+        files = {key: file for key in keys if (file := getattr(self, key)) is not None}
+        return self.model_copy(update={key: str(folder / file) for key, file in files.items()})
 
     def password(self) -> str | None:
         """What the password file says. Raises OSError."""

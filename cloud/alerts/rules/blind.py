@@ -21,6 +21,7 @@ from cloud.alerts.rule import (
     forward,
     ms,
     span,
+    span_zh,
     trust,
 )
 from cloud.alerts.rules.threshold import HAZARDS
@@ -160,16 +161,21 @@ class Blind(Rule[State]):
             f"no ruler was believable for {span(silent_ms)} while "
             f"{fallen * 1000:.1f} mm of rain fell in {span(self.window_ms)}"
         )
-        return self._finding(now_ms, self.level, fallen, text)
+        text_zh = (
+            f"{span_zh(self.window_ms)}内降雨 {fallen * 1000:.1f} mm，"
+            f"水尺已{span_zh(silent_ms)}没有可信读数，积水情况不明"
+        )
+        return self._finding(now_ms, self.level, fallen, text, text_zh)
 
     def _over(self, state: State, now_ms: int) -> Finding | None:
         fallen = self._rain(state, now_ms)
         if now_ms - self._seen(state) < self.silent_ms:
-            return self._finding(now_ms, None, fallen, "the site sees again")
+            return self._finding(now_ms, None, fallen, "the site sees again", "监测恢复")
         if fallen is None or fallen > self.clear:
             return None
         text = f"still blind, but only {fallen * 1000:.1f} mm fell in {span(self.window_ms)}"
-        return self._finding(now_ms, None, fallen, text)
+        text_zh = f"监测仍未恢复，但{span_zh(self.window_ms)}内仅降雨 {fallen * 1000:.1f} mm"
+        return self._finding(now_ms, None, fallen, text, text_zh)
 
     @staticmethod
     def _seen(state: State) -> int:
@@ -191,7 +197,7 @@ class Blind(Rule[State]):
         return state if finding is None else msgspec.structs.replace(state, level=finding.level)
 
     def _finding(
-        self, now_ms: int, level: Level | None, fallen: float | None, text: str
+        self, now_ms: int, level: Level | None, fallen: float | None, text: str, text_zh: str
     ) -> Finding:
         return Finding(
             at_ms=now_ms,
@@ -201,6 +207,7 @@ class Blind(Rule[State]):
             unit="m",
             quantity="rain_while_blind",
             text=text,
+            text_zh=text_zh,
             parts={
                 "window_min": self.window_ms / 60_000,
                 "rain_mm": None if fallen is None else round(fallen * 1000, 2),

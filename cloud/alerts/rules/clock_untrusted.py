@@ -44,7 +44,10 @@ class ClockUntrusted(GatewayRule[Trouble]):
                 state = msgspec.structs.replace(state, since_ms=None)
             elif state.since_ms is None:
                 state = msgspec.structs.replace(
-                    state, since_ms=now_ms, text="the gateway does not trust its clock"
+                    state,
+                    since_ms=now_ms,
+                    text="the gateway does not trust its clock",
+                    text_zh="网关时钟不可信",
                 )
-        well = "the gateway trusts its clock"
-        return trouble.judge(state, now_ms, self.after_ms, self.level, "clock", well)
+        well, well_zh = "the gateway trusts its clock", "网关时钟已可信"
+        return trouble.judge(state, now_ms, self.after_ms, self.level, "clock", well, well_zh)

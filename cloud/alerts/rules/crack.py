@@ -223,16 +223,19 @@ class Crack(ReadingRule[State]):
     def _finding(self, reading: Reading, found: Motion, turn: ladder.Turn) -> Finding:
         speed, growth = found.speed * 1000, found.acceleration
         text = f"the crack opens {speed:.2f} mm/day"
+        text_zh = f"裂缝速率 {speed:.2f} mm/天"
         parts: dict[str, str | int | float | None] = {
             "crack_mm": round((reading.value or 0.0) * 1000, 3),
             "rate_mm_d": round(speed, 3),
         }
         if growth is not None:
             text += f", {growth * 1000:+.2f} mm/day each day"
+            text_zh += f"，加速度 {growth * 1000:+.2f} mm/天²"
             parts["acceleration_mm_day2"] = round(growth * 1000, 3)
         if self.v0 is not None:
             angle = degrees(atan(found.speed / self.v0))
             text += f", {found.speed / self.v0:.1f} V0 (tangent angle {angle:.0f} degrees to V0)"
+            text_zh += f"，为 V0 的 {found.speed / self.v0:.1f} 倍（切线角 {angle:.0f}°）"
             parts["v0_mm_day"] = self.v0 * 1000
             parts["tangent_deg"] = round(angle, 1)
         by_growth = turn.rung.key == "acceleration"
@@ -244,5 +247,6 @@ class Crack(ReadingRule[State]):
             unit="m/d2" if by_growth else "m/d",
             quantity="crack_acceleration" if by_growth else "crack_speed",
             text=text,
+            text_zh=text_zh,
             parts=parts,
         )

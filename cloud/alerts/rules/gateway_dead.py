@@ -17,6 +17,7 @@ from cloud.alerts.rule import (
     Tick,
     ms,
     span,
+    span_zh,
 )
 from wire.messages import GatewayState, Level, Status
 
@@ -95,6 +96,7 @@ class GatewayDead(GatewayRule[State]):
             unit="s",
             quantity="silence",
             text="the gateway is heard again",
+            text_zh="网关恢复通信",
         )
 
     def _wait(self, state: State, tick: Tick, now_ms: int) -> tuple[State, Finding | None]:
@@ -105,11 +107,14 @@ class GatewayDead(GatewayRule[State]):
         if lost_ms is not None and lost_ms >= self.lost_ms:
             value_ms, threshold_ms = lost_ms, self.lost_ms
             text = f"the broker lost the gateway {span(lost_ms)} ago"
+            text_zh = f"网关已断开{span_zh(lost_ms)}"
         elif silent_ms >= self.silent_ms:
             value_ms, threshold_ms = silent_ms, self.silent_ms
             text = f"nothing was heard of the gateway for {span(silent_ms)}"
+            text_zh = f"网关已{span_zh(silent_ms)}没有消息"
             if state.stopped:
                 text += "; it was stopped"
+                text_zh += "（此前已停机）"
         else:
             return state, None
         finding = Finding(
@@ -120,6 +125,7 @@ class GatewayDead(GatewayRule[State]):
             unit="s",
             quantity="silence",
             text=text,
+            text_zh=text_zh,
             parts={"heard_ms": state.heard_ms or None, "lost_ms": state.lost_ms},
         )
         return msgspec.structs.replace(state, level=self.level), finding

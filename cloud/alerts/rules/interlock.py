@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from pydantic import Field
 
-from cloud.alerts import trouble
+from cloud.alerts import gatewaywords, trouble
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.rule import (
     Colour,
@@ -67,6 +67,7 @@ class Verdict(msgspec.Struct, frozen=True):
     """What is said of a trouble: it is there, for this reason, or (`text` empty) it is over."""
 
     text: str = ""
+    text_zh: str = ""
     parts: dict[str, str | int | float | None] = {}
 
 
@@ -81,6 +82,7 @@ class Part(Rule[Trouble]):
     after_ms: int = 0
 
     well: ClassVar[str]
+    well_zh: ClassVar[str]
     hears = frozenset({Event, InterlockState, Tick})
     memory = Trouble
 
@@ -108,11 +110,15 @@ class Part(Rule[Trouble]):
             if verdict.text:
                 since_ms = at_ms if state.since_ms is None else state.since_ms
             state = Trouble(
-                since_ms, state.level, verdict.text, verdict.parts, max(state.newest_ms, at_ms)
+                since_ms,
+                state.level,
+                verdict.text,
+                verdict.text_zh,
+                verdict.parts,
+                max(state.newest_ms, at_ms),
             )
-        return trouble.judge(
-            state, at_ms, self.after_ms, self.level, f"interlock_{self.part}", self.well
-        )
+        name = f"interlock_{self.part}"
+        return trouble.judge(state, at_ms, self.after_ms, self.level, name, self.well, self.well_zh)
 
     def _ruler(self, said: Event | InterlockState) -> str:
         return ""
@@ -124,6 +130,7 @@ class Lamp(Part):
 
     part: ClassVar[str] = "lamp"
     well: ClassVar[str] = "the lamp shows what it should"
+    well_zh: ClassVar[str] = "信号灯显示正常"
 
     def verdict(self, said: Event | InterlockState) -> Verdict | None:
         if isinstance(said, InterlockState):
@@ -131,10 +138,15 @@ class Lamp(Part):
                 return WELL
             shown = "nothing known" if said.confirmed is None else said.confirmed.value
             text = f"the lamp should show {said.wanted.value} and shows {shown}"
-            return Verdict(text, {"wanted": said.wanted.value, "shown": shown})
+            text_zh = (
+                f"信号灯应为{gatewaywords.aspect(said.wanted)}，"
+                f"实际{gatewaywords.aspect(said.confirmed)}"
+            )
+            return Verdict(text, text_zh, {"wanted": said.wanted.value, "shown": shown})
         match said.kind:
             case "signal_unconfirmed":
-                return Verdict(said.text, {"wanted": str(said.detail.get("wanted", ""))})
+                wanted = str(said.detail.get("wanted", ""))
+                return Verdict(said.text, gatewaywords.event(said), {"wanted": wanted})
             case "aspect_confirmed":
                 return WELL
         return None
@@ -147,6 +159,7 @@ class Ruler(Part):
 
     part: ClassVar[str] = "ruler"
     well: ClassVar[str] = "the interlock believes the ruler again"
+    well_zh: ClassVar[str] = "水尺读数恢复可信"
     hears = frozenset({Event, Tick})
 
     def verdict(self, said: Event | InterlockState) -> Verdict | None:
@@ -154,7 +167,7 @@ class Ruler(Part):
             return None
         match said.kind:
             case "ruler_lost":
-                return Verdict(said.text, {"ruler": self._ruler(said)})
+                return Verdict(said.text, gatewaywords.event(said), {"ruler": self._ruler(said)})
             case "ruler_back":
                 return WELL
         return None
@@ -169,6 +182,7 @@ class Disagreement(Part):
 
     part: ClassVar[str] = "disagreement"
     well: ClassVar[str] = "the rulers agree again"
+    well_zh: ClassVar[str] = "各水尺读数恢复一致"
     hears = frozenset({Event})
 
     def verdict(self, said: Event | InterlockState) -> Verdict | None:
@@ -177,7 +191,7 @@ class Disagreement(Part):
         match said.kind:
             case "rulers_disagree":
                 apart = said.detail.get("apart_m")
-                return Verdict(said.text, {"apart_m": apart})
+                return Verdict(said.text, gatewaywords.event(said), {"apart_m": apart})
             case "rulers_agree":
                 return WELL
         return None
@@ -189,6 +203,7 @@ class Override(Part):
 
     part: ClassVar[str] = "override"
     well: ClassVar[str] = "the lamp follows the water again"
+    well_zh: ClassVar[str] = "信号灯恢复按水位控制"
 
     def verdict(self, said: Event | InterlockState) -> Verdict | None:
         if isinstance(said, InterlockState):
@@ -198,7 +213,11 @@ class Override(Part):
         else:
             return None
         if cause == "local switch" or cause.startswith("order of "):
-            return Verdict(f"the lamp is {aspect} by {cause}", {"cause": cause, "aspect": aspect})
+            return Verdict(
+                f"the lamp is {aspect} by {cause}",
+                f"信号灯为{gatewaywords.aspect(aspect)}：{gatewaywords.cause(cause)}",
+                {"cause": cause, "aspect": aspect},
+            )
         return WELL
 
 
@@ -241,11 +260,21 @@ class Latch(Rule[Latched]):
             if said.value >= self.below_m:
                 wrong = msgspec.structs.replace(wrong, since_ms=None)
             elif red and wrong.since_ms is None and trust(said).clears:
-                text = f"the lamp stays red under {self.below_m:.2f} m of water"
-                wrong = msgspec.structs.replace(wrong, since_ms=newest_ms, text=text)
+                wrong = msgspec.structs.replace(
+                    wrong,
+                    since_ms=newest_ms,
+                    text=f"the lamp stays red under {self.below_m:.2f} m of water",
+                    text_zh=f"积水已低于 {100 * self.below_m:g} cm，信号灯仍为红色",
+                )
         if not red:
             wrong = msgspec.structs.replace(wrong, since_ms=None)
         wrong, finding = trouble.judge(
-            wrong, now_ms, self.after_ms, self.level, "interlock_latched", "red is over"
+            wrong,
+            now_ms,
+            self.after_ms,
+            self.level,
+            "interlock_latched",
+            "red is over",
+            "信号灯不再为红色",
         )
         return Latched(red, water_ms, wrong), finding

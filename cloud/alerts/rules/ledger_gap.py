@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from pydantic import Field
 
-from cloud.alerts import trouble
+from cloud.alerts import gatewaywords, trouble
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.rule import (
     Colour,
@@ -20,6 +20,7 @@ from cloud.alerts.rule import (
     Tick,
     ms,
     span,
+    span_zh,
 )
 from cloud.alerts.trouble import Trouble
 from wire.messages import Gap, Level
@@ -73,10 +74,17 @@ class Missing(GatewayRule[Holes]):
                 wrong,
                 since_ms=min((since for since, _ in streams.values()), default=None),
                 text=f"{missing} batches are missing" if missing else "",
+                text_zh=f"缺少 {missing} 个数据批次" if missing else "",
                 parts={"batches": missing} if missing else {},
             )
         wrong, finding = trouble.judge(
-            wrong, now_ms, self.after_ms, self.level, "missing", "no batch is missing any more"
+            wrong,
+            now_ms,
+            self.after_ms,
+            self.level,
+            "missing",
+            "no batch is missing any more",
+            "数据批次已补齐",
         )
         if (streams, wrong) == (state.streams, state.trouble):
             return state, finding
@@ -112,11 +120,14 @@ class Lost(GatewayRule[Losses]):
             return state, None
         number = "an unknown number of" if state.readings is None else state.readings
         text = f"no loss was declared for {span(self.hold_ms)}; {number} readings were lost"
+        lost_zh = "数量不明的读数" if state.readings is None else f" {state.readings} 条读数"
+        text_zh = f"{span_zh(self.hold_ms)}内未再丢失数据；共丢失{lost_zh}"
         count = None if state.readings is None else float(state.readings)
-        return Losses(), Finding(now_ms, None, count, None, "/", "readings_lost", text)
+        return Losses(), Finding(now_ms, None, count, None, "/", "readings_lost", text, text_zh)
 
     def _raised(self, gap: Gap, now_ms: int) -> Finding:
         number = "an unknown number of" if gap.readings is None else gap.readings
+        lost_zh = "数量不明的读数" if gap.readings is None else f" {gap.readings} 条读数"
         return Finding(
             at_ms=now_ms,
             level=self.level,
@@ -125,5 +136,6 @@ class Lost(GatewayRule[Losses]):
             unit="/",
             quantity="readings_lost",
             text=f"the gateway has lost {number} readings: {gap.reason}",
+            text_zh=f"网关丢失{lost_zh}（{gatewaywords.loss(gap.reason)}）",
             parts={"reason": gap.reason, "from_ms": gap.from_ms, "to_ms": gap.to_ms},
         )

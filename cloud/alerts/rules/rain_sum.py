@@ -18,6 +18,7 @@ from cloud.alerts.rule import (
     forward,
     ms,
     span,
+    span_zh,
     trust,
 )
 from configs.loader import Model
@@ -170,10 +171,18 @@ class RainSum(ReadingRule[State]):
             f"{fallen.depth * 1000:.1f} mm of rain in {hours:g} h, "
             f"{'at or over' if turn.rose else 'at or under'} {turn.threshold * 1000:g} mm"
         )
+        text_zh = (
+            f"{hours:g}小时雨量 {fallen.depth * 1000:.1f} mm，"
+            f"{'达到或超过' if turn.rose else '降至'} {turn.threshold * 1000:g} mm"
+        )
         if fallen.unknown_ms > self.method.gap_ms:
             text += (
                 f"; {span(fallen.unknown_ms)} of it without data, "
                 f"{fallen.spread * 1000:.1f} mm spread over gaps"
+            )
+            text_zh += (
+                f"；其中{span_zh(fallen.unknown_ms)}无数据，"
+                f"{fallen.spread * 1000:.1f} mm 按缺测时段均摊"
             )
         return Finding(
             at_ms=at_ms,
@@ -183,6 +192,7 @@ class RainSum(ReadingRule[State]):
             unit="m",
             quantity="rain_sum",
             text=text,
+            text_zh=text_zh,
             parts={
                 "rain_mm": round(fallen.depth * 1000, 2),
                 "window_h": hours,

@@ -9,21 +9,15 @@ import msgspec
 from pydantic import Field, model_validator
 
 from cloud.alerts import ladder
+from cloud.alerts.figures import FIGURES
 from cloud.alerts.ladder import Dwell, Graded, Rung, Step
-from cloud.alerts.rule import Finding, ReadingRule, forward, ms, span, trust
+from cloud.alerts.rule import Finding, ReadingRule, forward, ms, span, span_zh, trust
 from cloud.alerts.rules.threshold import HAZARDS
 from wire.messages import Level
 from wire.reading import UNITS, Quantity, Reading
 
 _SLOTS: Final = 12
 """A window keeps the first reading of each slot, and the newest one of all."""
-
-_NOW: Final = {
-    Quantity.DEPTH: ("depth_cm", 100),
-    Quantity.LEVEL: ("stage_m", 1),
-    Quantity.DISPLACEMENT: ("crack_mm", 1000),
-}
-"""The placeholder for the value itself, and how many of its unit make a metre."""
 
 _FEWEST: Final = 5
 """With four points one wild reading still moves the median slope, with five it does not."""
@@ -113,9 +107,10 @@ class Rise(ReadingRule[State]):
 
     def _finding(self, reading: Reading, turn: ladder.Turn) -> Finding:
         assert reading.value is not None  # else it would have moved nothing
-        now, per_m = _NOW[self.quantity]
+        figure = FIGURES[self.quantity]
         unit, window = UNITS[self.quantity], span(self.window_ms)
         where = "at or over" if turn.rose else "at or under"
+        where_zh = "达到或超过" if turn.rose else "降至"
         return Finding(
             at_ms=reading.at_ms,
             level=turn.level,
@@ -125,5 +120,10 @@ class Rise(ReadingRule[State]):
             quantity=f"{self.quantity}_rise",
             text=f"{self.quantity} rises {turn.value:.3g} {unit} in {window}, "
             f"{where} {turn.threshold:.3g} {unit}; it is {reading.value:.4g} {unit}",
-            parts={"window_s": self.window_ms / 1000, now: round(reading.value * per_m, 2)},
+            text_zh=f"{span_zh(self.window_ms)}内{figure.zh}上升 {figure.shown(turn.value)}，"
+            f"{where_zh} {figure.shown(turn.threshold)}；现为 {figure.shown(reading.value)}",
+            parts={
+                "window_s": self.window_ms / 1000,
+                figure.placeholder: round(reading.value * figure.per_si, 2),
+            },
         )

@@ -32,10 +32,12 @@ NAMES = {"fortify": "设防水位", "warning": "警戒水位", "guarantee": "保
 class Config(RuleConfig):
     """`[rule.<name>]` with `kind = "stage"`. All levels are heights above `datum`; the gauge's
     zero lies `gauge_zero_m` above it, from the station's own survey: offsets between datums differ
-    from place to place. Which colour belongs to which level is not fixed nationally."""
+    from place to place. `datum_en` is its name in English. Which colour belongs to which level
+    is not fixed nationally."""
 
     kind: Literal["stage"]
     datum: Annotated[str, Field(min_length=1)]
+    datum_en: str = ""
     gauge_zero_m: Finite
     fortify_m: Finite | None = None
     warning_m: Finite
@@ -63,6 +65,7 @@ class Config(RuleConfig):
                 **self._scope(name, Hazard.RIVER),
                 quantity=Quantity.LEVEL,
                 datum=self.datum,
+                datum_en=self.datum_en or self.datum,
                 zero_m=self.gauge_zero_m,
                 rungs=self._marks(),
                 dwell=Dwell(ms(self.over_for_s), ms(self.clear_for_s)),
@@ -84,6 +87,7 @@ class Stage(ReadingRule[State]):
     """`zero_m` and the rungs are heights above `datum`, m."""
 
     datum: str
+    datum_en: str
     zero_m: float
     rungs: tuple[Rung, ...]
     dwell: Dwell = NO_DWELL
@@ -110,9 +114,14 @@ class Stage(ReadingRule[State]):
         mark = turn.rung.key
         margin = turn.value - over[mark]
         text = (
-            f"stage {turn.value:.2f} m above {self.datum} ({reading.value:.2f} m on the gauge), "
+            f"stage {turn.value:.2f} m above {self.datum_en} ({reading.value:.2f} m on the gauge), "
             f"{abs(margin):.2f} m {'over' if margin >= 0 else 'under'} "
-            f"the {mark} level {NAMES[mark]} {over[mark]:.2f} m"
+            f"the {mark} level of {over[mark]:.2f} m"
+        )
+        text_zh = (
+            f"水位 {turn.value:.2f} m（{self.datum}，水尺读数 {reading.value:.2f} m），"
+            f"{'超' if margin >= 0 else '低于'}{NAMES[mark]}（{over[mark]:.2f} m）"
+            f"{abs(margin):.2f} m"
         )
         parts: dict[str, str | int | float | None] = {
             "stage_m": round(turn.value, 3),
@@ -130,5 +139,6 @@ class Stage(ReadingRule[State]):
             unit="m",
             quantity="stage",
             text=text,
+            text_zh=text_zh,
             parts=parts,
         )

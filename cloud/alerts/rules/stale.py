@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from pydantic import Field
 
+from cloud.alerts import gatewaywords
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.rule import (
     Colour,
@@ -18,6 +19,7 @@ from cloud.alerts.rule import (
     Tick,
     ms,
     span,
+    span_zh,
     trust,
 )
 from wire.messages import Level
@@ -113,6 +115,7 @@ class Stale(Rule[State]):
                 unit="s",
                 quantity="silence",
                 text="delivers again",
+                text_zh="恢复供数",
             )
         return State(now_ms, newest_ms), finding
 
@@ -121,6 +124,7 @@ class Stale(Rule[State]):
         silent_ms = now_ms - state.good_ms
         since = datetime.fromtimestamp((state.newest_ms or state.good_ms) / 1000, UTC)
         why = f": {state.reason}" if state.reason else ""
+        why_zh = f"（{gatewaywords.reading(state.reason)}）" if state.reason else ""
         return Finding(
             at_ms=now_ms,
             level=self.level,
@@ -130,5 +134,6 @@ class Stale(Rule[State]):
             quantity="silence",
             text=f"nothing to be believed for {span(silent_ms)}, "
             f"since {since:%Y-%m-%d %H:%M:%S} UTC{why}",
+            text_zh=f"已{span_zh(silent_ms)}没有可信读数{why_zh}",
             parts={"since_ms": state.newest_ms or state.good_ms, "reason": state.reason},
         )

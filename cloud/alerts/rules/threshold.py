@@ -7,9 +7,10 @@ import msgspec
 from pydantic import model_validator
 
 from cloud.alerts import ladder
+from cloud.alerts.figures import FIGURES
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.ladder import NO_DWELL, Dwell, Graded, Rung, Step
-from cloud.alerts.rule import Finding, ReadingRule, forward, span, trust
+from cloud.alerts.rule import Finding, ReadingRule, forward, span, span_zh, trust
 from wire.messages import Level
 from wire.reading import UNITS, Quantity, Reading
 
@@ -84,6 +85,9 @@ class Threshold(ReadingRule[State]):
         held_ms = self.dwell.over_ms if turn.rose else self.dwell.clear_ms
         where = "at or over" if turn.rose else "at or under"
         held = f" for {span(held_ms)}" if held_ms else ""
+        figure = FIGURES[self.quantity]
+        where_zh = "达到或超过" if turn.rose else "降至"
+        held_zh = f"，持续{span_zh(held_ms)}" if held_ms else ""
         return Finding(
             at_ms=reading.at_ms,
             level=turn.level,
@@ -93,5 +97,7 @@ class Threshold(ReadingRule[State]):
             quantity=self.quantity,
             text=f"{self.quantity} {turn.value:.4g} {unit}, "
             f"{where} {turn.threshold:.4g} {unit}{held}",
+            text_zh=f"{figure.zh} {figure.shown(turn.value)}，"
+            f"{where_zh} {figure.shown(turn.threshold)}{held_zh}",
             parts={"held_s": held_ms / 1000},
         )

@@ -60,8 +60,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_call")),
     )
     with op.batch_alter_table("call", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_call_contact"), ["contact"], unique=False)
         batch_op.create_index(batch_op.f("ix_call_made_ms"), ["made_ms"], unique=False)
+        batch_op.create_index(
+            "ix_call_open", ["contact", "answered_ms", "made_ms", "code"], unique=False
+        )
 
     op.create_table(
         "cap_document",
@@ -212,6 +214,15 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_mailbox_due_ms"), ["due_ms"], unique=False)
 
     op.create_table(
+        "held",
+        sa.Column("contact", sa.String(), nullable=False),
+        sa.Column("exercise", sa.Boolean(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("sends", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("contact", "exercise", "number", name=op.f("pk_held")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "outgoing",
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("incident", sa.String(), nullable=False),
@@ -235,6 +246,17 @@ def upgrade() -> None:
         )
         batch_op.create_index(batch_op.f("ix_outgoing_incident"), ["incident"], unique=False)
 
+    op.create_table(
+        "overflow",
+        sa.Column("gateway", sa.String(), nullable=False),
+        sa.Column("stream", sa.String(), nullable=False),
+        sa.Column("cases", sa.BigInteger(), nullable=False),
+        sa.Column("readings", sa.BigInteger(), nullable=False),
+        sa.Column("unknown", sa.BigInteger(), nullable=False),
+        sa.Column("last_at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("gateway", "stream", name=op.f("pk_overflow")),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "plan",
         sa.Column("version", sa.String(), nullable=False),
@@ -282,6 +304,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_quarantine_log")),
     )
     with op.batch_alter_table("quarantine_log", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_quarantine_log_digest"), ["digest"], unique=False)
         batch_op.create_index(batch_op.f("ix_quarantine_log_gateway"), ["gateway"], unique=False)
 
     op.create_table(
@@ -363,6 +386,7 @@ def upgrade() -> None:
         sa.Column("value", sa.Float(), nullable=True),
         sa.Column("threshold", sa.Float(), nullable=True),
         sa.Column("text", sa.String(), nullable=False),
+        sa.Column("text_zh", sa.String(), nullable=False),
         sa.Column("parts", sa.String(), nullable=False),
         sa.Column("taken_at_ms", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["alert"], ["alert.id"], name=op.f("fk_alert_change_alert_alert")),

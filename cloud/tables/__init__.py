@@ -1,0 +1,72 @@
+"""The tables in which the cloud remembers. What changes here needs a step in `cloud.migrations`.
+`cloud.store.sqlite` has its own beside them."""
+
+from cloud.tables.alerts import (
+    alarm,
+    alert,
+    alert_change,
+    call,
+    cap_document,
+    escalation,
+    heard,
+    held,
+    incident,
+    mailbox,
+    outgoing,
+    plan,
+    rule_state,
+    secret,
+    timeline,
+)
+from cloud.tables.base import metadata
+from cloud.tables.ledger import (
+    event_log,
+    gap,
+    gateway,
+    interlock,
+    lease,
+    ledger,
+    overflow,
+    quarantine,
+    quarantine_log,
+    stream,
+)
+from cloud.tables.store import (
+    copy_position,
+    horizon,
+    retired,
+    rollup_due,
+)
+
+__all__ = [
+    "alarm",
+    "alert",
+    "alert_change",
+    "call",
+    "cap_document",
+    "copy_position",
+    "escalation",
+    "event_log",
+    "gap",
+    "gateway",
+    "heard",
+    "held",
+    "horizon",
+    "incident",
+    "interlock",
+    "lease",
+    "ledger",
+    "mailbox",
+    "metadata",
+    "outgoing",
+    "overflow",
+    "plan",
+    "quarantine",
+    "quarantine_log",
+    "retired",
+    "rollup_due",
+    "rule_state",
+    "secret",
+    "stream",
+    "timeline",
+]

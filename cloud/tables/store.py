@@ -1,0 +1,52 @@
+"""What is kept beside a store: rollups that are due, what retention took, how far a copy is."""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    String,
+    Table,
+)
+
+from cloud.tables.base import metadata
+
+rollup_due: Final = Table(
+    "rollup_due",
+    metadata,
+    Column("gateway", String, primary_key=True),
+    Column("hour_ms", BigInteger, primary_key=True),
+    Column("first_ms", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+    Column("times", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Where readings were written since the rollups were made: see `store.marks`."""
+
+retired: Final = Table(
+    "retired",
+    metadata,
+    Column("gateway", String, primary_key=True),
+    Column("readings", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How many readings that the ledger knows retention took from the store."""
+
+horizon: Final = Table(
+    "horizon",
+    metadata,
+    Column("gateway", String, primary_key=True),
+    Column("level", String, primary_key=True),  # raw, minute, hour
+    Column("at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Before when retention took something of a level away: from `at_ms` on it is whole."""
+
+copy_position: Final = Table(
+    "copy_position",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("next_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How far `shuichi store copy` has come; in the database of the store that is copied to."""

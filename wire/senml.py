@@ -215,20 +215,18 @@ def plain(gateway: str, records: Sequence[PlainRecord], from_ms: int) -> Columns
         at_ms = [base_ms + floor(one.t * 1000 + 0.5) for one in records]
     except OverflowError:
         return None
-    if base_ms < from_ms or min(at_ms) < from_ms or max(at_ms) >= _LAST_MS:
-        return None
     series = _plain_series(gateway, records, heads)
     values = [one.v for one in records]
-    qualities = _plain_qualities(values, [one.q for one in records])
     words = [one.vs for one in records]
+    qualities = _plain_qualities(values, [one.q for one in records], words)
     if series is None or qualities is None:
         return None
     reasons: dict[int, str] = {}
     if words.count(None) < len(words):
         reasons = {n: one for n, one in enumerate(words) if one}
-    if None in values and (None, None) in zip(values, words, strict=True):
-        return None  # base fields alone, which are no reading
-    return Columns(series, heads, at_ms, values, qualities, reasons)
+    found = Columns(series, heads, at_ms, values, qualities, reasons)
+    times = (base_ms, found.first_ms or 0, found.last_ms or 0)
+    return found if from_ms <= min(times) and max(times) < _LAST_MS else None
 
 
 def _plain_series(
@@ -251,19 +249,28 @@ def _plain_series(
 
 
 def _plain_qualities(
-    values: Sequence[float | None], flags: Sequence[int]
+    values: Sequence[float | None], flags: Sequence[int], words: Sequence[str | None]
 ) -> Sequence[Quality] | None:
     """One for each flag."""
-    if flags.count(1) == len(flags) and None not in values:
-        return [Quality.GOOD] * len(flags)
+    if flags.count(1) == len(flags):
+        return [Quality.GOOD] * len(flags) if _all_there(values) else None
     found: list[Quality] = []
-    for value, flag in zip(values, flags, strict=True):
+    for value, flag, word in zip(values, flags, words, strict=True):
         if (quality := _QUALITIES.get(flag)) is None:
             return None
-        if (value is None) != (quality is Quality.MISSING):
+        if (value is None) != (quality is Quality.MISSING) or (value is None and word is None):
             return None
         found.append(quality)
     return found
+
+
+def _all_there(values: Sequence[float | None]) -> bool:
+    """Whether none is None, told by a sum, which is far quicker than a look at each."""
+    try:
+        sum(values)  # type: ignore[arg-type]  # of numbers only
+    except TypeError:
+        return False
+    return True
 
 
 def sift(

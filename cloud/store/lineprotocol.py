@@ -38,11 +38,10 @@ def _lines(gateway: str, readings: Columns) -> bytes:
         heads += [f"\n{series_key(quantity, gateway, sensor, site)} value="] * (end - begin)
     values = _texts(readings.values)
     qualities = readings.qualities
-    if qualities.count(Quality.GOOD) == len(qualities):  # as nearly always
+    if qualities.count(Quality.GOOD) == len(qualities):  # as nearly always, and none is missing
         tails = [_TAILS[Quality.GOOD]] * len(qualities)
     else:
         tails = [_TAILS[quality] for quality in qualities]
-    if None in readings.values:
         for n, value in enumerate(readings.values):
             if value is None:  # such a line has its quality alone
                 heads[n], values[n], tails[n] = heads[n][: -len("value=")], "", tails[n][1:]

@@ -8,7 +8,7 @@ synchronous mode only: its batching mode loses what it holds when the server is 
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -40,6 +40,9 @@ from cloud.store.rollup_influx import Retirement, Rollups, server_days
 
 _DROPPED: Final = re.compile(r"\bdropped=(\d+)")
 _CONNECTIONS: Final = httpx.Limits(max_connections=4)
+MOST_BYTES: Final = 8_000_000
+"""In one body. A line is far shorter."""
+
 _WRITERS: Final = 2
 """Threads of the blocking client, each with a connection of its own."""
 
@@ -122,7 +125,7 @@ async def open(config: Config, folder: Path, state: State) -> AsyncIterator[Stor
             return _Influx(write, server, kept, init, state, retirement)
 
         if config.api == "v1":
-            yield made(_v1(http, influxql, config.database or ""))
+            yield made(_v1(http, server, config.database or ""))
         else:
             async with _v2(config, token) as write:
                 yield made(write)
@@ -163,7 +166,8 @@ class _Influx:
     async def send(self, points: Sequence[Points]) -> None:
         if lines := encode(points):
             try:
-                await self._write(lines)
+                for body in _bodies(lines):
+                    await self._write(body)
             except Rejected as error:
                 raise Rejected(str(error), _dropped(error)) from error
             await self._settle()
@@ -190,6 +194,16 @@ class _Influx:
             await self._kept.settle()
 
 
+def _bodies(lines: bytes) -> Iterator[bytes]:
+    """Servers refuse what is too large (InfluxDB over 25 MB), however they say so."""
+    begin = 0
+    while len(lines) - begin > MOST_BYTES:
+        end = lines.rindex(b"\n", begin, begin + MOST_BYTES)
+        yield lines[begin:end]
+        begin = end + 1
+    yield lines[begin:]
+
+
 def _dropped(error: Rejected) -> int | None:
     """How many points the server says that it did not take ("partial write: ... dropped=3"): of
     one reason; there may be more for another."""
@@ -197,15 +211,22 @@ def _dropped(error: Rejected) -> int | None:
     return None if found is None else int(found[1])
 
 
-def _v1(http: httpx.AsyncClient, influxql: InfluxQL, database: str) -> _Write:
-    """`/write` of InfluxDB 1.x; a database that is not there is made."""
+def _v1(http: httpx.AsyncClient, server: _Server, database: str) -> _Write:
+    """`/write` of InfluxDB 1.x; a database that is not there is made first. Asked to write to none,
+    the server answers before it has read a large body and hangs up: its answer may be lost."""
     where = {"db": database, "precision": "ms"}
+    is_there = False
 
     async def write(lines: bytes) -> None:
-        answer = await ask(http, "POST", "/write", params=where, content=lines, accept=(404,))
-        if answer.status_code == 404:
-            await influxql.create()
+        nonlocal is_there
+        if not is_there:
+            await server.check()
+            is_there = True
+        try:
             await ask(http, "POST", "/write", params=where, content=lines)
+        except Unavailable:
+            is_there = False  # perhaps: somebody may have dropped it
+            raise
 
     return write
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from cloud.errors import Rejected, Unavailable
-from cloud.store import Points
+from cloud.store import Points, influx
 from tests.contract.test_stores import SERVERS, T0, Kept, influx_v1, opened, reading
 from tests.services import Service
 
@@ -33,6 +33,25 @@ async def test_what_a_server_has_answered_survives_its_death(name: str, tmp_path
             assert [one.at_ms - T0 for one in await kept.read()] == list(range(20))
             await kept.write(reading(20))
             assert await kept.count() == 21
+
+
+async def test_the_first_write_may_be_a_large_one(
+    shared_influxd: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(influx, "MOST_BYTES", 6_000_000)
+    config = influx_v1(shared_influxd)
+    many = [reading(n) for n in range(150_000)]
+    async with opened(config, tmp_path) as (database, store):
+        kept = Kept(database, store, "g")
+        await kept.write(*many)
+        assert await kept.count() == len(many)
+        drop = {"q": f'DROP DATABASE "{config["database"]}"'}
+        async with httpx.AsyncClient() as http:
+            (await http.post(f"{shared_influxd.url}/query", params=drop)).raise_for_status()
+        with pytest.raises(Unavailable):
+            await kept.write(*many)
+        await kept.write(*many)  # as the ingest does, again and again
+        assert await kept.count() == len(many)
 
 
 async def test_victoriametrics_is_not_taken_for_an_influxdb(tmp_path: Path) -> None:

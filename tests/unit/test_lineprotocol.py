@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.errors import Rejected
-from cloud.store import Points
+from cloud.store import Points, influx
 from cloud.store.lineprotocol import encode
 from wire.reading import Quality, Quantity, Reading
 
@@ -112,3 +112,13 @@ def test_it_reads_back(
     assert float(fields["value"]) == value
     assert fields["quality"] == f"{quality:d}i"
     assert time == at_ms
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=6), min_size=1, max_size=20))
+def test_what_is_too_large_goes_in_bodies_of_whole_lines(lines):
+    whole = "\n".join(lines).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(influx, "MOST_BYTES", 10)
+        bodies = list(influx._bodies(whole))
+    assert b"\n".join(bodies) == whole
+    assert all(0 < len(body) <= 10 for body in bodies)

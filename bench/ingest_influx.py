@@ -74,6 +74,7 @@ async def measure(progress: Progress) -> Result:
                 bare.append(waiting.readings / loop.took_s)
                 bare_cpu.append(loop.cpu_s / waiting.readings * 1e6)
                 progress(done + 0.5 / RUNS, "the worker")
+                await aggregator.create(influx_port, f"ours{run}")
                 store = aggregator.influx(influx_port, f"ours{run}")
                 worker = Worker(folder / f"ours{run}", Broker(port=broker_port), store)
                 drained = await worker.drain(waiting)

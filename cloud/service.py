@@ -125,8 +125,8 @@ def _web(
 def _settle_in() -> None:
     """What readings cost from now on: see `python -m bench worker_cpu`."""
     gc.freeze()  # what is there by now stays, and need not be looked through again and again
-    # A take has tens of thousands of lists, none in a cycle: not to be looked through every 700.
-    gc.set_threshold(50_000, 10, 10)
+    # A take has thousands of lists, none in a cycle: not to be looked through every 700.
+    gc.set_threshold(10_000, 10, 10)
     # A thread that works row by row asks the event loop for the GIL after each: not 5 ms long.
     sys.setswitchinterval(0.0005)
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from cloud.alerts.cap import Publisher
 from cloud.alerts.dispatch import Settings
 from cloud.alerts.rule import Name, Rule, RuleConfig
+from cloud.alerts.rules import service
 from cloud.channels import ChannelConfig, cap
 from cloud.database import Place, Server
 from cloud.http import Url
@@ -170,8 +171,12 @@ class Config(Model):
 
     @property
     def rules(self) -> list[Rule[Any]]:
-        """All rules, in SI units."""
-        return [rule for name, one in self.rule.items() for rule in one.rules(name)]
+        """All rules, in SI units. What the service observes of itself raises an alert in any case:
+        the table `[rule.NAME]` with `kind = "service"` only says how."""
+        found = dict(self.rule)
+        if not any(isinstance(one, service.Config) for one in found.values()):
+            found["service"] = service.Config(kind="service")
+        return [rule for name, one in found.items() for rule in one.rules(name)]
 
 
 class Setup(NamedTuple):

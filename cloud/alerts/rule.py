@@ -11,7 +11,7 @@ backlog that arrives after live data neither raises nor clears.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
@@ -46,7 +46,26 @@ class Tick(NamedTuple):
     listening_ms: int
 
 
-Said = Reading | Event | Status | InterlockState | Gap | Heard | Hole | Tick
+SERVICE: Final = "cloud-service"
+"""Stands where a gateway stands, for a fault of the service itself."""
+
+
+class ServiceFault(NamedTuple):
+    """What the service observes of itself or of a gateway's traffic: a fault begins or ends.
+
+    `name` is one of `cloud.alerts.rules.service.FAULTS`. `gateway` is the one concerned, `SERVICE`
+    for the service itself; `subject` tells several faults of one name apart ("shard-0"). `detail`
+    has the figures, with the unit in the key. Who reports says the same again without harm.
+    """
+
+    name: str
+    active: bool
+    gateway: str = SERVICE
+    subject: str = ""
+    detail: Mapping[str, str | int | float | None] = {}
+
+
+Said = Reading | Event | Status | InterlockState | Gap | Heard | Hole | Tick | ServiceFault
 """All that a rule may hear."""
 
 

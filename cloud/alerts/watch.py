@@ -20,7 +20,8 @@ from sqlalchemy import Connection, select
 from cloud import ledger, tables
 from cloud.alerts import episodes
 from cloud.alerts.episodes import Change, Key
-from cloud.alerts.rule import Heard, Hole, Place, Rule, Said, Tick
+from cloud.alerts.rule import Heard, Hole, Place, Rule, Said, ServiceFault, Tick
+from cloud.alerts.rules import service
 from wire.messages import Batch, GatewayState, InterlockState, Status
 from wire.reading import Quantity, Reading, columns
 
@@ -129,6 +130,23 @@ class Watch:
             for key, rule in self._ticking.get(gateway, {}).items():
                 self._step(findings, key, rule, tick, now_ms)
         return findings
+
+    def report(self, faults: Iterable[ServiceFault], now_ms: int) -> Findings:
+        """What follows from faults that the service itself observes, and from their ends."""
+        findings = Findings({}, [], {}, {})
+        for fault in faults:
+            assert service.FAULTS[fault.name]
+            for key, rule in self._find(fault.gateway, fault):
+                self._step(findings, key, rule, fault, now_ms)
+        return findings
+
+    def standing(self, name: str) -> list[ServiceFault]:
+        """The faults of this name that stand, also those that an earlier process reported."""
+        return [
+            ServiceFault(name, True, key.place.gateway, key.place.sensor)
+            for key, state in self._states.items()
+            if key.part == name and isinstance(state, service.State) and state.level is not None
+        ]
 
     def adopt(self, findings: Findings) -> None:
         """The findings have been committed."""

@@ -33,6 +33,8 @@ def check(file: Path, online: bool) -> None:
         f"{file}: no faults; store {setup.config.store.kind}, "
         f"{len(setup.config.rule)} rules, {len(setup.config.channel)} channels"
     )
+    for key, doubt in setup.doubts():
+        click.echo(f"unsure: {key}: {doubt}")
 
 
 @cloud.command()

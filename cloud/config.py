@@ -189,6 +189,15 @@ class Setup(NamedTuple):
     def database(self) -> Place:
         return self.config.state.place(self.folder, self.config.ingest.lease_s)
 
+    def doubts(self) -> Iterator[tuple[str, str]]:
+        """What is allowed and hardly meant, each with its key."""
+        brokers = {"broker": self.config.broker}
+        for name, one in self.config.channel.items():
+            if isinstance(broker := getattr(one, "broker", None), Broker):
+                brokers[f"channel.{name}.broker"] = broker
+        for key, broker in brokers.items():
+            yield from ((key, doubt) for doubt in broker.doubts())
+
     def only(self, text: str) -> "Setup":
         """The same for these shards alone, whatever the file says. Raises ValueError."""
         ingest = self.config.ingest.model_copy(update={"shards": shards_of(text)})

@@ -166,12 +166,16 @@ class Setup:
         return self._found[name]
 
     def doubts(self) -> Iterator[tuple[str, str]]:
-        """What nobody could confirm of the devices, each with the sensor or site it belongs to."""
+        """What nobody could confirm of the devices, each with the sensor or site it belongs to, and
+        what is hardly meant in the broker's settings."""
         for name, profile in sorted(self.profiles.items()):
             yield from ((name, doubt) for doubt in profile.uncertain)
         for site, interlock in self.config.interlock.items():
             for profile_name in interlock.signal.profiles():
                 yield from ((site, doubt) for doubt in self.profile(profile_name).uncertain)
+            if isinstance(broker := getattr(interlock.signal, "broker", None), Broker):
+                yield from ((f"interlock.{site}.signal.broker", one) for one in broker.doubts())
+        yield from (("uplink.broker", doubt) for doubt in self.config.uplink.broker.doubts())
 
     def unit(self, sensor: str) -> int:
         """The unit id of a sensor: its own, or that of its profile."""

@@ -15,6 +15,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final
 
+from wire.mqtt.address import BrokerAddress, parse_address
 from wire.mqtt.library import Library
 from wire.mqtt.receiver import Receiver
 from wire.mqtt.terms import (
@@ -32,6 +33,7 @@ from wire.mqtt.terms import (
 
 __all__ = [
     "Broker",
+    "BrokerAddress",
     "Disconnected",
     "Message",
     "PublishRefused",
@@ -41,6 +43,7 @@ __all__ = [
     "Will",
     "connect",
     "keep_connected",
+    "parse_address",
 ]
 
 log: Final = logging.getLogger("shuichi.mqtt")
@@ -200,9 +203,14 @@ def _files() -> Iterator[None]:
 
 
 def _tls(broker: Broker) -> ssl.SSLContext:
+    for file in (broker.ca_file, broker.cert_file, broker.key_file):
+        if file is not None:
+            with open(file, "rb"):  # ssl's own error does not say which file is missing
+                pass
     context = ssl.create_default_context(cafile=broker.ca_file)
     if broker.cert_file is not None:
-        context.load_cert_chain(broker.cert_file, broker.key_file)
+        # A key that has a password is refused: OpenSSL would ask for it at the terminal.
+        context.load_cert_chain(broker.cert_file, broker.key_file, password="")
     return context
 
 

@@ -1,13 +1,16 @@
 """What both implementations of a connection share: settings, messages, and what goes wrong."""
 
 import asyncio
+import errno
 import ssl
 import sys
 from collections import deque
 from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple, Protocol, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from wire.mqtt.address import is_loopback, parse_address, shown
 
 GOODBYE_S: Final = 1.0
 """What a broker that does not listen any more may take of our time when we leave."""
@@ -37,6 +40,9 @@ class PublishRefused(Exception):
 class Broker(BaseModel):
     """Where the broker is and who we are to it.
 
+    `host` is a name or a numeric address, or all of it as `parse_address` reads it: "[::1]:1883",
+    "mqtts://broker.example".
+
     `protocol` "3.1.1" is for brokers that do not speak MQTT 5, as some clustered ones. It knows no
     reason codes: a publish that such a broker refuses looks like a good one, or ends the
     connection, and a kept session lasts as long as the broker likes.
@@ -56,8 +62,39 @@ class Broker(BaseModel):
     keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 30
     connect_timeout_s: Annotated[float, Field(gt=0, le=120)] = 10
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_host_apart(cls, given: Any) -> Any:
+        """A host that says port or TLS as well. Raises ValueError."""
+        if not isinstance(given, dict) or not isinstance(given.get("host"), str):
+            return given
+        address = parse_address(given["host"])
+        said = {"port": address.port, "tls": address.tls}
+        if address.tls and address.port is None and "port" not in given:
+            said["port"] = address.effective_port
+        for key, value in said.items():
+            if value is not None and given.get(key, value) != value:
+                raise ValueError(f"host says {key} {value}, and {key} says {given[key]}")
+        found = {key: value for key, value in said.items() if value is not None}
+        return given | {"host": address.host} | found
+
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return shown(self.host, self.port)
+
+    def doubts(self) -> list[str]:
+        """What is allowed and hardly meant, a line each."""
+        if self.tls:
+            return []
+        found: list[str] = []
+        if (self.username or self.password_file) and not is_loopback(self.host):
+            found.append(
+                f"user and password go to {self} in plain text: set tls = true, or reach the "
+                "broker through a VPN"
+            )
+        for key in ("ca_file", "cert_file"):
+            if getattr(self, key) is not None:
+                found.append(f"{key} is not used without tls = true")
+        return found
 
     def beside(self, folder: Path) -> Self:
         """The same with its files where the config is that names them."""
@@ -69,7 +106,10 @@ class Broker(BaseModel):
         """What the password file says. Raises OSError."""
         if self.password_file is None:
             return None
-        return Path(self.password_file).read_text(encoding="utf-8").strip()
+        try:
+            return Path(self.password_file).read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError:
+            raise OSError(errno.EILSEQ, "not text in UTF-8", self.password_file) from None
 
 
 class Will(NamedTuple):

@@ -23,6 +23,7 @@ from cloud import database
 from cloud.errors import Unavailable
 from cloud.state import State
 from cloud.tables import lease
+from wire.tasks import CancelledAlone, apart
 
 log: Final = logging.getLogger("shuichi.shards")
 
@@ -91,16 +92,21 @@ class Leases:
             taken, since = await self._wait_for(name)
             log.info("%s: ours, generation %d", name, taken.generation)
             try:
-                async with asyncio.TaskGroup() as group:
-                    renewing = group.create_task(self._renew(taken, since), name=f"{name} lease")
-                    await work(taken)
-                    renewing.cancel()
+                await apart(self._hold(name, taken, since, work), f"{name} held")
                 return
-            except* (Lost, Unavailable) as errors:
+            except* (Lost, Unavailable, CancelledAlone) as errors:
                 log.warning("%s: work stops: %s", name, "; ".join(_said(errors)))
             finally:
                 await self._give_back(taken)
             await asyncio.sleep(self._pause())
+
+    async def _hold(
+        self, name: str, taken: Lease, since: float, work: Callable[[Lease], Awaitable[None]]
+    ) -> None:
+        async with asyncio.TaskGroup() as group:
+            renewing = group.create_task(self._renew(taken, since), name=f"{name} lease")
+            await work(taken)
+            renewing.cancel()
 
     async def _wait_for(self, name: str) -> tuple[Lease, float]:
         """The lease, and a moment of our clock that is not after the one at which we got it."""

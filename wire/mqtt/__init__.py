@@ -30,6 +30,7 @@ from wire.mqtt.terms import (
     Unreachable,
     Will,
 )
+from wire.tasks import CancelledAlone, apart
 
 __all__ = [
     "Broker",
@@ -156,31 +157,36 @@ async def keep_connected(
 
     Waits 0.5 s to 30 s, with jitter, between tries, so that a city of gateways does not come back
     in one instant; and only a connection that has lasted is taken for a recovery. Logs the first
-    failure and the recovery, nothing between.
+    failure and the recovery, nothing between. Each connection has a task of its own: whatever
+    `run` leaves pending there (`wire.tasks.apart`) does not spoil the next one.
     """
     loop = asyncio.get_running_loop()
     delay, down = _FIRST_DELAY_S, False
+    since = loop.time()
+
+    async def once() -> None:
+        nonlocal down, since
+        async with connect(
+            broker,
+            identifier,
+            will=will,
+            keep_session_s=keep_session_s,
+            receive_maximum=receive_maximum,
+            bulk=bulk,
+        ) as session:
+            if down:
+                log.info("broker %s: connected again", broker)
+            down, since = False, loop.time()
+            await run(session)
+
     while True:
-        ended = False
         since = loop.time()
         trouble: Exception | None = None
         try:
-            async with connect(
-                broker,
-                identifier,
-                will=will,
-                keep_session_s=keep_session_s,
-                receive_maximum=receive_maximum,
-                bulk=bulk,
-            ) as session:
-                if down:
-                    log.info("broker %s: connected again", broker)
-                down, since = False, loop.time()
-                await run(session)
-                ended = True
-        except* (Unreachable, Disconnected) as group:
+            await apart(once(), f"{identifier} connection")
+        except* (Unreachable, Disconnected, CancelledAlone) as group:
             trouble = _first(group)
-        if ended:
+        if trouble is None:
             return
         if not down:
             log.warning("%s; trying again until it answers", trouble)

@@ -1,0 +1,174 @@
+"""`keep_connected` outlives every way in which a connection, and the work on it, can end.
+
+The broker is a script on a real socket. Debian's Python 3.11.2 needs these tests: there a TaskGroup
+leaves a cancellation pending in the task around it.
+"""
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.waiting import until
+from wire import mqtt
+from wire.mqtt import Broker, Disconnected
+from wire.tasks import CancelledAlone, apart
+
+
+def own_task() -> Any:
+    return asyncio.current_task()
+
+
+CONNACK = b"\x20\x02\x00\x00"
+"""MQTT 3.1.1, accepted, no session."""
+
+
+@asynccontextmanager
+async def scripted(*script):
+    """A broker of which each connection follows the next word of `script`: "loses" accepts and
+    hangs up when it is asked to, "silent" never answers, "good" accepts and stays."""
+    met: list[str] = []
+    tasks: set[Any] = set()
+
+    async def serve(reader, writer):
+        word = script[min(len(met), len(script) - 1)]
+        met.append(word)
+        tasks.add(own_task())
+        try:
+            await reader.read(1024)
+            if word != "silent":
+                writer.write(CONNACK)
+            if word != "loses":
+                while await reader.read(1024):
+                    pass
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield Broker(port=port, protocol="3.1.1", connect_timeout_s=0.2), met
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+def _no_pause(monkeypatch):
+    monkeypatch.setattr(mqtt, "_FIRST_DELAY_S", 0.001)
+    monkeypatch.setattr(mqtt, "_LONGEST_DELAY_S", 0.001)
+
+
+def left_pending():
+    """How a session's work may end: the cancellations that it leaves pending differ."""
+
+    async def child_fails(session):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(session.take(1))
+
+    async def nested(session):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(child_fails(session))
+            group.create_task(asyncio.sleep(3600))
+
+    async def cancels_itself(session):
+        try:
+            await session.take(1)
+        finally:
+            own_task().cancel()
+
+    async def cancelled_by_another(session):
+        task = own_task()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(3600))
+            asyncio.get_running_loop().call_soon(task.cancel)
+
+    return [child_fails, nested, cancels_itself, cancelled_by_another]
+
+
+@pytest.mark.usefixtures("_no_pause")
+@pytest.mark.parametrize("work", left_pending(), ids=lambda work: work.__name__)
+@pytest.mark.parametrize("bulk", [False, True])
+async def test_a_silent_broker_after_a_lost_connection_is_waited_for(work, bulk):
+    runs = []
+    async with scripted("loses", "silent", "loses", "silent", "silent", "good") as (broker, met):
+
+        async def run(session):
+            runs.append(session)
+            if len(runs) < 3:
+                await work(session)
+
+        async with asyncio.timeout(30):
+            await mqtt.keep_connected(broker, "probe", run, bulk=bulk)
+    assert met == ["loses", "silent", "loses", "silent", "silent", "good"]
+    assert len(runs) == 3
+    assert own_task().cancelling() == 0
+
+
+@pytest.mark.parametrize("word", ["silent", "good"])
+async def test_who_cancels_it_ends_it(word):
+    async with scripted(word) as (broker, met):
+        connected = asyncio.Event()
+
+        async def run(session):
+            connected.set()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(session.take(1))
+
+        task = asyncio.create_task(mqtt.keep_connected(broker, "probe", run))
+        await until(lambda: met)
+        if word == "good":
+            await connected.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_what_nobody_knows_is_not_taken_for_a_lost_connection():
+    async with scripted("good") as (broker, _):
+
+        async def run(_session):
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await mqtt.keep_connected(broker, "probe", run)
+
+
+async def test_apart_hands_over_results_errors_and_cancellations():
+    async def fails():
+        raise Disconnected("gone")
+
+    assert await apart(asyncio.sleep(0, "done"), "one") == "done"
+    with pytest.raises(Disconnected):
+        await apart(fails(), "two")
+
+    async def cancelled():
+        own_task().cancel()
+        await asyncio.sleep(0)
+
+    with pytest.raises(CancelledAlone, match="three"):
+        await apart(cancelled(), "three")
+
+
+async def test_apart_waits_for_the_end_of_what_it_cancels():
+    order = []
+
+    async def slow():
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.01)
+            order.append("cleaned up")
+
+    task = asyncio.create_task(apart(slow(), "slow"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert order == ["cleaned up"]

@@ -13,11 +13,12 @@ from sqlalchemy import Connection, select
 
 from cloud import ledger, overflow, quarantine, tables
 from cloud.errors import Unavailable
-from cloud.ledger import Key, Range, Stream
+from cloud.ledger import Key, Stream
 from cloud.missing import GRACE_MS, Word, judge
 from cloud.quarantine import Held
 from cloud.state import State
 from cloud.store import Query, Retired, Store
+from wire.ranges import Range
 
 _TRIES: Final = 5
 _PAUSE_S: Final = 0.5

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.text import Text
 
 from cloud.account import Account, AlertAccount, GatewayAccount, StreamAccount
-from cloud.ledger import Range
 from cloud.quarantine import Kept
+from wire.ranges import Range
 
 _MOST_RANGES = 12
 

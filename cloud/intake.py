@@ -7,12 +7,13 @@ from typing import Final, NamedTuple
 import msgspec
 
 from cloud.admission import Admission, NotAllowed, Refused, check_stream
-from cloud.ledger import Intervals, Key
+from cloud.ledger import Key
 from cloud.quarantine import Case, Kind, Reason, event_json, record
 from wire import codec, topics
 from wire.codec import DecodeError, Fault
 from wire.messages import Batch, Event, InterlockState, Status
 from wire.mqtt import Message
+from wire.ranges import Intervals
 from wire.reading import columns
 from wire.topics import Address, What
 

@@ -1,115 +1,15 @@
 """The ledger: which batches of each stream the store has, told exactly."""
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, CursorResult, Table, bindparam, delete, select, tuple_
 
 from cloud import state, tables
 from wire.messages import Gap
-
-Range = tuple[int, int]
-"""A closed interval of batch numbers."""
-
-
-class Intervals:
-    """A set of integers, kept as the fewest closed intervals; ascending, disjoint, not adjacent."""
-
-    __slots__ = ("_firsts", "_lasts")
-
-    def __init__(self, numbers: Iterable[int] = ()) -> None:
-        self._firsts: list[int] = []
-        self._lasts: list[int] = []
-        for number in sorted(numbers):
-            self.add(number)
-
-    @classmethod
-    def of(cls, ranges: Iterable[Range]) -> Self:
-        """From ranges that are ascending, disjoint and not adjacent already."""
-        made = cls()
-        for first, last in ranges:
-            made._firsts.append(first)
-            made._lasts.append(last)
-        return made
-
-    def copy(self) -> Self:
-        made = type(self).__new__(type(self))  # each commit copies those of all its streams
-        made._firsts, made._lasts = self._firsts.copy(), self._lasts.copy()
-        return made
-
-    def add(self, number: int) -> None:
-        """Put `number` in; nothing happens if it is there."""
-        firsts, lasts = self._firsts, self._lasts
-        at = bisect_right(firsts, number)  # the interval before `at` begins at or below `number`
-        if at and number <= lasts[at - 1]:
-            return
-        joins_before = at > 0 and lasts[at - 1] == number - 1
-        joins_after = at < len(firsts) and firsts[at] == number + 1
-        if joins_before and joins_after:
-            lasts[at - 1] = lasts[at]
-            del firsts[at], lasts[at]
-        elif joins_before:
-            lasts[at - 1] = number
-        elif joins_after:
-            firsts[at] = number
-        else:
-            firsts.insert(at, number)
-            lasts.insert(at, number)
-
-    def add_range(self, first: int, last: int) -> None:
-        """Put all of `first` .. `last` in."""
-        before = bisect_left(self._lasts, first - 1)  # the first interval that touches the range
-        after = bisect_right(self._firsts, last + 1)
-        if before < after:
-            first = min(first, self._firsts[before])
-            last = max(last, self._lasts[after - 1])
-        self._firsts[before:after] = [first]
-        self._lasts[before:after] = [last]
-
-    def missing(self, up_to: int) -> list[Range]:
-        """The ranges of 1 .. `up_to` that are not in the set."""
-        holes, expected = [], 1
-        for first, last in self:
-            if expected > up_to:
-                break
-            if first > expected:
-                holes.append((expected, min(first - 1, up_to)))
-            expected = last + 1
-        if expected <= up_to:
-            holes.append((expected, up_to))
-        return holes
-
-    def next_out(self, number: int) -> int:
-        """The lowest number from `number` on that is not in the set."""
-        at = bisect_left(self._lasts, number)
-        inside = at < len(self._firsts) and self._firsts[at] <= number
-        return self._lasts[at] + 1 if inside else number
-
-    @property
-    def highest(self) -> int:
-        """The greatest number in the set, 0 if it is empty."""
-        return self._lasts[-1] if self._lasts else 0
-
-    def __contains__(self, number: int) -> bool:
-        at = bisect_left(self._lasts, number)
-        return at < len(self._firsts) and self._firsts[at] <= number
-
-    def __len__(self) -> int:
-        return sum(last - first + 1 for first, last in self)
-
-    def __iter__(self) -> Iterator[Range]:
-        return zip(self._firsts, self._lasts, strict=True)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Intervals) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]  # it changes; this is how Python spells it
-
-    def __repr__(self) -> str:
-        return f"Intervals.of({list(self)})"
+from wire.ranges import Intervals, Range
 
 
 class Key(NamedTuple):

@@ -8,7 +8,8 @@ batches wait for one: of those that were sealed by then, no more than that can s
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from cloud.ledger import Key, Range, Stream
+from cloud.ledger import Key, Stream
+from wire.ranges import Range
 
 GRACE_MS: Final = 60_000
 """For how long a hole is not judged while the gateway has batches waiting: among them may be the

@@ -17,13 +17,14 @@ from cloud.alerts.watch import Watch
 from cloud.config import Ingest as Settings
 from cloud.errors import Unavailable
 from cloud.ingest import IN_FLIGHT, SENDERS, Ingest
-from cloud.ledger import Intervals, Key
+from cloud.ledger import Key
 from cloud.state import State
 from cloud.store import Also, Points
 from tests.waiting import until
 from wire import codec, topics
 from wire.messages import Batch
 from wire.mqtt import Broker, Disconnected, Message
+from wire.ranges import Intervals
 from wire.reading import Quality, Quantity, Reading
 from wire.topics import What
 

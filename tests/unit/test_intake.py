@@ -11,11 +11,12 @@ from msgspec.structs import replace
 from cloud.admission import Admission
 from cloud.config import Config
 from cloud.intake import Intake, filters, sort
-from cloud.ledger import Intervals, Key
+from cloud.ledger import Key
 from cloud.quarantine import Case, Kind, Reason
 from wire import codec, topics
 from wire.messages import Batch, GatewayState, Status
 from wire.mqtt import Message
+from wire.ranges import Intervals
 from wire.reading import Quality, Quantity, Reading
 from wire.topics import What
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, insert
 
 from cloud import ledger, state, tables
-from cloud.ledger import Intervals, Key, Stream
+from cloud.ledger import Key, Stream
 from wire.messages import Gap
+from wire.ranges import Intervals
 
 numbers = st.lists(st.integers(1, 60), max_size=80)
 

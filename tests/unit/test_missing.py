@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.ledger import Intervals, Key, Range, Stream
+from cloud.ledger import Key, Stream
 from cloud.missing import GRACE_MS, Judgement, Word, judge
 from wire.messages import Gap
+from wire.ranges import Intervals, Range
 
 NOW = 1_700_000_000_000
 A, B = Key("g", "a"), Key("g", "b")

@@ -11,10 +11,12 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 import click
 import msgspec
+
+from configs.text import for_terminal
 
 FIELDS: Final = ("gateway", "site", "port", "sensor")
 """What a line may be about, in the order in which it is said."""
@@ -63,23 +65,40 @@ def _fitting(stream: TextIO, environment: Mapping[str, str]) -> Style:
 
 
 def _about(record: logging.LogRecord) -> dict[str, object]:
-    return {name: vars(record)[name] for name in FIELDS if name in vars(record)}
+    return {name: for_terminal(vars(record)[name]) for name in FIELDS if name in vars(record)}
 
 
-class Human(logging.Formatter):
+def _message(record: logging.LogRecord) -> str:
+    """One line of bounded length, whatever somebody has sent: a second line would look like a line
+    of ours."""
+    return for_terminal(record.getMessage())
+
+
+class _Traced(logging.Formatter):
+    """A traceback has lines of its own, and may quote what somebody has sent."""
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(map(for_terminal, super().formatException(ei).split("\n")))
+
+
+class Human(_Traced):
     """`WARNING shuichi.bus: ruler-1: silent`"""
 
     def __init__(self) -> None:
         super().__init__("%(levelname)s %(name)s: %(message)s")
 
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = for_terminal(record.message)
+        return super().formatMessage(record)
 
-class Journal(logging.Formatter):
+
+class Journal(_Traced):
     """`<4>shuichi.bus: ruler-1: silent (port=bus sensor=ruler-1)`: the journal takes the number
     for the priority, and knows the time by itself."""
 
     def format(self, record: logging.LogRecord) -> str:
         about = " ".join(f"{name}={value}" for name, value in _about(record).items())
-        text = f"{record.name}: {record.getMessage()}{f' ({about})' if about else ''}"
+        text = f"{record.name}: {_message(record)}{f' ({about})' if about else ''}"
         if record.exc_info:
             text += f"\n{self.formatException(record.exc_info)}"
         # The journal takes each line for a message of its own.
@@ -88,7 +107,7 @@ class Journal(logging.Formatter):
         )
 
 
-class Json(logging.Formatter):
+class Json(_Traced):
     """One object a line: `at`, `level`, `logger`, `message`, and what it is about."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -96,7 +115,7 @@ class Json(logging.Formatter):
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
             **_about(record),
         }
         if record.exc_info:

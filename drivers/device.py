@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from drivers.errors import BadReply
-from drivers.profiles import Block, Measure, Profile
+from drivers.measures import Measure
+from drivers.profiles import Block, Profile
 from drivers.protocols.modbus import Master
 from wire.reading import Quantity
 

@@ -10,11 +10,11 @@ more than `DEAD_SHARE` of the bus, and at moments at which no ruler is due.
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final, Literal
 
-from drivers.device import Device
+from drivers.device import Device, Value
 from drivers.profiles import Block
 from drivers.protocols.modbus import READ_REQUEST_BYTES, read_answer_bytes
 from edge.health import SILENT_AFTER, AnswerTimes, Breaker, State
@@ -54,15 +54,25 @@ class Health:
 class Job:
     """One block of one device, to be read every `interval_s`; `urgent` if it feeds an interlock.
 
+    `sensors` has the sensor of each of its measures, by the measure's key; without it all are of
+    `sensor`, which stands for the job in messages.
     From `due` on it may be read, by `deadline` it should be (monotonic, s). `failures` are those in
     a row; `overruns` counts reads that began more than an interval late. `took_s` is the bus time
     of the last reads, smoothed; `cycle_s` the time between the last two.
     """
 
     def __init__(
-        self, sensor: str, device: Device, block: Block, interval_s: float, *, urgent: bool
+        self,
+        sensor: str,
+        device: Device,
+        block: Block,
+        interval_s: float,
+        *,
+        urgent: bool,
+        sensors: Mapping[str, str] | None = None,
     ) -> None:
         self.sensor = sensor
+        self.sensors = sensors or {measure.key: sensor for measure in block.measures}
         self.device = device
         self.block = block
         self.interval_s = interval_s
@@ -87,9 +97,17 @@ class Job:
         return (
             (self.sensor, self.device.unit, self.interval_s, self.urgent)
             == (other.sensor, other.device.unit, other.interval_s, other.urgent)
-            and self.block == other.block
+            and (self.block, self.sensors) == (other.block, other.sensors)
             and self.device.profile == other.device.profile
         )
+
+    def shares(self, values: Sequence[Value]) -> Iterator[tuple[str, tuple[Value, ...]]]:
+        """The values of its measures, in their order, by the sensors that they belong to."""
+        shares: dict[str, list[Value]] = {}
+        for measure, value in zip(self.block.measures, values, strict=True):
+            shares.setdefault(self.sensors[measure.key], []).append(value)
+        for sensor, own in shares.items():
+            yield sensor, tuple(own)
 
 
 _Entry = tuple[float, int, Job]
@@ -126,7 +144,16 @@ class Agenda:
         for probes in self._probes.values():
             for gone in [job for job in probes if job not in self._members]:
                 probes.remove(gone)
-        self._spread(new, now)
+        self._spread([*new, *(job for job in self._left_out() if job not in new)], now)
+
+    def _left_out(self) -> Iterator[Job]:
+        """Jobs of devices in doubt of which nothing would be asked again, because the job that was
+        to be asked is gone."""
+        for health in dict.fromkeys(job.health for job in self.jobs if not job.health.is_well):
+            if health.doubted not in self._members:
+                health.doubted = None
+            if all(job.place == "nowhere" for job in health.jobs):
+                yield from health.jobs
 
     def next(self, now: float, free_at: float) -> Job | None:
         """The job to be read now; the line rests until `free_at` for what is not urgent."""
@@ -203,11 +230,16 @@ class Agenda:
             self._again(job, now)
 
     def _take(self, jobs: Sequence[Job]) -> None:
+        # A job that is new may be of a device that is not.
+        before = {job.device.unit: job for job in self.jobs}
+        healths: dict[int, Health] = {}
+        for job in jobs:
+            old = before.get(job.device.unit)
+            if old is not None and old.device.profile == job.device.profile:
+                healths[job.device.unit] = old.health
+            job.health = healths.setdefault(job.device.unit, job.health)
         self.jobs = tuple(jobs)
         self._members = set(jobs)
-        healths: dict[Device, Health] = {}
-        for job in jobs:
-            job.health = healths.setdefault(job.device, job.health)
         for health in healths.values():
             health.jobs = [job for job in jobs if job.health is health]
 
@@ -271,8 +303,9 @@ class Agenda:
 
     def _queue_probe(self, job: Job, now: float) -> None:
         job.due = now + job.interval_s
-        job.place = "probes"
-        self._probes[job.urgent].append(job)
+        if job.place != "probes":
+            job.place = "probes"
+            self._probes[job.urgent].append(job)
 
 
 def _first(heap: list[_Entry]) -> Job | None:

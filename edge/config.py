@@ -3,29 +3,24 @@
 Nothing here touches a port or a network: a config is right or wrong on a desk.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from configs import loader
-from configs.loader import Fault, Kind, Model
+from configs.loader import Kind, Model
+from drivers.measures import Measure
 from drivers.ports import PortConfig
 from drivers.profiles import Profile, Unit, find
-from drivers.signals import SignalConfig
-from edge import load
+from edge import crosscheck
 from edge.clock import Source
 from edge.lampconfig import Commands, Interlock, Name, Seconds
 from edge.shelf import Priority
 from wire.mqtt import Broker
 from wire.reading import Quantity
-
-FULLEST_BUS: Final = 0.9
-"""Highest share of a bus that polling may take: the rest is for the lamp and for repeats."""
-
 
 Megabytes = Annotated[int, Field(ge=1, le=1_000_000)]
 Days = Annotated[float, Field(gt=0, le=3650)]
@@ -96,14 +91,28 @@ class Sensor(Model):
     """A device on a port, read by a profile every `interval_s`; up to a quarter of a second later
     and no more than a quarter of the interval, unless it is an interlock's ruler: then at once. The
     readings of an interlock's rulers go before routine ones, and those of a sensor with
-    `priority = "interlock"`."""
+    `priority = "interlock"`.
+
+    Several sensors may be on one device: each reads one `channel` of it, or the quantities in
+    `measure` (of that channel). Without `channel` a sensor reads what has none.
+    """
 
     port: str
     profile: str
     unit_id: Unit | None = None
+    channel: Annotated[int, Field(ge=0, le=9999)] | None = None
+    measure: Annotated[tuple[Quantity, ...], Field(min_length=1)] | None = None
     interval_s: Annotated[float, Field(ge=0.05, le=86400)] = 60
     site: Name | None = None
     priority: Literal[Priority.INTERLOCK, Priority.ROUTINE] = Priority.ROUTINE
+
+    def measures(self, profile: Profile) -> tuple[Measure, ...]:
+        """What of the device it reads."""
+        return tuple(
+            m
+            for m in profile.measure
+            if m.channel == self.channel and (self.measure is None or m.quantity in self.measure)
+        )
 
 
 class Metrics(Model):
@@ -153,8 +162,12 @@ class Setup:
 
     @cached_property
     def profiles(self) -> dict[str, Profile]:
-        """The profile of each sensor, by the sensor's name."""
-        return {name: self.profile(s.profile) for name, s in self.config.sensor.items()}
+        """The profile of each sensor, by the sensor's name, with what that sensor reads."""
+        return {
+            name: profile.model_copy(update={"measure": s.measures(profile)})
+            for name, s in self.config.sensor.items()
+            if (profile := self.profile(s.profile))
+        }
 
     def profile(self, name: str) -> Profile:
         """The profile `name`: from `profiles/` beside the config, or one of ours. Read once.
@@ -202,120 +215,9 @@ def find_socket(file: Path) -> Path:
 
 def read(file: Path) -> Setup:
     """The setup that `file` describes. Raises ConfigError with all of its faults at once."""
-    config = loader.load(file, GatewayConfig, lambda config: _faults(Setup(config, file.parent)))
+    config = loader.load(
+        file, GatewayConfig, lambda config: crosscheck.faults(Setup(config, file.parent))
+    )
     broker = config.uplink.broker.beside(file.parent)
     uplink = config.uplink.model_copy(update={"broker": broker})
     return Setup(config.model_copy(update={"uplink": uplink}), file.parent)
-
-
-def _faults(setup: Setup) -> Iterator[Fault]:
-    """What is wrong between the tables, each of which may be right for itself."""
-    config = setup.config
-    speakers: dict[tuple[str, int], list[str]] = defaultdict(list)
-    for name, sensor in config.sensor.items():
-        yield from _port_faults(f"sensor.{name}", sensor.port, config)
-        try:
-            profile = setup.profile(sensor.profile)
-        except loader.ConfigError as error:
-            for fault in error.faults:
-                yield Fault(f"sensor.{name}.profile", f"{sensor.profile!r}: {fault.problem}")
-            continue
-        if not profile.measure:
-            yield Fault(f"sensor.{name}.profile", f"{sensor.profile!r} measures nothing")
-        unit = profile.line.unit_id if sensor.unit_id is None else sensor.unit_id
-        speakers[sensor.port, unit].append(f"sensor.{name}")
-    for site, interlock in config.interlock.items():
-        yield from _interlock_faults(site, interlock, setup)
-        yield from _refresh_faults(site, interlock)
-        if (switch := interlock.local_switch) is not None:
-            yield from _port_faults(f"interlock.{site}.local_switch", switch.port, config)
-        if (rides := interlock.signal.port) is not None:
-            yield from _port_faults(f"interlock.{site}.signal", rides, config)
-            yield from _carrier_faults(site, interlock.signal, config)
-            try:
-                unit_id = interlock.signal.unit(setup.profile)
-            except loader.ConfigError as error:
-                yield Fault(f"interlock.{site}.signal.profile", error.faults[0].problem)
-                continue
-            if unit_id is not None:
-                speakers[rides, unit_id].append(f"interlock.{site}.signal")
-    for (port, unit), names in speakers.items():
-        for name in names[1:]:
-            yield Fault(
-                f"{name}.unit_id",
-                f"{unit} on port {port!r} belongs to {names[0]} already: "
-                "two devices would answer at once",
-            )
-    yield from _load_faults(setup)
-
-
-def _port_faults(key: str, port: str, config: GatewayConfig) -> Iterator[Fault]:
-    if port not in config.port:
-        yield Fault(f"{key}.port", f"there is no [port.{port}]{loader.suggest(port, config.port)}")
-
-
-def _carrier_faults(site: str, signal: SignalConfig, config: GatewayConfig) -> Iterator[Fault]:
-    port = config.port.get(signal.port or "")
-    if port is not None and port.kind not in signal.rides_on:
-        yield Fault(
-            f"interlock.{site}.signal.port",
-            f"{signal.port!r} is of kind {port.kind!r}; {signal.kind} needs a port of kind "
-            f"{' or '.join(map(repr, signal.rides_on))}",
-        )
-
-
-def _refresh_faults(site: str, interlock: Interlock) -> Iterator[Fault]:
-    """One refresh may get lost without the signal falling back."""
-    every_s, within_s = interlock.refresh_every_s, interlock.signal.refresh_within_s
-    if within_s is not None and 2 * every_s > within_s:
-        yield Fault(
-            f"interlock.{site}.refresh_every_s",
-            f"{every_s:g} is more than half of the {within_s:g} s after which the signal falls "
-            f"back by itself (signal.{interlock.signal.watchdog_key}): one lost refresh would "
-            "change the lamp",
-        )
-
-
-def _interlock_faults(site: str, interlock: Interlock, setup: Setup) -> Iterator[Fault]:
-    sensors = setup.config.sensor
-    for ruler in interlock.rulers:
-        key = f"interlock.{site}.rulers"
-        if ruler not in sensors:
-            yield Fault(key, f"there is no [sensor.{ruler}]{loader.suggest(ruler, sensors)}")
-            continue
-        try:
-            profile = setup.profile(sensors[ruler].profile)
-        except loader.ConfigError:
-            continue  # told with the sensor
-        if Quantity.DEPTH not in {m.quantity for m in profile.measure}:
-            yield Fault(key, f"{ruler!r} does not measure depth")
-        if interlock.stale_after_s < 2 * sensors[ruler].interval_s:
-            yield Fault(
-                f"interlock.{site}.stale_after_s",
-                f"{interlock.stale_after_s:g} is less than two intervals of {ruler!r} "
-                f"({sensors[ruler].interval_s:g} s): one lost reading would show the safe aspect",
-            )
-
-
-def _load_faults(setup: Setup) -> Iterator[Fault]:
-    try:
-        sound, with_one_dead = load.of(setup), load.of(setup, dead=1)
-    except (loader.ConfigError, KeyError):
-        return  # told above
-    for lamp in with_one_dead.lamps:
-        if lamp.depth_to_lamp_s > lamp.allowed_s:
-            yield Fault(
-                f"interlock.{lamp.site}.lamp_within_s",
-                f"the lamp cannot be shown within {lamp.allowed_s:g} s of the depth: by "
-                f"{lamp.ruler!r} it may take {lamp.depth_to_lamp_s:.1f} s with a device dead on "
-                f"the bus; shorten interval_s of {lamp.ruler!r}, lower rise_samples, or allow more",
-            )
-    for bus in sound.ports:
-        if bus.share > FULLEST_BUS:
-            yield Fault(
-                f"port.{bus.port}",
-                f"the bus cannot keep these intervals: polling would take {bus.share:.0%} of its "
-                f"time ({bus.cycle_s * 1000:.0f} ms for one read of everything), at most "
-                f"{FULLEST_BUS:.0%} is allowed; lengthen interval_s of "
-                f"{', '.join(bus.busiest)} or raise baud",
-            )

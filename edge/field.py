@@ -18,7 +18,7 @@ from drivers.device import Device
 from drivers.ports import Port, PortConfig
 from drivers.protocols.modbus import Master
 from drivers.signals import SignalConfig, Wiring
-from edge import clock
+from edge import clock, reads
 from edge.agenda import Job
 from edge.config import Setup
 from edge.interlock import Local
@@ -238,15 +238,18 @@ class Field:
 
 
 def _jobs(setup: Setup, port: str, master: Master) -> list[Job]:
-    config = setup.config
-    rulers = {ruler for interlock in config.interlock.values() for ruler in interlock.rulers}
     jobs = []
-    for name, sensor in config.sensor.items():
-        if sensor.port == port:
-            profile = setup.profiles[name]
-            device = Device(master, profile, setup.unit(name))
-            jobs += [
-                Job(name, device, block, sensor.interval_s, urgent=name in rulers)
-                for block in profile.blocks()
-            ]
+    for found in reads.of(setup, port):
+        device = Device(master, found.profile, found.unit)
+        jobs += [
+            Job(
+                read.names[0],
+                device,
+                read.block,
+                read.interval_s,
+                urgent=read.urgent,
+                sensors=read.sensors,
+            )
+            for read in found.reads
+        ]
     return jobs

@@ -14,6 +14,7 @@ from drivers.ports import PortConfig
 from drivers.profiles import Block, Profile
 from drivers.protocols.modbus import READ_REQUEST_BYTES, RTU_OVERHEAD, read_answer_bytes
 from drivers.signals import FindProfile
+from edge import reads
 from edge.agenda import DEAD_SHARE
 
 if TYPE_CHECKING:
@@ -56,20 +57,31 @@ class Load(NamedTuple):
     lamps: tuple[LampTime, ...]
 
 
-class _Device(NamedTuple):
-    """A sensor on its bus: the time of each of its reads, how long it is waited for in vain, and
-    what that costs with the rest that follows, s."""
+class _Read(NamedTuple):
+    """One request: its time, its interval (s), its sensors, and whether it feeds an interlock."""
 
-    name: str
-    reads_s: tuple[float, ...]
+    takes_s: float
     interval_s: float
-    feeds_interlock: bool
+    sensors: tuple[str, ...]
+    urgent: bool
+
+
+class _Device(NamedTuple):
+    """A device on its bus: its reads, how long it is waited for in vain, and what that costs with
+    the rest that follows, s."""
+
+    unit: int
+    reads: tuple[_Read, ...]
     wait_s: float
     silence_s: float
 
     @property
     def all_s(self) -> float:
-        return sum(self.reads_s)
+        return sum(read.takes_s for read in self.reads)
+
+    @property
+    def urgent_s(self) -> float:
+        return sum(read.takes_s for read in self.reads if read.urgent)
 
 
 def block_s(port: PortConfig, profile: Profile, block: Block) -> float:
@@ -102,11 +114,7 @@ class _Bus:
         self.name = name
         self._setup = setup
         self._port = setup.config.port[name]
-        self.devices = [
-            self._device(sensor, settings.interval_s)
-            for sensor, settings in setup.config.sensor.items()
-            if settings.port == name
-        ]
+        self.devices = [self._device(found) for found in reads.of(setup, name)]
         by_cost = sorted(self.devices, key=lambda d: d.silence_s, reverse=True)
         self.dead, self.alive = by_cost[:dead], by_cost[dead:]
         self.lamps: dict[str, float] = {}
@@ -123,7 +131,11 @@ class _Bus:
 
     def load(self) -> BusLoad:
         reads_s = sum(device.all_s for device in self.alive)
-        share_of = {device.name: device.all_s / device.interval_s for device in self.alive}
+        share_of: dict[str, float] = {}
+        for read in (read for device in self.alive for read in device.reads):
+            for sensor in read.sensors:
+                share = read.takes_s / read.interval_s / len(read.sensors)
+                share_of[sensor] = share_of.get(sensor, 0.0) + share
         firsts = sum(takes_s / every_s for takes_s, every_s in self.firsts)
         waste = DEAD_SHARE if self.dead else 0.0
         probe_s = max((device.silence_s for device in self.dead), default=0.0)
@@ -137,16 +149,18 @@ class _Bus:
             busiest=tuple(sorted(share_of, key=share_of.__getitem__, reverse=True)[:3]),
         )
 
-    def longest_s(self, but: str = "") -> float:
-        """The longest that one exchange of another sensor holds the line."""
-        reads = (s for device in self.alive if device.name != but for s in device.reads_s)
-        waits = (device.wait_s for device in self.dead if device.name != but)
-        return max((*reads, *waits), default=0.0)
+    def longest_s(self, but: int | None = None) -> float:
+        """The longest that one exchange holds the line, of another unit than `but`."""
+        alive = (device for device in self.alive if device.unit != but)
+        takes = (read.takes_s for device in alive for read in device.reads)
+        waits = (device.wait_s for device in self.dead if device.unit != but)
+        return max((*takes, *waits), default=0.0)
 
-    def until_read_s(self, ruler: str) -> float:
-        """From the time at which a ruler is due to its last answer, at worst."""
-        rulers_s = sum(device.all_s for device in self.devices if device.feeds_interlock)
-        return self.longest_s(but=ruler) + self._firsts_s + rulers_s
+    def until_read_s(self, device: _Device) -> float:
+        """From the time at which the rulers of a device are due to its last answer, at worst."""
+        others_s = max((r.takes_s for r in device.reads if not r.urgent), default=0.0)
+        under_way_s = max(self.longest_s(but=device.unit), others_s)
+        return under_way_s + self._firsts_s + sum(device.urgent_s for device in self.devices)
 
     def until_shown_s(self, site: str, interlock: "Interlock", *, is_decided_here: bool) -> float:
         """From the reading that decides to the read-back of the lamp, at worst. Nothing is under
@@ -167,16 +181,16 @@ class _Bus:
             default=None,
         )
 
-    def _device(self, sensor: str, interval_s: float) -> _Device:
-        profile, port = self._setup.profiles[sensor], self._port
-        blocks = profile.blocks()
-        frames = max((READ_REQUEST_BYTES + read_answer_bytes(b.words) for b in blocks), default=0)
-        interlocks = self._setup.config.interlock.values()
+    def _device(self, found: reads.ReadDevice) -> _Device:
+        profile, port = found.profile, self._port
+        words = (read.block.words for read in found.reads)
+        frames = max((READ_REQUEST_BYTES + read_answer_bytes(count) for count in words), default=0)
         return _Device(
-            name=sensor,
-            reads_s=tuple(block_s(port, profile, block) for block in blocks),
-            interval_s=interval_s,
-            feeds_interlock=any(sensor in interlock.rulers for interlock in interlocks),
+            unit=found.unit,
+            reads=tuple(
+                _Read(block_s(port, profile, one.block), one.interval_s, one.names, one.urgent)
+                for one in found.reads
+            ),
             wait_s=frames * port.byte_s + profile.line.reply_within_s,
             # Where there is no wire, nothing that comes late can disturb or be mistaken.
             silence_s=(
@@ -200,8 +214,9 @@ def _lamp_times(
         else:
             shown_s = carrier.until_shown_s(site, interlock, is_decided_here=carrier is bus)
         for device in bus.devices:
-            if device.name in interlock.rulers:
-                # The water may reach the threshold just after a reading.
-                sampled_s = interlock.rise_samples * device.interval_s
-                seen_s = sampled_s + bus.until_read_s(device.name)
-                yield LampTime(site, device.name, seen_s + shown_s, interlock.lamp_within_s)
+            for read in device.reads:
+                for ruler in (name for name in read.sensors if name in interlock.rulers):
+                    # The water may reach the threshold just after a reading.
+                    sampled_s = interlock.rise_samples * read.interval_s
+                    seen_s = sampled_s + bus.until_read_s(device)
+                    yield LampTime(site, ruler, seen_s + shown_s, interlock.lamp_within_s)

@@ -42,11 +42,13 @@ class Heard(NamedTuple):
 
 
 class DeviceState(msgspec.Struct, frozen=True):
-    """A device at this moment. `failures` are those in a row, `failed` all of them. Times in s:
-    `median_s` and `p95_s` of the last answers, `wait_s` how long it is waited for now, `cycle_s`
-    between its last two answers, `answered_s` since the last."""
+    """A device at this moment. `sensors` are those on it, `sensor` the first of them. `failures`
+    are those in a row, `failed` all of them. Times in s: `median_s` and `p95_s` of the last
+    answers, `wait_s` how long it is waited for now, `cycle_s` between its last two answers,
+    `answered_s` since the last."""
 
     sensor: str
+    sensors: tuple[str, ...]
     unit: int
     breaker: State
     failures: int
@@ -203,7 +205,8 @@ class Bus:
         finally:
             self._reading = None
         age_ms = round((clock.monotonic() - at) * 1000)
-        self._on_heard(Heard(job.sensor, values, clock.utc_ms() - age_ms, at))
+        for sensor, own in job.shares(values):
+            self._on_heard(Heard(sensor, own, clock.utc_ms() - age_ms, at))
         if job.urgent:
             await asyncio.sleep(0)  # a lamp that this turns is asked for in its keeper's task: now
 
@@ -261,6 +264,7 @@ def _device(health: Health) -> DeviceState:
     job, last = health.jobs[0], health.times.last
     return DeviceState(
         sensor=job.sensor,
+        sensors=tuple(dict.fromkeys(name for job in health.jobs for name in job.sensors.values())),
         unit=job.device.unit,
         breaker=health.breaker.state,
         failures=health.breaker.failures,

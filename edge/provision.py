@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from drivers.ports import Port, PortConfig
 from drivers.protocols.modbus import Master
 from edge import config, quality, scan
 from edge.cli import config_option
-from wire.reading import UNITS
+from wire.reading import UNITS, Quantity
 
 _MISSING = "there is no such file; `shuichi gateway init` makes one"
 
@@ -151,15 +152,25 @@ def scan_port(
 )
 @click.option("--unit", "unit_id", type=int, help="Unit id, if it is not the profile's.")
 @click.option("--interval", "interval_s", type=float, help="Seconds between reads.  [default: 60]")
+@click.option("--channel", type=click.IntRange(0, 9999), help="Channel, of a device with several.")
+@click.option(
+    "--measure",
+    multiple=True,
+    type=click.Choice([quantity.value for quantity in Quantity]),
+    help="What to read, if it is not all that the device measures; may be given more than once.",
+)
 @click.option("--site", help="Site, if it is not the gateway's.")
 def add_sensor(
     file: Path, dry_run: bool, name: str, on_port: str, profile: str, **settings: Any
 ) -> None:
-    """Add the sensor NAME to the config."""
+    """Add the sensor NAME to the config.
+
+    A device may carry several: each with a channel or a measure of its own.
+    """
     document = tomlfile.load(file, _MISSING)
     table = _new(document, file, "sensor", name)
     for key, value in {"port": on_port, "profile": profile, **settings}.items():
-        if value is not None:
+        if value not in (None, ()):
             table[key] = int(value) if isinstance(value, float) and value == int(value) else value
     tomlfile.save(file, document, config.read, dry_run=dry_run)
 
@@ -192,6 +203,7 @@ def list_sensors(file: Path, as_json: bool) -> None:
             "site": setup.site(name),
             "port": s.port,
             "unit_id": setup.unit(name),
+            "channel": s.channel,
             "profile": s.profile,
             "interval_s": s.interval_s,
             "measures": [m.quantity.value for m in setup.profiles[name].measure],
@@ -201,10 +213,11 @@ def list_sensors(file: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows))
         return
-    table = Table("sensor", "site", "port", "unit", "profile", "every s", "measures")
+    table = Table("sensor", "site", "port", "unit", "channel", "profile", "every s", "measures")
     for row in rows:
         *cells, measures = row.values()
-        table.add_row(*map(str, cells), ", ".join(measures))  # type: ignore[arg-type]
+        shown = ("" if cell is None else str(cell) for cell in cells)
+        table.add_row(*shown, ", ".join(measures))  # type: ignore[arg-type]
     Console().print(table)
 
 
@@ -216,7 +229,7 @@ def list_profiles(file: Path) -> None:
     for name in _profile_names(file):
         found = profiles.find(name, (file.parent / "profiles",))
         line = found.line
-        measures = [m.quantity.value for m in found.measure] or ["outputs"]
+        measures = _measured(found) or ["outputs"]
         setting = f"{line.baud} 8{line.parity[0].upper()}{line.stop_bits}"
         table.add_row(name, found.title, str(line.unit_id), setting, ", ".join(measures))
     Console().print(table)
@@ -286,6 +299,15 @@ async def _scan(
 async def _opened(name: str, settings: PortConfig) -> AsyncIterator[Port]:
     async with loader.plugin("drivers.ports", settings.kind).open(name, settings) as line:
         yield line
+
+
+def _measured(profile: profiles.Profile) -> list[str]:
+    """What a device measures, each quantity with the number of its channels if it has any."""
+    counts = Counter(m.quantity.value for m in profile.measure)
+    with_channels = {m.quantity.value for m in profile.measure if m.channel is not None}
+    return [
+        f"{name} of {n} channels" if name in with_channels else name for name, n in counts.items()
+    ]
 
 
 def _profile_names(file: Path) -> list[str]:

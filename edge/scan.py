@@ -103,16 +103,15 @@ async def _try(master: Master, profile: Profile, unit: int) -> str:
         coils = await master.read_coils(unit, outputs.address, outputs.count, within_s=within_s)
         return "outputs on: " + (", ".join(str(i) for i, on in enumerate(coils) if on) or "none")
     device = Device(master, profile, unit)
-    ranges = {m.quantity: m.valid_range_si for m in profile.measure}
     said = []
     for block in profile.blocks():
-        for value in await device.read(block):
+        for measure, value in zip(block.measures, await device.read(block), strict=True):
             if value.value is None:
                 if value.reason != "the device has no value":
                     raise BadReply(value.reason)
-                said.append(f"{value.quantity} no value")
+                said.append(f"{measure.key} no value")
                 continue
-            low, high = ranges[value.quantity]
+            low, high = measure.valid_range_si
             doubt = "" if low <= value.value <= high else " out of range"
-            said.append(f"{value.quantity} {value.value:g} {UNITS[value.quantity]}{doubt}")
+            said.append(f"{measure.key} {value.value:g} {UNITS[value.quantity]}{doubt}")
     return ", ".join(said)

@@ -103,8 +103,9 @@ def _devices(console: Console, one: Status, every_device: bool) -> None:
     for heading in ("failed", "last answer", "median ms", "p95 ms"):
         table.add_column(heading, justify="right")
     for port, device in devices:
+        others = len(device.sensors) - 1
         table.add_row(
-            device.sensor,
+            f"{device.sensor} +{others}" if others else device.sensor,
             port,
             Text(device.breaker.value, "red" if device.failures else ""),
             str(device.failed),

@@ -18,7 +18,7 @@ from wire.reading import Quantity
 
 DEFAULT: Final = loader.HERE / "sites" / "underpass" / "sim.toml"
 
-SIGNAL_OF: Final[Mapping[Quantity, str]] = {
+SIGNAL_OF: Final[Mapping[str, str]] = {
     Quantity.DEPTH: "depth",
     Quantity.LEVEL: "river_level",
     Quantity.RAIN_TOTAL: "rain_total",
@@ -73,12 +73,13 @@ LineConfig: TypeAlias = Annotated[PtyLine | TcpLine, Field(discriminator="kind")
 
 
 class DeviceConfig(Model):
-    """A device on a line. `signal` says which signal of the scenario a quantity shows."""
+    """A device on a line. `signal` says which signal of the scenario a quantity shows; where the
+    device has channels, "level" is all of them and "level.3" one."""
 
     line: str
     profile: str
     unit_id: Annotated[int, Field(ge=1, le=255)] | None = None
-    signal: dict[Quantity, str] = {}
+    signal: dict[str, str] = {}
 
 
 class SimConfig(Model):
@@ -142,13 +143,14 @@ def _faults(config: SimConfig, folder: Path) -> Iterator[Fault]:
 
 
 def _signal_faults(key: str, device: DeviceConfig, profile: Profile) -> Iterator[Fault]:
-    measured = {measure.quantity for measure in profile.measure}
+    measured = {name for m in profile.measure for name in (m.quantity.value, m.key)}
     for quantity, signal in device.signal.items():
         if quantity not in measured:
-            yield Fault(f"{key}.signal.{quantity.value}", f"{device.profile!r} does not measure it")
+            hint = loader.suggest(quantity, measured)
+            yield Fault(f"{key}.signal.{quantity}", f"{device.profile!r} does not measure it{hint}")
         if signal not in (known := SIGNAL_OF.values()):
             yield Fault(
-                f"{key}.signal.{quantity.value}",
+                f"{key}.signal.{quantity}",
                 f"there is no signal {signal!r}{loader.suggest(signal, known)}; "
                 f"there are: {', '.join(known)}",
             )

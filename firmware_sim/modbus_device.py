@@ -20,8 +20,8 @@ from pymodbus.pdu.register_message import (
 )
 
 from drivers.errors import BadReply
-from drivers.profiles import Measure, Profile
-from wire.reading import Quantity
+from drivers.measures import Measure
+from drivers.profiles import Profile
 
 READ_COILS: Final = 1
 READ_HOLDING: Final = 3
@@ -35,11 +35,11 @@ _REQUESTS: Final = DecodePDU(is_server=True)
 
 
 class Answer(NamedTuple):
-    """`pdu` goes back to the master. `said` is what it tells a reader: SI by quantity, rounded to
-    what the registers can hold, None for a missing code."""
+    """`pdu` goes back to the master. `said` is what it tells a reader: SI by the measure's key,
+    rounded to what the registers can hold, None for a missing code."""
 
     pdu: bytes
-    said: Mapping[Quantity, float | None] = MappingProxyType({})
+    said: Mapping[str, float | None] = MappingProxyType({})
 
 
 class _RefusalError(Exception):
@@ -78,14 +78,15 @@ class ModbusDevice:
     def answer(
         self,
         request: bytes,
-        values: Mapping[Quantity, float],
+        values: Mapping[str, float],
         now_s: float,
         *,
         obeys: bool = True,
     ) -> Answer | None:
         """The answer to a request (both as PDU: function code first), or None for silence.
 
-        `values` (SI) is what the device senses now. A quantity that is not in it is told with the
+        `values` (SI) is what the device senses now, by the measure's key or, for all channels
+        alike, by quantity. What is not in it is told with the
         profile's missing code; where there is none, a read of it gets no answer. A device that no
         longer `obeys` answers as ever and leaves its outputs as they are.
         """
@@ -95,9 +96,7 @@ class ModbusDevice:
             self._on_until = before
         return answer
 
-    def _answer(
-        self, request: bytes, values: Mapping[Quantity, float], now_s: float
-    ) -> Answer | None:
+    def _answer(self, request: bytes, values: Mapping[str, float], now_s: float) -> Answer | None:
         function = request[0]
         try:
             if function not in self._functions:
@@ -141,23 +140,23 @@ class ModbusDevice:
         return min((t for t in self._on_until.values() if now_s < t < math.inf), default=None)
 
     def _read_registers(
-        self, pdu: ModbusPDU, values: Mapping[Quantity, float], now_s: float
+        self, pdu: ModbusPDU, values: Mapping[str, float], now_s: float
     ) -> Answer | None:
         asked = range(pdu.address, pdu.address + pdu.count)
         if not self._readable[pdu.function_code].issuperset(asked):
             raise _RefusalError(ExcCodes.ILLEGAL_ADDRESS)
         image = self._settings | self._output_image(now_s)
-        said: dict[Quantity, float | None] = {}
+        said: dict[str, float | None] = {}
         for measure in self.profile.measure:
             own = _own_addresses(measure)
             if measure.function != pdu.function_code or own.isdisjoint(asked):
                 continue
-            value = values.get(measure.quantity)
+            value = values.get(measure.key, values.get(measure.quantity))
             if value is None and not measure.missing:
                 return None
             image |= measure.encode(value, self._settings)
             if own.issubset(asked):
-                said[measure.quantity] = measure.decode(image)
+                said[measure.key] = measure.decode(image)
         registers = [image.get(address, 0) for address in asked]
         if pdu.function_code == READ_HOLDING:
             return Answer(_encode(ReadHoldingRegistersResponse(registers=registers)), said)

@@ -52,8 +52,9 @@ class SimDevice:
         self._modbus = ModbusDevice(profile)
         self._bench = bench
         self._signal_of = {**SIGNAL_OF, **config.signal}
+        self._own_signals = [m.key for m in profile.measure if m.channel is not None]
         self._answers_in_s = _answers_in_s(bench.config.line[config.line], profile)
-        self._told: dict[Quantity, float | None] = {}
+        self._told: dict[str, float | None] = {}
         self._shown: frozenset[int] = frozenset()
         self._changed = asyncio.Event()
         self._next_fall: asyncio.TimerHandle | None = None
@@ -83,7 +84,8 @@ class SimDevice:
         if not self.fault.listens(t_s):
             return []
         signals = self._bench.signals()
-        values = {q: signals[name] for q, name in self._signal_of.items() if name in signals}
+        values = {key: signals[name] for key, name in self._signal_of.items() if name in signals}
+        values |= {key: signals[key] for key in self._own_signals if key in signals}
         answer = self._modbus.answer(pdu, values, self._bench.now_s, obeys=self.fault.obeys(t_s))
         self._watch_outputs()
         if answer is None:
@@ -101,12 +103,17 @@ class SimDevice:
             self._next_fall.cancel()
 
     def _left(self, answer: Answer) -> None:
-        for quantity, value in answer.said.items():
-            if quantity not in self._told or self._told[quantity] != value:
-                self._told[quantity] = value
+        for key, value in answer.said.items():
+            if key not in self._told or self._told[key] != value:
+                self._told[key] = value
+                quantity, _, channel = key.partition(".")
                 self._bench.tell(
                     truth.Answered(
-                        at_ms=truth.now_ms(), device=self.name, quantity=quantity, value=value
+                        at_ms=truth.now_ms(),
+                        device=self.name,
+                        quantity=Quantity(quantity),
+                        channel=int(channel) if channel else None,
+                        value=value,
                     )
                 )
 
@@ -130,7 +137,7 @@ class Bench:
 
     `asks` lets another master speak on a serial line: `asks["bus"](frame)`.
     `values` are signals (SI) set by hand; they stand above the scenario's, at once. None takes a
-    signal away: its device has nothing to say.
+    signal away: its device has nothing to say. "level.3" is that of one channel.
     """
 
     def __init__(

@@ -31,13 +31,14 @@ class Begin(_Fact, frozen=True, tag="begin"):
     """The scenario begins."""
 
 
-class Answered(_Fact, frozen=True, tag="answer"):
+class Answered(_Fact, frozen=True, tag="answer", omit_defaults=True):
     """A device told a value (SI, None for its missing code) that differs from its last one.
-    `at_ms` is when the last byte left."""
+    `at_ms` is when the last byte left. `channel` is None where the device has none."""
 
     device: str
     quantity: Quantity
     value: float | None
+    channel: int | None = None
 
 
 class Outputs(_Fact, frozen=True, tag="outputs"):

@@ -17,7 +17,6 @@ from pymodbus.pdu.register_message import (
 from drivers.outputs import Outputs
 from drivers.profiles import Example, Profile, available, find
 from firmware_sim.modbus_device import ModbusDevice
-from wire.reading import Quantity
 
 NAMES = sorted(available())
 EXAMPLES = [(name, example) for name in NAMES for example in find(name).example]
@@ -35,9 +34,9 @@ def pdu(message: ModbusPDU) -> bytes:
     return bytes((message.function_code,)) + message.encode()
 
 
-def in_si(profile: Profile, example: Example) -> dict[Quantity, float]:
+def in_si(profile: Profile, example: Example) -> dict[str, float]:
     """The example's values in SI; what has none is left out."""
-    measures = {measure.quantity: measure for measure in profile.measure}
+    measures = {measure.key: measure for measure in profile.measure}
     values = {}
     for quantity, value in example.values.items():
         if value is not None:
@@ -120,8 +119,8 @@ def test_the_reply_means_what_the_example_says(name: str, example: Example) -> N
             si = in_si(profile, example)
             assert example.values
             for measure in profile.measure:
-                if measure.quantity in example.values:
-                    expected = si.get(measure.quantity)
+                if measure.key in example.values:
+                    expected = si.get(measure.key)
                     assert measure.decode(registers) == (
                         expected if expected is None else pytest.approx(expected)
                     )
@@ -150,7 +149,7 @@ def test_the_simulated_device_gives_the_same_reply(name: str, example: Example) 
 def test_the_simulated_device_takes_every_request(name: str, example: Example) -> None:
     profile = find(name)
     device = ModbusDevice(profile)
-    values = {measure.quantity: measure.valid_range_si[1] / 2 for measure in profile.measure}
+    values = {measure.key: measure.valid_range_si[1] / 2 for measure in profile.measure}
     answer = device.answer(frame(example.request)[1], values, 0.0)
     assert answer is not None
     assert answer.pdu[0] < 0x80
@@ -165,7 +164,7 @@ def test_the_merged_reads_fetch_every_measure(name: str) -> None:
     fetched = set()
     for block in profile.blocks():
         kind = ReadHoldingRegistersRequest if block.function == 3 else ReadInputRegistersRequest
-        values = {measure.quantity: 0.0 for measure in block.measures}
+        values = {measure.key: 0.0 for measure in block.measures}
         answer = device.answer(pdu(kind(address=block.address, count=block.words)), values, 0.0)
         assert answer is not None
         response = DecodePDU(is_server=False).decode(answer.pdu)
@@ -173,5 +172,5 @@ def test_the_merged_reads_fetch_every_measure(name: str) -> None:
         registers = dict(enumerate(response.registers, block.address))
         for measure in block.measures:
             assert measure.decode(registers) == pytest.approx(0.0, abs=1e-3)
-            fetched.add(measure.quantity)
-    assert fetched == {measure.quantity for measure in profile.measure}
+            fetched.add(measure.key)
+    assert fetched == {measure.key for measure in profile.measure}

@@ -9,7 +9,8 @@ from pymodbus.pdu import DecodePDU, ModbusPDU
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
 
 from configs import loader
-from drivers.profiles import Block, Measure, Profile, available, find
+from drivers.measures import Measure
+from drivers.profiles import Block, Profile, available, find
 from firmware_sim.modbus_device import ModbusDevice
 from wire.reading import Quantity
 
@@ -34,7 +35,7 @@ def ask(device: ModbusDevice, pdu: str, now_s: float = 0.0, **values: float) -> 
     return None if answer is None else answer.pdu.hex(" ")
 
 
-def read(device: ModbusDevice, block: Block, values: dict[Quantity, float]) -> dict[int, int]:
+def read(device: ModbusDevice, block: Block, values: dict[str, float]) -> dict[int, int]:
     """Registers by address, as pymodbus reads them out of the answer."""
     kind = ReadHoldingRegistersRequest if block.function == 3 else ReadInputRegistersRequest
     request: ModbusPDU = kind(address=block.address, count=block.words)

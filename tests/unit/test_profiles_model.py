@@ -12,7 +12,8 @@ from configs import loader
 from configs.loader import ConfigError
 from drivers import profiles
 from drivers.errors import BadReply, Misconfigured
-from drivers.profiles import MAX_REGISTERS, Measure, Profile
+from drivers.measures import Measure
+from drivers.profiles import MAX_REGISTERS, Profile
 from wire.reading import Quantity
 
 

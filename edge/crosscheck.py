@@ -1,0 +1,184 @@
+"""What is wrong between the tables of a gateway's config, each of which may be right for itself."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from configs import loader
+from configs.loader import Fault
+from drivers.profiles import Profile
+from drivers.signals import SignalConfig
+from edge import load
+from edge.lampconfig import Interlock
+from wire.reading import Quantity
+
+if TYPE_CHECKING:
+    from edge.config import GatewayConfig, Sensor, Setup
+
+FULLEST_BUS: Final = 0.9
+"""Highest share of a bus that polling may take: the rest is for the lamp and for repeats."""
+
+
+class Speaker(NamedTuple):
+    """Who answers at a unit id: a sensor's device, or a signal's, by its key in the config."""
+
+    key: str
+    sensor: "Sensor | None" = None
+    profile: Profile | None = None
+
+
+def faults(setup: "Setup") -> Iterator[Fault]:
+    """What is wrong between the tables, each of which may be right for itself."""
+    config = setup.config
+    speakers: dict[tuple[str, int], list[Speaker]] = defaultdict(list)
+    for name, sensor in config.sensor.items():
+        yield from _port_faults(f"sensor.{name}", sensor.port, config)
+        try:
+            profile = setup.profile(sensor.profile)
+        except loader.ConfigError as error:
+            for fault in error.faults:
+                yield Fault(f"sensor.{name}.profile", f"{sensor.profile!r}: {fault.problem}")
+            continue
+        yield from _measure_faults(name, sensor, profile)
+        unit = profile.line.unit_id if sensor.unit_id is None else sensor.unit_id
+        speakers[sensor.port, unit].append(Speaker(f"sensor.{name}", sensor, profile))
+    for site, interlock in config.interlock.items():
+        yield from _interlock_faults(site, interlock, setup)
+        yield from _refresh_faults(site, interlock)
+        if (switch := interlock.local_switch) is not None:
+            yield from _port_faults(f"interlock.{site}.local_switch", switch.port, config)
+        if (rides := interlock.signal.port) is not None:
+            yield from _port_faults(f"interlock.{site}.signal", rides, config)
+            yield from _carrier_faults(site, interlock.signal, config)
+            try:
+                unit_id = interlock.signal.unit(setup.profile)
+            except loader.ConfigError as error:
+                yield Fault(f"interlock.{site}.signal.profile", error.faults[0].problem)
+                continue
+            if unit_id is not None:
+                speakers[rides, unit_id].append(Speaker(f"interlock.{site}.signal"))
+    for (port, unit), there in speakers.items():
+        yield from _unit_faults(f"{unit} on port {port!r}", there)
+    yield from _load_faults(setup)
+
+
+def _measure_faults(name: str, sensor: "Sensor", profile: Profile) -> Iterator[Fault]:
+    """A sensor is some of the measures of its device, but at least one."""
+    if not profile.measure:
+        yield Fault(f"sensor.{name}.profile", f"{sensor.profile!r} measures nothing")
+        return
+    of_channel = [m.quantity for m in profile.measure if m.channel == sensor.channel]
+    channels = ", ".join(map(str, profile.channels))
+    if not of_channel:
+        if sensor.channel is None:
+            problem = f"is missing; {sensor.profile!r} has the channels {channels}"
+        elif channels:
+            problem = f"{sensor.channel} is none of {sensor.profile!r}, which has {channels}"
+        else:
+            problem = f"{sensor.profile!r} has no channels: leave it out"
+        yield Fault(f"sensor.{name}.channel", problem)
+        return
+    for quantity in sensor.measure or ():
+        if quantity not in of_channel:
+            yield Fault(
+                f"sensor.{name}.measure",
+                f"{sensor.profile!r} does not measure {quantity.value} there; it measures "
+                f"{', '.join(of_channel)}",
+            )
+
+
+def _unit_faults(place: str, speakers: Sequence[Speaker]) -> Iterator[Fault]:
+    """Several sensors may be on one device, but a unit id is one device, and what is measured there
+    is one sensor's."""
+    first = speakers[0]
+    owners: dict[str, str] = {}
+    for speaker in speakers:
+        if speaker is not first and (
+            speaker.sensor is None or first.sensor is None or speaker.profile != first.profile
+        ):
+            yield Fault(
+                f"{speaker.key}.unit_id",
+                f"{place} belongs to {first.key} already: two devices would answer at once",
+            )
+        if speaker.sensor is None or speaker.profile is None:
+            continue
+        for measure in speaker.sensor.measures(speaker.profile):
+            if (owner := owners.setdefault(measure.key, speaker.key)) != speaker.key:
+                yield Fault(
+                    f"{speaker.key}.unit_id",
+                    f"{place} belongs to {owner} already, which reads {measure.key} there: give "
+                    "this sensor another unit_id, channel or measure",
+                )
+                break
+
+
+def _port_faults(key: str, port: str, config: "GatewayConfig") -> Iterator[Fault]:
+    if port not in config.port:
+        yield Fault(f"{key}.port", f"there is no [port.{port}]{loader.suggest(port, config.port)}")
+
+
+def _carrier_faults(site: str, signal: SignalConfig, config: "GatewayConfig") -> Iterator[Fault]:
+    port = config.port.get(signal.port or "")
+    if port is not None and port.kind not in signal.rides_on:
+        yield Fault(
+            f"interlock.{site}.signal.port",
+            f"{signal.port!r} is of kind {port.kind!r}; {signal.kind} needs a port of kind "
+            f"{' or '.join(map(repr, signal.rides_on))}",
+        )
+
+
+def _refresh_faults(site: str, interlock: Interlock) -> Iterator[Fault]:
+    """One refresh may get lost without the signal falling back."""
+    every_s, within_s = interlock.refresh_every_s, interlock.signal.refresh_within_s
+    if within_s is not None and 2 * every_s > within_s:
+        yield Fault(
+            f"interlock.{site}.refresh_every_s",
+            f"{every_s:g} is more than half of the {within_s:g} s after which the signal falls "
+            f"back by itself (signal.{interlock.signal.watchdog_key}): one lost refresh would "
+            "change the lamp",
+        )
+
+
+def _interlock_faults(site: str, interlock: Interlock, setup: "Setup") -> Iterator[Fault]:
+    sensors = setup.config.sensor
+    for ruler in interlock.rulers:
+        key = f"interlock.{site}.rulers"
+        if ruler not in sensors:
+            yield Fault(key, f"there is no [sensor.{ruler}]{loader.suggest(ruler, sensors)}")
+            continue
+        try:
+            profile = setup.profile(sensors[ruler].profile)
+        except loader.ConfigError:
+            continue  # told with the sensor
+        if Quantity.DEPTH not in {m.quantity for m in sensors[ruler].measures(profile)}:
+            yield Fault(key, f"{ruler!r} does not measure depth")
+        if interlock.stale_after_s < 2 * sensors[ruler].interval_s:
+            yield Fault(
+                f"interlock.{site}.stale_after_s",
+                f"{interlock.stale_after_s:g} is less than two intervals of {ruler!r} "
+                f"({sensors[ruler].interval_s:g} s): one lost reading would show the safe aspect",
+            )
+
+
+def _load_faults(setup: "Setup") -> Iterator[Fault]:
+    try:
+        sound, with_one_dead = load.of(setup), load.of(setup, dead=1)
+    except (loader.ConfigError, KeyError):
+        return  # told above
+    for lamp in with_one_dead.lamps:
+        if lamp.depth_to_lamp_s > lamp.allowed_s:
+            yield Fault(
+                f"interlock.{lamp.site}.lamp_within_s",
+                f"the lamp cannot be shown within {lamp.allowed_s:g} s of the depth: by "
+                f"{lamp.ruler!r} it may take {lamp.depth_to_lamp_s:.1f} s with a device dead on "
+                f"the bus; shorten interval_s of {lamp.ruler!r}, lower rise_samples, or allow more",
+            )
+    for bus in sound.ports:
+        if bus.share > FULLEST_BUS:
+            yield Fault(
+                f"port.{bus.port}",
+                f"the bus cannot keep these intervals: polling would take {bus.share:.0%} of its "
+                f"time ({bus.cycle_s * 1000:.0f} ms for one read of everything), at most "
+                f"{FULLEST_BUS:.0%} is allowed; lengthen interval_s of "
+                f"{', '.join(bus.busiest)} or raise baud",
+            )

@@ -1,25 +1,40 @@
-"""What a gateway keeps over a restart beside its outbox: small files, each replaced in one step."""
+"""What a gateway keeps over a restart beside its outbox: small files, each replaced in one step.
+
+A file that is there and cannot be read keeps no gateway from starting. What it would have said is
+unknown then, and unknown means the most restrictive: every latch holds, and no command is believed
+that makes a signal less restrictive. `trouble` is one line for people, "" if all is well.
+"""
 
 import asyncio
 import json
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+from wire.topics import is_name
 
 log: Final = logging.getLogger("shuichi.memory")
+
+LARGEST_BYTES: Final = 1024 * 1024
+"""What is larger is none of our files."""
+
+_T = TypeVar("_T")
 
 
 class SequenceMemory:
     """The highest sequence taken of each key, on disk: a replay is refused after a power cut too.
-    Raises OSError."""
+
+    `trustworthy` is False if the file could not be read: nobody knows then which commands were
+    taken before. It stays so until a person repairs or removes the file and restarts the gateway.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._last: dict[str, int] = {}
-        if path.exists():
-            self._last = {str(k): int(v) for k, v in json.loads(path.read_text()).items()}
+        found, self.trouble = _load(path, _sequences)
+        self.trustworthy = not self.trouble
+        self._last: dict[str, int] = found or {}
 
     def last(self, key: str) -> int:
         """The highest sequence taken of `key`, -1 if none."""
@@ -30,21 +45,25 @@ class SequenceMemory:
         self._last[key] = max(sequence, self.last(key))
 
     def save(self) -> None:
-        """Put what is remembered on the disk; returns when it is there."""
+        """Put what is remembered on the disk; returns when it is there. Raises OSError; always if
+        the file could not be read, for a person may still repair it."""
+        if not self.trustworthy:
+            raise OSError(0, self.trouble, str(self._path))
         _replace(self._path, self._last)
 
 
 class LatchMemory:
     """The sites whose red waits for a person, on disk: a power cut does not speak for that person.
-    Raises OSError when it is made."""
+    If the file cannot be read, every site counts as one of them."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._saved = frozenset[str](json.loads(path.read_text()) if path.exists() else ())
+        found, self.trouble = _load(path, _sites)
+        self._saved: frozenset[str] | None = None if self.trouble else found or frozenset()
         self._failing = False
 
     def __contains__(self, site: str) -> bool:
-        return site in self._saved
+        return self._saved is None or site in self._saved
 
     async def keep(self, sites: Collection[str]) -> None:
         """These are latched now. A disk that refuses is told of once, and asked again next time."""
@@ -65,12 +84,14 @@ class ShardMemory:
     """The shard that the gateway was moved to since its config named one, on disk.
 
     Whoever then writes another shard into the config has the last word. `left` are shards in which
-    something retained of ours may still stand. Raises OSError.
+    something retained of ours may still stand. If the file cannot be read, the config has the word.
+    `move` and `cleared` raise OSError.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._said: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        found, self.trouble = _load(path, _shards)
+        self._said: dict[str, Any] = found or {}
 
     @property
     def left(self) -> tuple[str, ...]:
@@ -94,6 +115,50 @@ class ShardMemory:
     def _save(self, said: dict[str, Any]) -> None:
         _replace(self._path, said)
         self._said = said
+
+
+def _load(path: Path, parse: Callable[[Any], _T]) -> tuple[_T | None, str]:
+    """What `parse` makes of a JSON file, and what is wrong with the file. A file that is not there
+    gives (None, "")."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST_BYTES + 1)
+    except FileNotFoundError:
+        return None, ""
+    except OSError as error:
+        return None, f"{path} cannot be read: {error.strerror or error}"
+    if len(text) > LARGEST_BYTES:
+        return None, f"{path} cannot be read: it is larger than {LARGEST_BYTES} bytes"
+    try:
+        return parse(json.loads(text)), ""
+    except (ValueError, TypeError, RecursionError, MemoryError) as error:
+        return None, f"{path} cannot be read: {error or type(error).__name__}"
+
+
+def _sequences(found: Any) -> dict[str, int]:
+    if not isinstance(found, dict) or any(type(n) is not int for n in found.values()):
+        raise ValueError("it is not a table of numbers")
+    return found
+
+
+def _sites(found: Any) -> frozenset[str]:
+    if not isinstance(found, list) or any(type(site) is not str for site in found):
+        raise ValueError("it is not a list of sites")
+    return frozenset(found)
+
+
+def _shards(found: Any) -> dict[str, Any]:
+    """Three keys: two names, and a list of names."""
+    if not isinstance(found, dict):
+        raise ValueError("it is not a table")
+    left = found.get("left", [])
+    names = [found.get(key) for key in ("configured", "moved_to")]
+    if not isinstance(left, list):
+        raise ValueError("left is not a list")
+    for name in (*names, *left):
+        if type(name) is not str or not is_name(name):
+            raise ValueError(f"{name!r} is no name of a shard")
+    return found
 
 
 def _replace(path: Path, content: Any) -> None:

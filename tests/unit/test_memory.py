@@ -2,6 +2,8 @@
 
 import shutil
 
+import pytest
+
 from edge.memory import LatchMemory, SequenceMemory, ShardMemory
 
 
@@ -55,3 +57,70 @@ def test_a_moved_gateway_stays_moved_until_its_config_says_otherwise(tmp_path):
     memory.move("0", "0")
     assert ShardMemory(file).current("0") == "0"
     assert ShardMemory(file).left == ("2", "3")
+
+
+NOT_OURS = {
+    "empty": b"",
+    "cut off": b'{"ops": 4',
+    "binary": bytes(range(256)),
+    "zeros": bytes(4096),
+    "null": b"null",
+    "a number": b"7",
+    "a text": b'"daping"',
+    "a list of numbers": b"[1, 2]",
+    "a table of texts": b'{"ops": "4"}',
+    "a table of nonsense": b'{"configured": 1, "moved_to": ["a"], "left": {"b": null}}',
+    "a flag": b'{"ops": true}',
+    "a fraction": b'{"ops": 1.5}',
+    "a topic": b'{"moved_to": "a/#", "configured": "0"}',
+    "nested": b"[" * 100_000,
+    "huge": b" " * 2_000_000 + b"[]",
+    "a long number": b"9" * 10_000,
+}
+
+
+@pytest.mark.parametrize("content", [*NOT_OURS.values(), None], ids=[*NOT_OURS, "a folder"])
+async def test_a_file_that_cannot_be_read_means_the_most_restrictive(tmp_path, content):
+    file = tmp_path / "state.json"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    latches = LatchMemory(file)
+    assert "any site" in latches
+    assert str(file) in latches.trouble
+    sequences = SequenceMemory(file)
+    assert not sequences.trustworthy
+    assert str(file) in sequences.trouble
+    sequences.take("ops", 5)
+    assert sequences.last("ops") == 5
+    with pytest.raises(OSError, match="cannot be read"):
+        sequences.save()  # what a person may still repair is left alone
+    if content is not None:
+        assert file.read_bytes() == content
+    shards = ShardMemory(file)
+    assert shards.current("0") == "0"
+    assert shards.left == ()
+    assert shards.trouble
+
+
+async def test_a_folder_that_cannot_be_entered_means_the_most_restrictive(tmp_path):
+    (tmp_path / "state").write_text("a file where a folder should be")
+    for memory in (LatchMemory, SequenceMemory, ShardMemory):
+        assert memory(tmp_path / "state" / "x.json").trouble
+
+
+async def test_what_is_latched_for_want_of_a_file_is_saved_and_known_next_time(tmp_path):
+    file = tmp_path / "latches.json"
+    file.write_text("")
+    await LatchMemory(file).keep(["a"])
+    again = LatchMemory(file)
+    assert not again.trouble
+    assert "a" in again
+    assert "b" not in again
+
+
+def test_a_file_that_is_not_there_is_no_trouble(tmp_path):
+    assert "a" not in LatchMemory(tmp_path / "a")
+    assert SequenceMemory(tmp_path / "b").trustworthy
+    assert not ShardMemory(tmp_path / "c").trouble

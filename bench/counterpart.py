@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from wire import codec, topics
+from wire.authentication import Keys
 from wire.messages import Ack, Batch, Status
 from wire.mqtt import Broker, Session, keep_connected
 from wire.topics import What
@@ -36,6 +37,7 @@ class Counterpart:
         self.changed: set[tuple[str, int]] = set()
         self.status: Status | None = None
         self.acknowledges = True
+        self.keys: Keys | None = None  # proves the acks
         self.listens = asyncio.Event()
         self._broker = broker
         self._gateway = gateway
@@ -67,6 +69,8 @@ class Counterpart:
             if self.acknowledges:
                 for stream, batches in acks.items():
                     ack = Ack(stream, tuple(sorted(set(batches))))
+                    if self.keys is not None:
+                        ack = self.keys.prove(ack, self._gateway)
                     session.send(self._topic(What.ACK), codec.encode(ack))
 
     def _take(self, arrival: Arrival) -> None:

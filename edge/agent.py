@@ -13,6 +13,7 @@ import msgspec
 
 from configs.loader import ConfigError, Fault, UserError
 from edge import clock, config, metrics, quality, status
+from edge.acks import proof_of
 from edge.batches import Sealed
 from edge.clock import Clock, ThisMachine
 from edge.commands import CommandDesk
@@ -80,6 +81,7 @@ class Agent:
         self.began_at = clock.monotonic()
         self.events = EventLog(setup.state / EVENT_LOG)
         self.shards = ShardMemory(setup.state / SHARD)
+        self._proof = proof_of(setup)
         self.uplink = self._new_uplink(setup)
         self.sealer = Sealer(
             *(outbox, config.outbox, self._offer, time, _urgent(setup)),
@@ -203,6 +205,8 @@ class Agent:
         await self.field.adopt(plan, group)
         self.sealer.urgent = _urgent(self.setup)
         self.desk.keys = after.command.keys
+        self._proof = await asyncio.to_thread(proof_of, self.setup)  # the key may be another one
+        self.uplink.acks.proof = self._proof
         if (after.gateway, after.uplink) != (before.gateway, before.uplink):
             await self._stop_uplink()
             self.uplink = self._new_uplink(self.setup)
@@ -213,8 +217,9 @@ class Agent:
     def _new_uplink(self, setup: Setup) -> UplinkWorker:
         gateway = setup.config.gateway
         gateway = gateway.model_copy(update={"shard": self.shards.current(gateway.shard)})
+        settings, proof = setup.config.uplink, self._proof
         return UplinkWorker(
-            gateway, setup.config.uplink, self.outbox, self.time, self._obey, self.shards
+            gateway, settings, self.outbox, self.time, self._obey, self.shards, proof
         )
 
     async def _move(self, command: Command) -> None:

@@ -19,6 +19,7 @@ from edge import crosscheck
 from edge.clock import Source
 from edge.lampconfig import Commands, Interlock, Name, Seconds
 from edge.shelf import Priority
+from wire import authentication
 from wire.mqtt import Broker
 from wire.reading import Quantity
 
@@ -36,12 +37,14 @@ class Gateway(Model):
 
 class Uplink(Model):
     """The broker, how long to wait before what the cloud has not acked is sent again, and how fast
-    what has piled up is sent beside what is new."""
+    what has piled up is sent beside what is new. `key_file` holds the key by which the cloud proves
+    its acks, and we our replies; without it acks are believed for what was sent."""
 
     broker: Broker = Broker()
     resend_after_s: Seconds = 15
     backlog_kb_per_s: Annotated[float, Field(gt=0, le=100_000)] = 40
     status_every_s: Seconds = 5
+    key_file: Annotated[str, Field(min_length=1)] | None = None
     drain_at_stop_s: Annotated[float, Field(ge=0, le=600)] = 5
 
 
@@ -156,6 +159,12 @@ class Setup:
         return self.outbox.parent
 
     @property
+    def key_file(self) -> Path | None:
+        """Where the key lies that the cloud shares with us, if the config names one."""
+        name = self.config.uplink.key_file
+        return None if name is None else self.folder / name
+
+    @property
     def socket(self) -> Path:
         """Where the gateway, while it runs, answers `shuichi edge status`."""
         return socket_beside(self.outbox)
@@ -189,6 +198,7 @@ class Setup:
             if isinstance(broker := getattr(interlock.signal, "broker", None), Broker):
                 yield from ((f"interlock.{site}.signal.broker", one) for one in broker.doubts())
         yield from (("uplink.broker", doubt) for doubt in self.config.uplink.broker.doubts())
+        yield from (("uplink.key_file", doubt) for doubt in key_doubts(self.key_file))
 
     def unit(self, sensor: str) -> int:
         """The unit id of a sensor: its own, or that of its profile."""
@@ -198,6 +208,24 @@ class Setup:
     def site(self, sensor: str) -> str:
         """The site of a sensor: its own, or that of the gateway."""
         return self.config.sensor[sensor].site or self.config.gateway.site
+
+
+def key_doubts(file: Path | None) -> Iterator[str]:
+    """What is wrong with a key, or with having none: the gateway runs all the same."""
+    if file is None:
+        yield (
+            "acks and replies are not proven: whoever may write to the broker can have sent data "
+            "deleted; `shuichi gateway key` makes a key"
+        )
+        return
+    try:
+        authentication.read(file)
+        if authentication.is_exposed(file):
+            yield f"{file} can be read by every user of this machine: chmod 640 {file}"
+    except OSError as error:
+        yield f"{file}: {error.strerror}: no ack is believed, and nothing deleted"
+    except authentication.KeyFileError as error:
+        yield f"{file} {error}: no ack is believed, and nothing deleted"
 
 
 def socket_beside(outbox: Path) -> Path:

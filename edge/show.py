@@ -62,6 +62,14 @@ def _queue(console: Console, one: Status) -> None:
         f"uplink  {uplink.broker} {state}, {uplink.in_flight} batches in flight, last ack {heard}",
         highlight=False,
     )
+    if uplink.acks_unproven:
+        console.print(
+            "acks    [red]not proven: the cloud has no key of this gateway, or another one; "
+            "nothing is deleted[/red]",
+            highlight=False,
+        )
+    elif uplink.acks_refused:
+        console.print(f"acks    {uplink.acks_refused} were not believed", highlight=False)
     kinds = ", ".join(f"{count} {name}" for name, count in queue.pending_by_priority.items())
     waiting = f"{queue.pending} batches wait ({kinds}), {queue.unsealed} readings not sealed"
     lost = f", [red]{queue.lost} readings lost[/red]" if queue.lost else ""

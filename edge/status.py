@@ -53,13 +53,17 @@ class Queue(msgspec.Struct, frozen=True):
 
 class Uplink(msgspec.Struct, frozen=True):
     """The connection. The cloud's ledger has `acked` batches of the stream, and said so last
-    `last_ack_s` ago."""
+    `last_ack_s` ago. `acks_refused` were not believed; they are `acks_unproven` while the cloud has
+    no key of ours, or another one, and then nothing is deleted."""
 
     broker: str
     connected: bool
     in_flight: int
     acked: int
     last_ack_s: float | None
+    acks_must_prove: bool = False
+    acks_refused: int = 0
+    acks_unproven: bool = False
 
 
 class Lamp(msgspec.Struct, frozen=True):
@@ -118,6 +122,8 @@ def line(agent: "Agent") -> str:
     jobs = [job for line in agent.field.lines.values() for job in line.bus.jobs]
     silent = len({job.sensor for job in jobs if job.health.breaker.state is not State.CLOSED})
     link = "connected" if agent.uplink.connected else "no broker"
+    if agent.uplink.acks.unproven:
+        link += ", acks not proven"
     parts = (
         *lamps,
         f"{silent} sensors silent",
@@ -174,4 +180,7 @@ def _uplink(agent: "Agent", now: float) -> Uplink:
         in_flight=uplink.in_flight,
         acked=position.sealed - position.pending,
         last_ack_s=None if uplink.acked_at is None else now - uplink.acked_at,
+        acks_must_prove=uplink.acks.proof.demanded,
+        acks_refused=uplink.acks.refused,
+        acks_unproven=uplink.acks.unproven,
     )

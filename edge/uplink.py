@@ -16,6 +16,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from edge import clock
+from edge.acks import NO_PROOF, Acks, Proof
 from edge.backlog import Backlog
 from edge.batches import Sealed
 from edge.clock import Clock
@@ -26,6 +27,7 @@ from edge.shelf import LADDERS, Priority, Range
 from wire import codec, topics
 from wire.messages import Ack, GatewayState, InterlockState, Reply, Status
 from wire.mqtt import Disconnected, PublishRefused, Session, Will, keep_connected
+from wire.ranges import Intervals
 from wire.topics import What
 
 log: Final = logging.getLogger("shuichi.uplink")
@@ -71,7 +73,9 @@ class UplinkWorker:
         time: Clock | None = None,
         obey: Obey | None = None,
         shards: ShardMemory | None = None,
+        proof: Proof = NO_PROOF,
     ) -> None:
+        self.acks = Acks(gateway.id, proof)
         self.connected = False
         self.acked_at: float | None = None
         self._gateway = gateway
@@ -127,6 +131,8 @@ class UplinkWorker:
     def reply(self, reply: Reply) -> None:
         """Answer a command, if there is a connection; the event log has it in any case."""
         if self._session is not None:
+            if (keys := self.acks.proof.keys) is not None:
+                reply = keys.prove(reply, self._gateway.id)
             sent = self._session.send(self._topic(What.REPLY), codec.encode(reply))
             sent.add_done_callback(self._refusals("a reply"))
             self._replies.add(sent)
@@ -211,7 +217,8 @@ class UplinkWorker:
                 except codec.DecodeError as error:
                     log.warning("ack skipped: %s", error)
                     continue
-                acked[ack.stream] += ack.batches
+                if believed := self.acks.believed(ack):
+                    acked[ack.stream] += believed
             for stream, batches in acked.items():
                 await self._forget(stream, batches)
             for message in messages:
@@ -223,8 +230,11 @@ class UplinkWorker:
             await self._outbox.forget(batches, stream)
         except sqlite3.Error as error:  # they are sent, and acknowledged, again
             await self._mend(error)
+        acked = Intervals()
+        for first, last in batches:
+            acked.add_range(first, last)
         for key in [*self._sent_at]:
-            if key[0] == stream and any(first <= key[1] <= last for first, last in batches):
+            if key[0] == stream and key[1] in acked:
                 del self._sent_at[key]
         self._acked.set()
         self._progress.set()
@@ -318,6 +328,7 @@ class UplinkWorker:
             del self._sent_at[next(iter(self._sent_at))]
         key = (batch.stream, batch.number)
         self._sent_at[key] = clock.monotonic()
+        self.acks.sent(*key)
         what = What.EVENT if batch.place in LADDERS[Priority.EVENT] else What.DATA
         sent = session.send(self._topic(what), batch.payload)
         sent.add_done_callback(self._refusals(f"batch {batch.number}"))

@@ -14,6 +14,8 @@ VERSION: Final = 1
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """A count or a time in ms: what every language's JSON reads exactly and every database holds."""
 
+Mac = Annotated[str, msgspec.Meta(max_length=128)]
+
 
 class Level(IntEnum):
     """Level of a risk, mildest first: the four colours of Chinese weather and flood warnings."""
@@ -73,12 +75,14 @@ class Batch(msgspec.Struct, frozen=True):
 class Ack(msgspec.Struct, frozen=True):
     """The store has these batches: the gateway may forget them.
 
-    `batches` are closed intervals of batch numbers, ascending and disjoint.
+    `batches` are closed intervals of batch numbers, ascending and disjoint. `mac` proves that the
+    cloud says so, where both have the gateway's key: `wire.authentication`.
     """
 
     stream: str
     batches: tuple[tuple[int, int], ...]
     v: int = VERSION
+    mac: Mac | msgspec.UnsetType = msgspec.UNSET
 
 
 class GatewayState(StrEnum):
@@ -159,7 +163,12 @@ class Outcome(StrEnum):
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a command fares: accepted, or refused with the reason; applied (the interlock wants
-    it), confirmed (the signal was read back), ended (expired or cancelled)."""
+    it), confirmed (the signal was read back), ended (expired or cancelled).
+
+    `last` stands in a refusal for the command's sequence or age: the last sequence that the gateway
+    took of this key, or -1; a command above it, issued now by the gateway's clock (`at_ms`), may be
+    taken. `mac` proves that the gateway says so: `wire.authentication`.
+    """
 
     command: str
     outcome: Outcome
@@ -167,6 +176,8 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     aspect: Aspect | None = None
     v: int = VERSION
+    last: Annotated[int, msgspec.Meta(ge=-1, le=2**53)] | None = None
+    mac: Mac | msgspec.UnsetType = msgspec.UNSET
 
 
 class Lease(msgspec.Struct, frozen=True):

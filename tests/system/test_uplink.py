@@ -4,6 +4,7 @@ with a counterpart that acknowledges, or does not."""
 import asyncio
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def event(i: int) -> Event:
 class Gate:
     """A gateway's outbox, sealer and uplink, and the counterpart at the other end."""
 
-    def __init__(self, outbox: Outbox, broker: Broker, **settings: float) -> None:
+    def __init__(self, outbox: Outbox, broker: Broker, **settings: Any) -> None:
         self.outbox = outbox
         fast = {"status_every_s": 0.2, "backlog_kb_per_s": 10_000} | settings
         self.uplink = UplinkWorker(

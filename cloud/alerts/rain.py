@@ -2,43 +2,43 @@
 
 Both memories are bounded by bins aligned to the clock, and both spread what they do not know
 better evenly: rain is never lost to a gap, and how much of a sum rests on a gap is told.
+
+A counter of rain only rises. When it falls, `cloud.alerts.counter` judges what that means.
 """
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from math import floor
 from typing import Final, NamedTuple, Self
 
 import msgspec
 
-SHORTEST_MS: Final = 60_000
-"""A gauge may tell of its tips in lumps: a rate is judged over no less than this."""
+from cloud.alerts import counter
+from cloud.alerts.counter import NOISE_M, Span
+
+_MOST_IN_A_BIN: Final = 16
+"""Points that are kept of one bin: a counter that falls with every reading fills no memory."""
 
 
 class Fallen(NamedTuple):
     """Rain in a window, m: `spread` of it fell at an unknown time in gaps that reach into the
-    window. For `unknown_ms` of the window there are no data."""
+    window. For `unknown_ms` of the window there are no data. `doubtful` is not part of `depth`: it
+    may have fallen, or the counter was wrong."""
 
     depth: float
     spread: float
     unknown_ms: int
-
-
-class Span(NamedTuple):
-    """What a gauge says of the time between two of its readings: `depth` m fell in it."""
-
-    from_ms: int
-    to_ms: int
-    depth: float
+    doubtful: float = 0.0
 
 
 class Totals(msgspec.Struct, frozen=True, tag="totals"):
     """A counter: (at_ms, m since its reset), ascending.
 
-    Of each bin the first and the last reading are kept, and those on both sides of a fall: what
-    lies between them on one rise tells nothing more. One stays that is older than the bins of the
-    horizon, as the foot of the longest window. The result does not depend on the order in which
-    readings come, unless a late one shows a reset that the counter has outgrown in the same bin.
+    Of each bin and each step of `NOISE_M` the first and the last reading are kept, and those on
+    both sides of a fall, up to `_MOST_IN_A_BIN`: what lies between tells nothing more. One stays
+    that is older than the bins of the horizon, as the foot of the longest window. The result does
+    not depend on the order in which readings come, unless a late one shows a reset that the counter
+    has outgrown in the same bin.
     """
 
     points: tuple[tuple[int, float], ...] = ()
@@ -50,17 +50,14 @@ class Totals(msgspec.Struct, frozen=True, tag="totals"):
         for i in (at + 1, at, at - 1):
             if 0 < i < len(points) - 1 and _is_between(points, i, bin_ms):
                 del points[i]
+        _thin(points, at_ms // bin_ms, bin_ms)
         oldest_ms = (newest_ms - horizon_ms) // bin_ms * bin_ms
         foot = bisect_left(points, oldest_ms, key=_time) - 1
         return msgspec.structs.replace(self, points=tuple(points[max(foot, 0) :]))
 
     def spans(self, method: "Method") -> Iterator[Span]:
-        """The rain between neighbouring readings. A counter that falls was reset, and its value is
-        what fell since; faster than is believed it is no rain, but another counter, or noise."""
-        for (from_ms, before), (to_ms, after) in pairwise(self.points):
-            depth = after - before if after >= before else after
-            possible = method.most * max(to_ms - from_ms, SHORTEST_MS) / 1000
-            yield Span(from_ms, to_ms, depth if depth <= possible else 0.0)
+        """The rain between neighbouring readings."""
+        return counter.spans(self.points, method.most, method.rolls_over_at)
 
 
 class Rates(msgspec.Struct, frozen=True, tag="rates"):
@@ -83,7 +80,7 @@ class Rates(msgspec.Struct, frozen=True, tag="rates"):
         for number, total, count in self.bins:
             rate = total / count
             depth = rate * bin_ms / 1000 if rate <= method.most else 0.0
-            yield Span(number * bin_ms, (number + 1) * bin_ms, depth)
+            yield Span(number * bin_ms, (number + 1) * bin_ms, depth, 0.0)
 
 
 Gauge = Totals | Rates
@@ -92,12 +89,13 @@ Gauge = Totals | Rates
 class Method(NamedTuple):
     """`bin_ms` is the length of a bin, `horizon_ms` that of the longest window, `gap_ms` how far
     apart readings may be before the time between them is a gap; `most` m/s is the fastest rain
-    that is believed."""
+    that is believed; at `rolls_over_at` m the counter begins anew, None where nobody said so."""
 
     bin_ms: int
     horizon_ms: int
     gap_ms: int
     most: float
+    rolls_over_at: float | None = None
 
 
 def add(gauge: Gauge, at_ms: int, value: float, newest_ms: int, method: Method) -> Gauge:
@@ -113,9 +111,9 @@ def fallen(gauge: Gauge, until_ms: int, windows_ms: Sequence[int], method: Metho
 
 def _fallen(newest_first: list[Span], until_ms: int, window_ms: int, gap_ms: int) -> Fallen:
     since_ms = until_ms - window_ms
-    depth = spread = 0.0
+    depth = spread = doubtful = 0.0
     known_ms = 0
-    for from_ms, to_ms, rain in newest_first:
+    for from_ms, to_ms, rain, doubt in newest_first:
         if to_ms <= since_ms:
             break
         inside_ms = min(to_ms, until_ms) - max(from_ms, since_ms)
@@ -124,18 +122,37 @@ def _fallen(newest_first: list[Span], until_ms: int, window_ms: int, gap_ms: int
         length_ms = to_ms - from_ms
         part = rain * inside_ms / length_ms
         depth += part
+        doubtful += doubt * inside_ms / length_ms
         if length_ms > gap_ms:
             spread += part
         else:
             known_ms += inside_ms
-    return Fallen(depth, spread, max(window_ms - known_ms, 0))
+    return Fallen(depth, spread, max(window_ms - known_ms, 0), doubtful)
 
 
 def _is_between(points: list[tuple[int, float]], i: int, bin_ms: int) -> bool:
     """Whether point `i` tells nothing that its neighbours do not tell."""
     (first, low), (middle, value), (last, high) = points[i - 1 : i + 2]
     is_inside = first // bin_ms == middle // bin_ms == last // bin_ms
-    return is_inside and low <= value <= high
+    # By which steps a counter returns tells a glitch from rain: steps over NOISE_M stay.
+    is_near = floor(low / NOISE_M) == floor(value / NOISE_M) == floor(high / NOISE_M)
+    return is_inside and is_near and low <= value <= high
+
+
+def _thin(points: list[tuple[int, float]], number: int, bin_ms: int) -> None:
+    """Leave at most `_MOST_IN_A_BIN` points in a bin. Its ends stay, and so do the widest falls and
+    rises: those that differ least from a neighbour go first."""
+    first = bisect_left(points, number * bin_ms, key=_time)
+    after = bisect_left(points, (number + 1) * bin_ms, key=_time)
+    while after - first > _MOST_IN_A_BIN:
+        least = min(range(first + 1, after - 1), key=lambda i: _stands_out(points, i))
+        del points[least]
+        after -= 1
+
+
+def _stands_out(points: list[tuple[int, float]], i: int) -> float:
+    before, value, after = (point[1] for point in points[i - 1 : i + 2])
+    return min(abs(value - before), abs(value - after))
 
 
 def _time(point: tuple[int, float]) -> int:

@@ -2,6 +2,7 @@
 
 import itertools
 from bisect import bisect_left
+from math import floor
 from typing import Any
 
 import pytest
@@ -48,6 +49,8 @@ def brute(points: list[tuple[int, float]], until_ms: int, window_ms: int) -> flo
         if i in (0, len(ordered) - 1)
         or ordered[i + 1][0] // BIN != at // BIN
         or ordered[i - 1][0] // BIN != at // BIN
+        or floor(ordered[i + 1][1] / 0.001) != floor(value / 0.001)
+        or floor(ordered[i - 1][1] / 0.001) != floor(value / 0.001)
         or ordered[i + 1][1] < value
         or (i > 0 and ordered[i - 1][1] > value)
     ]
@@ -61,15 +64,21 @@ def brute(points: list[tuple[int, float]], until_ms: int, window_ms: int) -> flo
 
 @st.composite
 def counters(draw: st.DrawFn, resets: bool = True) -> list[tuple[int, float]]:
-    """A counter over some hours, in m: dry spells, rain, gaps, and resets."""
-    points, at_ms, value = [], START, 0.0
+    """A counter over some hours, in m: dry spells, rain, gaps, and resets, each from well above
+    zero and followed by another reading."""
+    points, at_ms, value, since_reset = [], START, 0.0, 0
     for _ in range(draw(st.integers(1, 80))):
         points.append((at_ms, value))
         step_ms = draw(st.sampled_from([20_000, MINUTE, 4 * MINUTE, 17 * MINUTE, HOUR]))
         at_ms += step_ms
         rained = draw(st.sampled_from([0, 0, 1, 2, 5])) * 0.0002
-        reset = resets and draw(st.integers(0, 15)) == 0
-        value = rained if reset else value + rained
+        since_reset += 1
+        if resets and value >= 0.006 and draw(st.integers(0, 5)) == 0:
+            value, since_reset = rained, 0
+        else:
+            value += rained
+    if resets and since_reset <= 1:
+        points += [(at_ms, value), (at_ms + MINUTE, value)]
     return points
 
 
@@ -100,13 +109,14 @@ def test_readings_of_a_counter_without_reset_may_come_in_any_order(
     assert counted(shuffled) == counted(points)
 
 
-@settings(max_examples=50)
-@given(counters())
-def test_memory_is_bounded(points: list[tuple[int, float]]) -> None:
-    resets = sum(b < a for (_, a), (_, b) in itertools.pairwise(points))
-    gauge = counted(points)
+@settings(max_examples=20)
+@given(st.lists(st.tuples(st.integers(0, 6 * 3600), st.integers(0, 2000)), min_size=1))
+def test_memory_is_bounded_whatever_the_counter_does(what: list[tuple[int, int]]) -> None:
+    gauge = counted([(START + second * 1000, mm / 1000) for second, mm in what] * 3)
     assert isinstance(gauge, Totals)
-    assert len(gauge.points) <= 2 * (METHOD.horizon_ms // BIN + 2) + 2 * resets
+    bins = {at_ms // BIN for at_ms, _ in gauge.points}
+    assert len(gauge.points) <= 16 * len(bins)
+    assert len(bins) <= METHOD.horizon_ms // BIN + 2
 
 
 @given(

@@ -7,6 +7,7 @@ import msgspec
 from pydantic import Field, model_validator
 
 from cloud.alerts import ladder, rain
+from cloud.alerts.counter import NOISE_M, SHORTEST_MS
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.ladder import Rung, Step
 from cloud.alerts.rain import Method, Rates, Totals
@@ -69,6 +70,8 @@ class Config(RuleConfig):
     bin_min: Annotated[float, Field(ge=1, le=60)] = 5
     gap_min: Annotated[float, Field(ge=1, le=1440)] = 30
     most_mm_min: Positive = 10
+    rolls_over_at_mm: Positive | None = None
+    """Where the counter begins anew. Ranges of 16 and 32 bits of usual tips are known without."""
 
     def rules(self, name: str) -> list["RainSum"]:
         given = {level: getattr(self, level.name.lower()) for level in Level}
@@ -84,6 +87,9 @@ class Config(RuleConfig):
                     horizon_ms=round(max(one.hours for one in sums.values()) * _HOUR_MS),
                     gap_ms=ms(60 * max(self.gap_min, 2 * self.bin_min)),
                     most=self.most_mm_min / 60_000,
+                    rolls_over_at=(
+                        None if self.rolls_over_at_mm is None else self.rolls_over_at_mm / 1000
+                    ),
                 ),
             )
         ]
@@ -134,7 +140,11 @@ class RainSum(ReadingRule[State]):
         if self._cannot_turn(state, reading.value):
             return state, None
         fallen = rain.fallen(gauge, newest_ms, self.windows_ms, self.method)
-        sums = tuple(one.depth for one in fallen)
+        # What cannot be told apart never raises above blue by itself.
+        sums = tuple(
+            one.depth + (one.doubtful if rung.level is Level.BLUE else 0.0)
+            for rung, one in zip(self.rungs, fallen, strict=True)
+        )
         standing = ladder.climb(self.rungs, state.standing, sums, newest_ms, trusted)
         turn = ladder.turn(self.rungs, state.level, standing, sums)
         level = state.level if turn is None else turn.level
@@ -142,7 +152,7 @@ class RainSum(ReadingRule[State]):
         if turn is None:
             return state, None
         at = self.rungs.index(turn.rung)
-        return state, self._finding(reading.at_ms, turn, fallen[at], self.windows_ms[at])
+        return state, self._finding(reading.at_ms, turn, sums[at], fallen[at], self.windows_ms[at])
 
     def _cannot_turn(self, state: State, value: float) -> bool:
         """Whether no level can begin by this reading, in a bin in which has been summed up already:
@@ -153,7 +163,10 @@ class RainSum(ReadingRule[State]):
             return False
         if self.quantity is Quantity.RAIN_RATE:
             return value == 0
-        since = value - state.value if value >= state.value else value
+        since, passed_ms = value - state.value, state.newest_ms - state.summed_ms
+        possible = self.method.most * max(passed_ms, SHORTEST_MS) / 1000
+        if not 0 <= since <= possible:  # another counter, a reset or noise: no need for haste
+            return passed_ms < SHORTEST_MS
         return all(
             total + since < rung.over or state.standing.get(rung.name, _LOW).active
             for rung, total in zip(self.rungs, state.sums, strict=True)
@@ -164,15 +177,15 @@ class RainSum(ReadingRule[State]):
         return state.gauge if isinstance(state.gauge, kind) else kind()
 
     def _finding(
-        self, at_ms: int, turn: ladder.Turn, fallen: rain.Fallen, window_ms: int
+        self, at_ms: int, turn: ladder.Turn, depth: float, fallen: rain.Fallen, window_ms: int
     ) -> Finding:
         hours = window_ms / _HOUR_MS
         text = (
-            f"{fallen.depth * 1000:.1f} mm of rain in {hours:g} h, "
+            f"{depth * 1000:.1f} mm of rain in {hours:g} h, "
             f"{'at or over' if turn.rose else 'at or under'} {turn.threshold * 1000:g} mm"
         )
         text_zh = (
-            f"{hours:g}小时雨量 {fallen.depth * 1000:.1f} mm，"
+            f"{hours:g}小时雨量 {depth * 1000:.1f} mm，"
             f"{'达到或超过' if turn.rose else '降至'} {turn.threshold * 1000:g} mm"
         )
         if fallen.unknown_ms > self.method.gap_ms:
@@ -184,10 +197,16 @@ class RainSum(ReadingRule[State]):
                 f"；其中{span_zh(fallen.unknown_ms)}无数据，"
                 f"{fallen.spread * 1000:.1f} mm 按缺测时段均摊"
             )
+        if fallen.doubtful > NOISE_M:
+            text += (
+                f"; {fallen.doubtful * 1000:.1f} mm cannot be evaluated, for the counter fell or"
+                " jumped"
+            )
+            text_zh += f"；另有 {fallen.doubtful * 1000:.1f} mm 因计数异常无法判定"
         return Finding(
             at_ms=at_ms,
             level=turn.level,
-            value=fallen.depth,
+            value=depth,
             threshold=turn.threshold,
             unit="m",
             quantity="rain_sum",
@@ -198,5 +217,6 @@ class RainSum(ReadingRule[State]):
                 "window_h": hours,
                 "unknown_min": round(fallen.unknown_ms / 60_000, 1),
                 "spread_mm": round(fallen.spread * 1000, 2),
+                "doubtful_mm": round(fallen.doubtful * 1000, 2),
             },
         )

@@ -137,12 +137,13 @@ def simulate_plan(
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 def import_contacts(contacts: Path, file: Path, dry_run: bool) -> None:
     """Bring the people of a CSV file into a plan. Comments in the plan stay."""
-    document = tomlfile.load(file)
-    before = plan.read(file)
-    listed, notes = people.read(contacts, before)
-    merged = people.merge(document, before, listed)
-    if merged.added or merged.changed:
-        tomlfile.save(file, document, plan.read, dry_run=dry_run)
+    with tomlfile.locked(file):
+        document = tomlfile.load(file)
+        before = plan.read(file)
+        listed, notes = people.read(contacts, before)
+        merged = people.merge(document, before, listed)
+        if merged.added or merged.changed:
+            tomlfile.save(file, document, plan.read, dry_run=dry_run)
     for note in (*notes, *merged.notes):
         click.echo(f"{contacts}: {note}", err=True)
     would = "would be " if dry_run else ""

@@ -66,13 +66,13 @@ def load(
 def read(file: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises ConfigError."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(file, [Fault("", "there is no such file")]) from None
     except OSError as error:
         raise ConfigError(file, [Fault("", f"cannot be read: {error.strerror}")]) from None
     except UnicodeDecodeError:
-        raise ConfigError(file, [Fault("", "is not text in UTF-8")]) from None
+        raise ConfigError(file, [Fault("", "is not text in UTF-8: save it as UTF-8")]) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(file, [Fault("", f"is not TOML: {error}")]) from None
 

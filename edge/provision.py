@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from drivers.ports import Port, PortConfig
 from drivers.protocols.modbus import Master
 from edge import config, quality, scan
 from edge.cli import config_option
+from wire.mqtt.address import parse_address
 from wire.reading import UNITS, Quantity
 
 _MISSING = "there is no such file; `shuichi gateway init` makes one"
@@ -32,13 +34,13 @@ _TEMPLATE = """\
 # A gateway of Shuichi. `shuichi edge check` finds what is wrong here, `shuichi edge run` starts it.
 
 [gateway]
-id = "{id}"
-shard = "{shard}"
-site = "{site}"
+id = ""
+shard = ""
+site = ""
 
 [uplink.broker]
-host = "{host}"
-port = {port}
+host = ""
+port = 0
 # username = "..."
 # password_file = "/etc/shuichi/broker.password"
 # tls = true
@@ -59,16 +61,19 @@ def gateway() -> None:
 @click.option("--id", "gateway_id", required=True, help="Name of the gateway: a-z, 0-9, -.")
 @click.option("--site", required=True, help="Site of its sensors.")
 @click.option("--shard", default="0", show_default=True, help="Shard, as given by the cloud.")
-@click.option("--broker", default="127.0.0.1:1883", show_default=True, help="HOST[:PORT].")
+@click.option(
+    "--broker",
+    default="127.0.0.1:1883",
+    show_default=True,
+    help="HOST[:PORT], [IPV6][:PORT] or mqtts://HOST.",
+)
 def init(file: Path, gateway_id: str, site: str, shard: str, broker: str) -> None:
     """Write a first gateway.toml. An existing one is left alone."""
-    if file.exists():
-        raise ConfigError(file, [Fault("", "exists already; edit it, or remove it first")])
-    host, _, port = broker.partition(":")
-    if port and not port.isdigit():
-        raise click.BadParameter(f"{port!r} is not a port number", param_hint="--broker")
-    text = _TEMPLATE.format(id=gateway_id, site=site, shard=shard, host=host, port=port or 1883)
-    tomlfile.save(file, tomlkit.parse(text), config.read, dry_run=False)
+    document = _first(gateway_id, site, shard, broker)
+    with tomlfile.locked(file):
+        if os.path.lexists(file):
+            raise ConfigError(file, [Fault("", "exists already; edit it, or remove it first")])
+        tomlfile.save(file, document, config.read, dry_run=False)
 
 
 @click.group()
@@ -89,11 +94,10 @@ def port() -> None:
 )
 def add_port(file: Path, dry_run: bool, name: str, place: str, **settings: Any) -> None:
     """Add the line NAME: a serial device such as /dev/ttyUSB0, or a host and port."""
-    document = tomlfile.load(file, _MISSING)
-    table = _new(document, file, "port", name)
-    for key, value in _line(place, settings).items():
-        table[key] = value
-    tomlfile.save(file, document, config.read, dry_run=dry_run)
+    with tomlfile.editing(file, config.read, dry_run=dry_run, missing=_MISSING) as document:
+        table = _new(document, file, "port", name)
+        for key, value in _line(place, settings).items():
+            table[key] = value
 
 
 @click.group()
@@ -167,12 +171,12 @@ def add_sensor(
 
     A device may carry several: each with a channel or a measure of its own.
     """
-    document = tomlfile.load(file, _MISSING)
-    table = _new(document, file, "sensor", name)
-    for key, value in {"port": on_port, "profile": profile, **settings}.items():
-        if value not in (None, ()):
-            table[key] = int(value) if isinstance(value, float) and value == int(value) else value
-    tomlfile.save(file, document, config.read, dry_run=dry_run)
+    with tomlfile.editing(file, config.read, dry_run=dry_run, missing=_MISSING) as document:
+        table = _new(document, file, "sensor", name)
+        for key, value in {"port": on_port, "profile": profile, **settings}.items():
+            if value not in (None, ()):
+                whole = isinstance(value, float) and value.is_integer()
+                table[key] = int(value) if whole else value
 
 
 @sensor.command("remove")
@@ -181,14 +185,13 @@ def add_sensor(
 @click.argument("name")
 def remove_sensor(file: Path, dry_run: bool, name: str) -> None:
     """Take the sensor NAME out of the config."""
-    document = tomlfile.load(file, _MISSING)
-    sensors = document.get("sensor", {})
-    if name not in sensors:
-        raise ConfigError(
-            file, [Fault("", f"there is no [sensor.{name}]{loader.suggest(name, sensors)}")]
-        )
-    del sensors[name]
-    tomlfile.save(file, document, config.read, dry_run=dry_run)
+    with tomlfile.editing(file, config.read, dry_run=dry_run, missing=_MISSING) as document:
+        sensors = document.get("sensor", {})
+        if name not in sensors:
+            raise ConfigError(
+                file, [Fault("", f"there is no [sensor.{name}]{loader.suggest(name, sensors)}")]
+            )
+        del sensors[name]
 
 
 @sensor.command("list")
@@ -301,6 +304,22 @@ async def _opened(name: str, settings: PortConfig) -> AsyncIterator[Port]:
         yield line
 
 
+def _first(gateway_id: str, site: str, shard: str, broker: str) -> tomlkit.TOMLDocument:
+    """A first config. Values are put in by tomlkit, so that no character of theirs is TOML."""
+    try:
+        address = parse_address(broker)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--broker") from None
+    document = tomlkit.parse(_TEMPLATE)
+    gateway: Any = document["gateway"]
+    gateway.update({"id": gateway_id, "shard": shard, "site": site})
+    uplink: Any = document["uplink"]
+    uplink["broker"].update({"host": address.host, "port": address.effective_port})
+    if address.tls:
+        uplink["broker"]["tls"] = True
+    return document
+
+
 def _measured(profile: profiles.Profile) -> list[str]:
     """What a device measures, each quantity with the number of its channels if it has any."""
     counts = Counter(m.quantity.value for m in profile.measure)
@@ -317,8 +336,9 @@ def _profile_names(file: Path) -> list[str]:
 def _line(place: str, settings: dict[str, Any]) -> dict[str, Any]:
     """The table of a port, from what the command line says of it."""
     given = {key: value for key, value in settings.items() if value is not None}
-    host, colon, number = place.rpartition(":")
-    if colon and number.isdigit() and not place.startswith("/"):
+    host, colon, number = place.removeprefix("tcp://").rpartition(":")
+    if colon and number.isdecimal() and not place.startswith("/"):
+        host = host.removeprefix("[").removesuffix("]")
         return {"kind": "tcp", "host": host, "port": int(number), **given}
     return {"kind": "serial", "device": place, **given}
 

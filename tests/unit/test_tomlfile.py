@@ -1,0 +1,204 @@
+"""A config that a command changes stays what it was for everybody else who reads it."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from configs import tomlfile
+from configs.loader import ConfigError, Fault
+from edge import config
+from edge.provision import gateway, port, sensor
+
+GATEWAY = """\
+# Ours.
+[gateway]
+id = "gw-1"
+site = "here"
+
+[port.bus]
+kind = "serial"
+device = "/dev/ttyUSB0"
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "gateway.toml").write_text(GATEWAY)
+    return tmp_path / "gateway.toml"
+
+
+def add(file, name="rain-1", unit="7"):
+    given = [name, "--port", "bus", "--profile", "rain-sen0575", "--unit", unit]
+    done = CliRunner().invoke(sensor, ["add", *given, "--config", str(file)])
+    assert done.exit_code == 0, (done.output, done.exception)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0])
+@pytest.mark.parametrize("mode", [0o640, 0o600, 0o664])
+def test_the_mode_stays_whatever_the_umask(file, mode, umask):
+    file.chmod(mode)
+    before = os.umask(umask)
+    try:
+        add(file)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(file.stat().st_mode) == mode
+    assert names(file.parent) == ["gateway.toml"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_owner_and_group_stay(file):
+    os.chown(file, 12345, 23456)
+    add(file)
+    assert (file.stat().st_uid, file.stat().st_gid) == (12345, 23456)
+
+
+def test_an_owner_who_cannot_be_kept_is_told_and_the_file_stays(file, monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    info = file.stat()
+    other = os.stat_result((info.st_mode, *info[1:4], info.st_uid + 1, *info[5:]))
+    stat_of = Path.stat
+    monkeypatch.setattr(os, "chown", refuse)
+    monkeypatch.setattr(
+        Path, "stat", lambda path, **kw: other if path == file else stat_of(path, **kw)
+    )
+    with pytest.raises(ConfigError, match="which you may not set: change it as its owner or as"):
+        tomlfile.save(file, tomlfile.load(file), config.read, dry_run=False)
+    assert file.read_text() == GATEWAY
+    assert names(file.parent) == ["gateway.toml"]
+
+
+def test_a_link_stays_a_link_and_what_it_leads_to_is_changed(tmp_path):
+    (tmp_path / "etc").mkdir()
+    real, link = tmp_path / "etc" / "real.toml", tmp_path / "gateway.toml"
+    real.write_text(GATEWAY.replace("rain", "mine"))
+    link.symlink_to("etc/real.toml")
+    # The profile lies beside the link, as it does for the gateway that reads the link.
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "rain-sen0575.toml").write_text(
+        'title = "mine"\nsource = "me"\n[[measure]]\nquantity = "depth"\naddress = 1\nunit = "mm"\n'
+    )
+    add(link)
+    assert link.is_symlink()
+    assert "[sensor.rain-1]" in real.read_text()
+    assert names(tmp_path / "etc") == ["real.toml"]
+    assert names(tmp_path) == ["etc", "gateway.toml", "profiles"]
+
+
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_line_ends_and_a_byte_order_mark_stay(file, end, bom):
+    file.write_bytes((bom + GATEWAY.replace("\n", end)).encode())
+    assert config.read(file).config.gateway.id == "gw-1"
+    add(file)
+    after = file.read_bytes().decode()
+    assert after.startswith(bom + GATEWAY.replace("\n", end))
+    assert after.count(end) == after.count("\n")
+    assert after.count("\r\n") == (after.count("\n") if end == "\r\n" else 0)
+    assert "rain-1" in config.read(file).config.sensor
+
+
+def test_what_fails_leaves_nothing_behind(file):
+    def refuse(draft):
+        assert "rain-1" in draft.read_text()
+        raise ConfigError(draft, [Fault("sensor", "no")])
+
+    document = tomlfile.load(file)
+    document["sensor"] = {"rain-1": {}}
+    with pytest.raises(ConfigError, match=r"gateway.toml \(unchanged\): sensor: no"):
+        tomlfile.save(file, document, refuse, dry_run=False)
+    assert file.read_text() == GATEWAY
+    assert names(file.parent) == ["gateway.toml"]
+
+
+def test_eight_at_once_are_eight(file):
+    """Processes, because that is what is locked out."""
+    script = "import sys, shuichi; sys.argv[0] = 'shuichi'; shuichi.main()"
+    given = ["--port", "bus", "--profile", "rain-sen0575", "--config", str(file)]
+    adding = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, "sensor", "add", f"s-{n}", "--unit", str(n), *given],
+            stdout=subprocess.DEVNULL,
+        )
+        for n in range(1, 9)
+    ]
+    assert [process.wait() for process in adding] == [0] * 8
+    assert sorted(config.read(file).config.sensor) == [f"s-{n}" for n in range(1, 9)]
+
+
+def test_a_lock_that_is_never_let_go_of_is_told(file, monkeypatch):
+    monkeypatch.setattr(tomlfile, "LOCK_WITHIN_S", 0.0)
+    with (
+        tomlfile.locked(file),
+        pytest.raises(ConfigError, match="another command has been changing it"),
+        tomlfile.locked(file),
+    ):
+        pass
+
+
+def test_of_a_first_config_no_value_is_toml(tmp_path):
+    file = str(tmp_path / "gateway.toml")
+    evil = 'a"\nid = "b'
+    with pytest.raises(ConfigError, match=r"gateway\.site"):
+        CliRunner().invoke(
+            gateway,
+            ["init", "--id", "gw-1", "--site", evil, "--config", file],
+            catch_exceptions=False,
+        )
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("broker", "host", "number", "tls"),
+    [
+        ("[::1]:1883", "::1", 1883, False),
+        ("::1", "::1", 1883, False),
+        ("mqtts://h", "h", 8883, True),
+        ("mqtt://10.0.0.1:77", "10.0.0.1", 77, False),
+        ("broker", "broker", 1883, False),
+    ],
+)
+def test_brokers_are_named_as_people_name_them(tmp_path, broker, host, number, tls):
+    file = tmp_path / "gateway.toml"
+    given = ["init", "--id", "gw-1", "--site", "here", "--broker", broker, "--config", str(file)]
+    done = CliRunner().invoke(gateway, given)
+    assert done.exit_code == 0, (done.output, done.exception)
+    found = config.read(file).config.uplink.broker
+    assert (found.host, found.port, found.tls) == (host, number, tls)
+
+
+@pytest.mark.parametrize("broker", ["h:99999", "h:x", "ftp://h", "a b", "[::1"])
+def test_what_is_no_broker_is_refused(tmp_path, broker):
+    given = ["init", "--id", "gw-1", "--site", "here", "--broker", broker]
+    done = CliRunner().invoke(gateway, [*given, "--config", str(tmp_path / "gateway.toml")])
+    assert done.exit_code == 2
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "table"),
+    [
+        ("[::1]:502", {"kind": "tcp", "host": "::1", "port": 502}),
+        ("10.0.0.2:502", {"kind": "tcp", "host": "10.0.0.2", "port": 502}),
+        (
+            "/dev/serial/by-path/pci:1:2",
+            {"kind": "serial", "device": "/dev/serial/by-path/pci:1:2"},
+        ),
+    ],
+)
+def test_ports_are_named_as_people_name_them(file, place, table):
+    done = CliRunner().invoke(port, ["add", "new", place, "--config", str(file)])
+    assert done.exit_code == 0, (done.output, done.exception)
+    found = config.read(file).config.port["new"]
+    assert {key: getattr(found, key) for key in table} == table

@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from cloud.alerts.cap import Publisher
 from cloud.alerts.dispatch import Settings
 from cloud.alerts.rule import Name, Rule, RuleConfig
-from cloud.alerts.rules import service
+from cloud.alerts.rules import service, twin_gateway
 from cloud.channels import ChannelConfig, cap
 from cloud.database import Place, Server
 from cloud.http import Url
@@ -171,11 +171,14 @@ class Config(Model):
 
     @property
     def rules(self) -> list[Rule[Any]]:
-        """All rules, in SI units. What the service observes of itself raises an alert in any case:
-        the table `[rule.NAME]` with `kind = "service"` only says how."""
+        """All rules, in SI units. What the service observes of itself, and two gateways with one
+        id, raise alerts in any case: a table `[rule.NAME]` of these kinds only says how."""
         found = dict(self.rule)
-        if not any(isinstance(one, service.Config) for one in found.values()):
+        kinds = {one.kind for one in found.values()}
+        if "service" not in kinds:
             found["service"] = service.Config(kind="service")
+        if "twin_gateway" not in kinds:
+            found["twin_gateway"] = twin_gateway.Config(kind="twin_gateway")
         return [rule for name, one in found.items() for rule in one.rules(name)]
 
 

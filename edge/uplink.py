@@ -15,7 +15,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from edge import clock
+from edge import clock, machine
 from edge.acks import NO_PROOF, Acks, Proof
 from edge.backlog import Backlog
 from edge.batches import Sealed
@@ -365,6 +365,7 @@ class UplinkWorker:
                 pending=position.pending,
                 clock_trusted=self._time is None or self._time.trusted,
                 readings_lost=self._outbox.readings_lost,
+                machine=machine.identity(),
             )
         )
 

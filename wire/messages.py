@@ -98,8 +98,9 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `sealed` is the highest batch number of `stream`, `readings_sealed` the readings in all of
     its batches, `pending` the batches that still wait for an ack, `readings_lost` the sum of all
-    gaps declared. The last will, which the broker sends, cannot know them: they are 0 there, and
-    `stream` is "".
+    gaps declared. `machine` is by what a person tells this machine from another: two of them with
+    one gateway's id take turns in it. The last will, which the broker sends, cannot know all that:
+    it is 0 there, and `stream` is "".
     """
 
     gateway: str
@@ -111,6 +112,7 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     pending: Whole = 0
     clock_trusted: bool = True
     readings_lost: Whole = 0
+    machine: str = ""
     v: int = VERSION
 
 

@@ -28,7 +28,7 @@ def faults(folder: Path, text: str) -> dict[str, str]:
 def test_an_empty_config_is_a_cloud_that_stores_and_warns_nobody(tmp_path: Path) -> None:
     setup = read(tmp_path, "")
     assert setup.config.store.kind == "sqlite"
-    assert {rule.name for rule in setup.config.rules} == {"service"}
+    assert {rule.name for rule in setup.config.rules} == {"service", "twin_gateway"}
     assert setup.database == tmp_path / "cloud.db"
 
 

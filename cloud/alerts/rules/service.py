@@ -45,12 +45,6 @@ FAULTS: Final = {
         "the gateway keeps to its quotas again",
         "网关发送量恢复正常",
     ),
-    "twin_gateway": Text(
-        "two machines use this gateway's id: {first} and {second}; give one of them another id",
-        "两台设备使用同一网关编号，请立即更改其中一台",
-        "one machine alone uses this gateway's id again",
-        "网关编号重复已消除",
-    ),
     "ack_not_taken": Text(
         "batches come again and again although they are acknowledged ({redelivered} of late): the"
         " acknowledgements do not reach the gateway, or it does not believe them",
@@ -88,7 +82,6 @@ class Config(RuleConfig):
     store_away: Colour = Level.ORANGE
     readings_refused: Colour = Level.ORANGE
     quota_exceeded: Colour = Level.YELLOW
-    twin_gateway: Colour = Level.ORANGE
     ack_not_taken: Colour = Level.YELLOW
     shard_without_worker: Colour = Level.RED
     part_failing: Colour = Level.ORANGE

@@ -2,24 +2,27 @@
 
 import gc
 import json
+import logging
 import sqlite3
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 import msgspec
 
 from configs import logs
 from configs.loader import UserError
-from edge import config, doors, load
+from edge import config, crosscheck, doors, load
 from edge.agent import open_agent
 from edge.config import Setup
 from edge.preflight import outside_faults
 from wire import loop
 
 _T = TypeVar("_T")
+
+log: Final = logging.getLogger("shuichi.edge")
 
 config_option = click.option(
     "--config",
@@ -63,7 +66,9 @@ def check(file: Path, online: bool, dead: tuple[int, ...], as_json: bool) -> Non
     loads = [load.of(setup, number) for number in dead]
     if as_json:
         gateway = setup.config.gateway.id
-        click.echo(json.dumps({"gateway": gateway, "loads": loadtable.as_dicts(loads)}))
+        doubts = [{"about": name, "doubt": doubt} for name, doubt in setup.doubts()]
+        shown = {"gateway": gateway, "loads": loadtable.as_dicts(loads), "doubts": doubts}
+        click.echo(json.dumps(shown))
         return
     from rich.console import Console
 
@@ -94,6 +99,8 @@ def run(file: Path, unattended: bool, style: str | None) -> None:
         _demand_alone(setup)
         _demand_outside(setup)
     logs.start(style)
+    for name, doubt in crosscheck.line_doubts(setup):
+        log.warning("%s: %s", name, doubt)
     # What is there now stays for good: from here on the collector need not look at it, which keeps
     # its pauses short.
     gc.collect()

@@ -1,11 +1,16 @@
 """What is wrong between the tables of a gateway's config, each of which may be right for itself."""
 
+import contextlib
+import os
+import stat
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from configs import loader
 from configs.loader import Fault
+from drivers.ports import PortConfig
+from drivers.ports.serial import Config as SerialPort
 from drivers.profiles import Profile
 from drivers.signals import SignalConfig
 from edge import load
@@ -30,6 +35,7 @@ class Speaker(NamedTuple):
 def faults(setup: "Setup") -> Iterator[Fault]:
     """What is wrong between the tables, each of which may be right for itself."""
     config = setup.config
+    yield from _place_faults(config)
     speakers: dict[tuple[str, int], list[Speaker]] = defaultdict(list)
     for name, sensor in config.sensor.items():
         yield from _port_faults(f"sensor.{name}", sensor.port, config)
@@ -47,6 +53,9 @@ def faults(setup: "Setup") -> Iterator[Fault]:
         yield from _refresh_faults(site, interlock)
         if (switch := interlock.local_switch) is not None:
             yield from _port_faults(f"interlock.{site}.local_switch", switch.port, config)
+            yield from _broadcast_faults(
+                f"interlock.{site}.local_switch", switch.unit_id, config.port.get(switch.port)
+            )
         if (rides := interlock.signal.port) is not None:
             yield from _port_faults(f"interlock.{site}.signal", rides, config)
             yield from _carrier_faults(site, interlock.signal, config)
@@ -59,6 +68,8 @@ def faults(setup: "Setup") -> Iterator[Fault]:
                 speakers[rides, unit_id].append(Speaker(f"interlock.{site}.signal"))
     for (port, unit), there in speakers.items():
         yield from _unit_faults(f"{unit} on port {port!r}", there)
+        for speaker in there:
+            yield from _broadcast_faults(speaker.key, unit, config.port.get(port))
     yield from _load_faults(setup)
 
 
@@ -115,6 +126,67 @@ def _unit_faults(place: str, speakers: Sequence[Speaker]) -> Iterator[Fault]:
 def _port_faults(key: str, port: str, config: "GatewayConfig") -> Iterator[Fault]:
     if port not in config.port:
         yield Fault(f"{key}.port", f"there is no [port.{port}]{loader.suggest(port, config.port)}")
+
+
+def _place_faults(config: "GatewayConfig") -> Iterator[Fault]:
+    """A serial device has one owner, whatever its names."""
+    owners: dict[tuple[int, int] | str, str] = {}
+    for name, port in config.port.items():
+        if isinstance(port, SerialPort):
+            owner = owners.setdefault(_identity(port.device), name)
+            if owner != name:
+                yield Fault(
+                    f"port.{name}.device",
+                    f"{port.device} is the device of [port.{owner}] already: one port drives a "
+                    f"line; name {owner!r} wherever {name!r} is named, and remove [port.{name}]",
+                )
+
+
+def _identity(device: str) -> tuple[int, int] | str:
+    """What a path stands for: the terminal that it leads to, by whatever link or node."""
+    with contextlib.suppress(OSError, ValueError):
+        found = os.stat(device)
+        return (0, found.st_rdev) if stat.S_ISCHR(found.st_mode) else (found.st_dev, found.st_ino)
+    return os.path.realpath(device)
+
+
+def _broadcast_faults(key: str, unit: int, port: PortConfig | None) -> Iterator[Fault]:
+    """Behind RTU frames are lines on which unit 0 is everybody."""
+    if unit == 0 and getattr(port, "framing", "") == "rtu":
+        yield Fault(
+            f"{key}.unit_id",
+            "0 is the broadcast address: all devices of the line obey it and none answers; give "
+            "the unit id of the device, 1 to 247",
+        )
+
+
+def line_doubts(setup: "Setup") -> Iterator[tuple[str, str]]:
+    """The sensors and signals whose profile has another line than their port: they cannot answer
+    unless they have been set to it. Each with what is doubted."""
+    config = setup.config
+    users = [(name, sensor.port, sensor.profile) for name, sensor in config.sensor.items()]
+    for site, interlock in config.interlock.items():
+        users += [(site, interlock.signal.port or "", p) for p in interlock.signal.profiles()]
+    for name, port_name, profile_name in users:
+        port, line = config.port.get(port_name), setup.profile(profile_name).line
+        factory = _line_text(line.baud, line.parity, line.stop_bits)
+        if isinstance(port, SerialPort):
+            here = _line_text(port.baud, port.parity, port.stop_bits)
+        elif getattr(port, "baud", 0):  # behind a serial server, of whose line only this is known
+            factory, here = f"{line.baud} baud", f"{getattr(port, 'baud', 0)} baud"
+        else:
+            continue
+        if factory != here:
+            yield (
+                name,
+                f"{profile_name!r} leaves the factory with {factory} and [port.{port_name}] has "
+                f"{here}: it answers only if it has been set to that",
+            )
+
+
+def _line_text(baud: int, parity: str, stop_bits: int) -> str:
+    """As engineers write it: "9600 8N1"."""
+    return f"{baud} 8{parity[0].upper()}{stop_bits}"
 
 
 def _carrier_faults(site: str, signal: SignalConfig, config: "GatewayConfig") -> Iterator[Fault]:

@@ -21,7 +21,7 @@ from drivers.device import Device
 from drivers.errors import DriverError
 from drivers.ports import Port, PortConfig
 from drivers.protocols.modbus import Master
-from edge import config, quality, scan
+from edge import config, crosscheck, quality, scan
 from edge.cli import config_option
 from wire.mqtt.address import parse_address
 from wire.reading import UNITS, Quantity
@@ -171,12 +171,20 @@ def add_sensor(
 
     A device may carry several: each with a channel or a measure of its own.
     """
-    with tomlfile.editing(file, config.read, dry_run=dry_run, missing=_MISSING) as document:
+    checked: list[config.Setup] = []
+
+    def check(draft: Path) -> None:
+        checked.append(config.read(draft))
+
+    with tomlfile.editing(file, check, dry_run=dry_run, missing=_MISSING) as document:
         table = _new(document, file, "sensor", name)
         for key, value in {"port": on_port, "profile": profile, **settings}.items():
             if value not in (None, ()):
                 whole = isinstance(value, float) and value.is_integer()
                 table[key] = int(value) if whole else value
+    for about, doubt in crosscheck.line_doubts(checked[-1]):
+        if about == name:
+            click.echo(f"unsure: {name}: {doubt}", err=True)
 
 
 @sensor.command("remove")

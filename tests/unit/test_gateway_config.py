@@ -1,11 +1,14 @@
 """`gateway.toml`: every fault in one message, and nothing but faults."""
 
+import os
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from configs.loader import ConfigError
-from edge import config
+from edge import config, crosscheck
+from edge.cli import edge
 
 RIGHT = """
 [gateway]
@@ -173,3 +176,102 @@ def test_files_of_the_broker_lie_beside_the_config(tmp_path):
     file.write_text(f'{RIGHT}\n[uplink.broker]\npassword_file = "secret"\n')
     (tmp_path / "secret").write_text("open sesame\n")
     assert config.read(file).config.uplink.broker.password() == "open sesame"
+
+
+OTHER = '\n[port.other]\nkind = "serial"\ndevice = "{}"\n'
+
+
+def test_one_device_has_one_port_by_whatever_name(tmp_path):
+    ours, theirs = os.openpty()
+    try:
+        path = os.ttyname(theirs)
+        link = tmp_path / "by-id"
+        link.symlink_to(path)
+        text = RIGHT.replace("/dev/ttyUSB0", path)
+        for other in (path, str(link), f"/dev/../{path}"):
+            (fault,) = faults(tmp_path, text + OTHER.format(other))
+            assert fault.startswith(f"port.other.device: {other} is the device of [port.bus] alr")
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_a_device_that_is_not_there_yet_has_one_port_too(tmp_path):
+    for other in ("/dev/ttyUSB0", "/dev/./ttyUSB0"):
+        (fault,) = faults(tmp_path, RIGHT + OTHER.format(other))
+        assert fault.startswith(f"port.other.device: {other} is the device of [port.bus] already")
+    file = tmp_path / "gateway.toml"
+    file.write_text(RIGHT + OTHER.format("/dev/ttyUSB1"))
+    config.read(file)
+
+
+SERVER = 'kind = "tcp"\nhost = "10.0.0.2"\nframing = "{}"'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("interval_s = 1", "interval_s = 1\nunit_id = 0", "sensor.ruler-1.unit_id"),
+        (
+            "[interlock.here.signal]",
+            "[interlock.here.signal]\nunit_id = 0",
+            "interlock.here.signal.",
+        ),
+        (
+            "[interlock.here.signal]",
+            '[interlock.here.local_switch]\nport = "bus"\nunit_id = 0\n[interlock.here.signal]',
+            "interlock.here.local_switch.unit_id",
+        ),
+    ],
+)
+def test_nobody_answers_a_broadcast(tmp_path, old, new, key):
+    serial = 'kind = "serial"\ndevice = "/dev/ttyUSB0"'
+    text = changed(old, new)
+    for line in (serial, SERVER.format("rtu")):
+        (fault,) = faults(tmp_path, text.replace(serial, line))
+        assert fault.startswith(key)
+        assert "0 is the broadcast address" in fault
+    # Over Modbus TCP it is the device itself.
+    file = tmp_path / "gateway.toml"
+    file.write_text(text.replace(serial, SERVER.format("tcp")))
+    config.read(file)
+
+
+def test_unit_0_of_a_profile_is_a_broadcast_too(tmp_path):
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "ruler-cm-9600.toml").write_text(
+        'title = "mine"\nsource = "me"\n[line]\nunit_id = 0\n'
+        '[[measure]]\nquantity = "depth"\naddress = 1\nunit = "mm"\n'
+    )
+    (fault,) = faults(tmp_path, RIGHT)
+    assert fault.startswith("sensor.ruler-1.unit_id: 0 is the broadcast address")
+
+
+@pytest.mark.parametrize(
+    ("line", "doubted", "here"),
+    [
+        ("", [], ""),
+        ("baud = 115200", ["ruler-1", "here"], "115200 8N1"),
+        ('parity = "even"', ["ruler-1", "here"], "9600 8E1"),
+        ("stop_bits = 2", ["ruler-1", "here"], "9600 8N2"),
+    ],
+)
+def test_a_line_on_which_a_device_cannot_answer_is_doubted(tmp_path, line, doubted, here):
+    file = tmp_path / "gateway.toml"
+    file.write_text(changed('device = "/dev/ttyUSB0"', f'device = "/dev/ttyUSB0"\n{line}'))
+    doubts = list(crosscheck.line_doubts(config.read(file)))
+    assert [name for name, _ in doubts] == doubted
+    for _, doubt in doubts:
+        assert f"leaves the factory with 9600 8N1 and [port.bus] has {here}: it answers" in doubt
+    shown = CliRunner().invoke(edge, ["check", "--config", str(file)]).output
+    assert shown.count("it answers only if it has") == len(doubted)
+
+
+@pytest.mark.parametrize(
+    ("baud", "doubted"), [("", False), ("baud = 9600", False), ("baud = 4800", True)]
+)
+def test_so_is_the_line_behind_a_serial_server(tmp_path, baud, doubted):
+    file = tmp_path / "gateway.toml"
+    text = RIGHT.replace('kind = "serial"\ndevice = "/dev/ttyUSB0"', SERVER.format("rtu"))
+    file.write_text(text.replace('framing = "rtu"', f'framing = "rtu"\n{baud}'))
+    assert bool(list(crosscheck.line_doubts(config.read(file)))) == doubted

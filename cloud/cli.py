@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from cloud import config, migrations, service, state
+from cloud import config, migrations, proofs, service, state
 from cloud.cliparts import config_option
 from cloud.errors import Rejected, Unavailable
+from cloud.keycli import key_command
 from cloud.rebalance import rebalance
 from configs import logs
 from configs.loader import UserError
@@ -33,7 +34,7 @@ def check(file: Path, online: bool) -> None:
         f"{file}: no faults; store {setup.config.store.kind}, "
         f"{len(setup.config.rule)} rules, {len(setup.config.channel)} channels"
     )
-    for key, doubt in setup.doubts():
+    for key, doubt in (*setup.doubts(), *proofs.doubts(setup)):
         click.echo(f"unsure: {key}: {doubt}")
 
 
@@ -121,6 +122,7 @@ def migrate(file: Path) -> None:
 
 
 cloud.add_command(rebalance)
+cloud.add_command(key_command)
 
 
 def _demand_outside(setup: config.Setup) -> None:

@@ -83,9 +83,11 @@ class Quarantine(Model):
 
 class Gateway(Model):
     """`[gateway.<name>]`: one that is known. It may write its `sites` and no others; without them
-    all that are no other gateway's."""
+    all that are no other gateway's. `key_file` holds the key by which we prove our acks to it, and
+    it its replies to us."""
 
     sites: tuple[Name, ...] = ()
+    key_file: Annotated[str, Field(min_length=1)] | None = None
 
 
 class StateConfig(Model):

@@ -12,7 +12,7 @@ import math
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -32,6 +32,7 @@ from cloud.shards import Lease
 from cloud.state import State
 from cloud.store import Points, Store
 from wire import codec, topics
+from wire.authentication import Keys
 from wire.messages import Ack, Batch
 from wire.mqtt import Broker, Disconnected, Message, PublishRefused, Session, keep_connected
 from wire.topics import What
@@ -104,6 +105,7 @@ class Ingest:
         store: Store,
         watch: Watch,
         wake: Callable[[], None],
+        keys: Mapping[str, Keys] | None = None,
     ) -> None:
         self._broker = broker
         self._settings = settings
@@ -114,6 +116,7 @@ class Ingest:
         self._store = store
         self._watch = watch
         self._wake = wake
+        self._keys = keys or {}  # by gateway: what proves our acks
         self._streams = OrderedDict[Key, Stream]()  # as committed, those in use last
         self._refused: set[str] = set()
         self._senders = asyncio.Semaphore(SENDERS)
@@ -372,8 +375,11 @@ class Ingest:
         """Tell the gateways what they may forget. What is lost of this they send again."""
         for key, numbers in intake.acks().items():
             topic = topics.topic(self._shard, key.gateway, What.ACK)
-            ack = codec.encode(Ack(key.stream, tuple(numbers)))
-            session.send(topic, ack).add_done_callback(partial(self._told, key.gateway))
+            ack = Ack(key.stream, tuple(numbers))
+            if (keys := self._keys.get(key.gateway)) is not None:
+                ack = keys.prove(ack, key.gateway)
+            sent = session.send(topic, codec.encode(ack))
+            sent.add_done_callback(partial(self._told, key.gateway))
 
     def _told(self, gateway: str, sent: asyncio.Future[bool]) -> None:
         error = None if sent.cancelled() else sent.exception()

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from cloud import cases, migrations, overflow, state, upkeep
+from cloud import cases, migrations, overflow, proofs, state, upkeep
 from cloud.admission import Admission
 from cloud.alerts import demands
 from cloud.alerts.office import Office, office_of
@@ -52,6 +52,7 @@ async def serve(setup: Setup) -> None:
             name: await stack.enter_async_context(running.opened(one, setup.folder))
             for name, one in config.channel.items()
         }
+        keys = await asyncio.to_thread(proofs.read_and_tell, setup)
         office = await office_of(setup, database, channels)
         leases = Leases(database, config.ingest.lease_s)
         await leases.begin()
@@ -59,7 +60,7 @@ async def serve(setup: Setup) -> None:
         async def take_in(lease: Lease, shard: str) -> None:
             watch = Watch(config.rules)
             ours = (config.broker, config.ingest, Admission.of(config), lease, shard)
-            await Ingest(*ours, database, store, watch, office.wake).run()
+            await Ingest(*ours, database, store, watch, office.wake, keys).run()
 
         async def alert(_: Lease) -> None:
             await office.run()
@@ -175,6 +176,8 @@ async def outside_faults(setup: Setup) -> list[str]:
     found = await asyncio.gather(
         _store_fault(setup), _broker_fault(setup), _web_fault(setup), *channels
     )
+    keys = await asyncio.to_thread(proofs.read, setup)
+    found += [f"[gateway.{name}] key_file {fault}" for name, fault in keys.faults.items()]
     return [line for line in found if line]
 
 

@@ -9,7 +9,8 @@ import logging
 from typing import Final
 
 from edge.config import Setup
-from wire.authentication import KeyFileError, Keys, read
+from wire.authentication import Keys
+from wire.keyfile import KeyFileError, read
 from wire.messages import Ack
 from wire.ranges import Intervals, Range
 from wire.seldom import Seldom

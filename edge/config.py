@@ -19,7 +19,7 @@ from edge import crosscheck
 from edge.clock import Source
 from edge.lampconfig import Commands, Interlock, Name, Seconds
 from edge.shelf import Priority
-from wire import authentication
+from wire import keyfile
 from wire.mqtt import Broker
 from wire.reading import Quantity
 
@@ -220,12 +220,12 @@ def key_doubts(file: Path | None) -> Iterator[str]:
         )
         return
     try:
-        authentication.read(file)
-        if authentication.is_exposed(file):
+        keyfile.read(file)
+        if keyfile.is_exposed(file):
             yield f"{file} can be read by every user of this machine: chmod 640 {file}"
     except OSError as error:
         yield f"{file}: {error.strerror}: no ack is believed, and nothing deleted"
-    except authentication.KeyFileError as error:
+    except keyfile.KeyFileError as error:
         yield f"{file} {error}: no ack is believed, and nothing deleted"
 
 

@@ -23,6 +23,7 @@ from drivers.ports import Port, PortConfig
 from drivers.protocols.modbus import Master
 from edge import config, crosscheck, quality, scan
 from edge.cli import config_option
+from edge.keycli import key_command
 from wire.mqtt.address import parse_address
 from wire.reading import UNITS, Quantity
 
@@ -74,6 +75,10 @@ def init(file: Path, gateway_id: str, site: str, shard: str, broker: str) -> Non
         if os.path.lexists(file):
             raise ConfigError(file, [Fault("", "exists already; edit it, or remove it first")])
         tomlfile.save(file, document, config.read, dry_run=False)
+    click.echo("next: `shuichi gateway key` makes the key by which the cloud proves its acks")
+
+
+gateway.add_command(key_command)
 
 
 @click.group()

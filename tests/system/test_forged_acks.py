@@ -1,9 +1,11 @@
 """Somebody else writes acks at the broker, beside real traffic: nothing is lost."""
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec.structs import replace
 
 from bench.counterpart import Counterpart
 from edge.acks import NO_PROOF, Proof
@@ -12,16 +14,17 @@ from edge.config import Gateway, Uplink
 from edge.outbox import open_outbox
 from edge.shelf import Priority
 from edge.uplink import UplinkWorker
+from tests.system.aggregator import Cloud
 from tests.waiting import until
-from wire import authentication, codec, topics
+from wire import codec, keyfile, topics
 from wire.messages import Ack
 from wire.mqtt import Broker, Session, connect
 from wire.reading import Quality, Quantity, Reading
 from wire.topics import What
 
 UTC_MS = 1_750_000_000_000
-KEYS = authentication.parse(authentication.make())
-STRANGER = authentication.parse(authentication.make())
+KEYS = keyfile.parse(keyfile.make())
+STRANGER = keyfile.parse(keyfile.make())
 
 HOSTILE = (
     ((-1, 2**62),),
@@ -92,3 +95,31 @@ async def test_forged_acks_beside_real_traffic_lose_nothing(tmp_path, mosquitto,
             counterpart.acknowledges = True  # what has not been acked comes again
             await until(lambda: outbox.position.pending == 20)
             assert not uplink.acks.unproven
+
+
+async def test_a_cloud_with_the_key_is_believed_and_without_it_is_not(tmp_path, mosquitto, caplog):
+    broker = Broker(port=mosquitto.port)
+    settings = Uplink(broker=broker, backlog_kb_per_s=10_000, resend_after_s=0.5)
+    cloud = Cloud(
+        tmp_path / "cloud", mosquitto, more='[gateway.gw]\nkey_file = "gw.key"\n[gateway.gw-2]\n'
+    )
+    key = keyfile.make()
+    keyfile.write(cloud.folder / "gw.key", [key], cloud.file)
+    proof = Proof(demanded=True, keys=keyfile.parse(key))
+    async with (
+        open_outbox(tmp_path / "1.db", "gw", "boot") as outbox,
+        open_outbox(tmp_path / "2.db", "gw-2", "boot") as other_outbox,
+    ):
+        for one in (outbox, other_outbox):
+            await one.seal([replace(reading(1), at_ms=time.time_ns() // 1_000_000)])
+        uplink = UplinkWorker(Gateway(id="gw", site="s"), settings, outbox, proof=proof)
+        other = UplinkWorker(Gateway(id="gw-2", site="s"), settings, other_outbox, proof=proof)
+        with cloud:
+            cloud.start()
+            await cloud.listening()
+            async with running(uplink.run(), other.run()):
+                await until(lambda: outbox.position.pending == 0)
+                await until(lambda: other.acks.refused)
+                assert (uplink.acks.refused, uplink.acks.unproven) == (0, False)
+                assert (other_outbox.position.pending, other.acks.unproven) == (1, True)
+                assert "the cloud has no key of ours, or another one" in caplog.text

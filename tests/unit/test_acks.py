@@ -10,13 +10,14 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from edge.acks import HIGHEST, Acks, Proof
-from wire import authentication, codec
+from wire import codec, keyfile
 from wire.aspect import Aspect
-from wire.authentication import KeyFileError, Keys
+from wire.authentication import Keys
+from wire.keyfile import KeyFileError
 from wire.messages import Ack, Outcome, Reply
 
-OURS = authentication.parse(authentication.make())
-OTHER = authentication.parse(authentication.make())
+OURS = keyfile.parse(keyfile.make())
+OTHER = keyfile.parse(keyfile.make())
 
 numbers = st.integers(1, 2**53)
 ranges = st.tuples(numbers, numbers)
@@ -84,17 +85,17 @@ def test_an_older_reader_sees_the_ack_that_it_knows():
 
 
 def test_both_keys_of_a_file_are_believed_and_the_first_proves(tmp_path: Path):
-    old, new = authentication.make(), authentication.make()
+    old, new = keyfile.make(), keyfile.make()
     file = tmp_path / "gw.key"
-    authentication.write(file, [new, old])
+    keyfile.write(file, [new, old], tmp_path / "gateway.toml")
     assert file.stat().st_mode & 0o777 == 0o600
     assert [one.name for one in tmp_path.iterdir()] == ["gw.key"]
-    both = authentication.read(file)
+    both = keyfile.read(file)
     ack = Ack("s", ((1, 1),))
-    assert both.believe(authentication.parse(old).prove(ack, "gw"), "gw")
-    assert both.believe(authentication.parse(new).prove(ack, "gw"), "gw")
-    assert authentication.parse(new).believe(both.prove(ack, "gw"), "gw")
-    assert not authentication.parse(old).believe(both.prove(ack, "gw"), "gw")
+    assert both.believe(keyfile.parse(old).prove(ack, "gw"), "gw")
+    assert both.believe(keyfile.parse(new).prove(ack, "gw"), "gw")
+    assert keyfile.parse(new).believe(both.prove(ack, "gw"), "gw")
+    assert not keyfile.parse(old).believe(both.prove(ack, "gw"), "gw")
     assert new not in repr(both)
 
 
@@ -108,15 +109,15 @@ def test_both_keys_of_a_file_are_believed_and_the_first_proves(tmp_path: Path):
         (b"A" * 43 + b"=\n", "the same byte"),
         (b"\xff\xfe", "not ASCII"),
         (b"\0" * 5000, "larger than"),
-        (3 * (authentication.make() + "\n").encode(), "has 3 keys"),
-        (2 * (authentication.make() + "\n").encode(), "the same key twice"),
+        (3 * (keyfile.make() + "\n").encode(), "has 3 keys"),
+        (2 * (keyfile.make() + "\n").encode(), "the same key twice"),
     ],
 )
 def test_a_file_that_holds_no_key_says_why_and_never_what(tmp_path: Path, content, complaint):
     file = tmp_path / "gw.key"
     file.write_bytes(content)
     with pytest.raises(KeyFileError, match=complaint) as raised:
-        authentication.read(file)
+        keyfile.read(file)
     for line in content.splitlines():
         assert len(line) < 20 or line.decode("ascii", "replace") not in str(raised.value)
 

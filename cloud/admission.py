@@ -1,20 +1,34 @@
-"""What may come in: who may write what, and which times can be true. Pure."""
+"""What may come in: who may write what, how much, and which times can be true."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from cloud.config import Config, Ingest, Unknown
+from cloud.limits import Quota, by_gateway
 from cloud.quarantine import Reason
+from cloud.quotas import Quotas, Spoilt
+from cloud.room import Room
+from configs.text import clean_detail, clean_foreign
 from wire.codec import DecodeError
-from wire.messages import Batch, Event
-from wire.reading import Columns, Reading, columns
+from wire.messages import Batch, Event, Gap, InterlockState
+from wire.reading import Columns, Reading, Series, columns
+from wire.topics import is_name
 
 _STREAM: Final = re.compile(r"[!-~]{1,100}")
 """A stream's name is an opaque word, but every database must hold it."""
 
+_KIND: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+"""Of an event."""
+
 _DAY_S: Final = 86_400
+
+PLAUSIBLE_MS: Final = range(1_672_531_200_000, 4_102_444_800_000)
+"""What a clock of ours can show: 2023 to 2100. One that shows something else (1970, without a
+battery) dates nothing, and judges no other clock."""
 
 
 class NotAllowed(Exception):
@@ -44,21 +58,42 @@ class Admitted(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Admission:
     """`sites` are those of each gateway that the config names, empty where it names none: then the
-    gateway may write all that are not another's."""
+    gateway may write all that are not another's, and are among the `known` unless that is empty.
+    Only `quotas` and `room`, what quarantine has for each gateway, change."""
 
     sites: Mapping[str, frozenset[str]]
     unknown: Unknown
     future_ms: int
     oldest_ms: int
+    known: frozenset[str] = frozenset()
+    quotas: Quotas = field(default_factory=lambda: Quotas(Quota(), {}, (), accepted=True))
+    room: Room | None = None
 
     @classmethod
-    def of(cls, config: Config) -> "Admission":
+    def of(cls, config: Config, planned: Iterable[str] = ()) -> "Admission":
+        """That of a config; `planned` are the sites of its response plan, if it has one."""
         ingest: Ingest = config.ingest
+        sites = {name: frozenset(one.sites) for name, one in config.gateway.items()}
+        known = frozenset(planned)
+        if known and ingest.unknown_sites == "quarantine":
+            known = known.union(*sites.values())
+            known |= {one.site for one in config.rule.values() if one.site is not None}
+        else:
+            known = frozenset()
+        quotas = Quotas(
+            config.quota,
+            by_gateway(config.quota, {n: one.quota for n, one in config.gateway.items()}),
+            sites,
+            accepted=config.accepts_unknown,
+        )
         return cls(
-            {name: frozenset(one.sites) for name, one in config.gateway.items()},
-            ingest.unknown_gateways,
+            sites,
+            "accept" if config.accepts_unknown else "quarantine",
             round(ingest.future_s * 1000),
             round(ingest.oldest_days * _DAY_S * 1000),
+            known,
+            quotas,
+            Room(quotas, config.quarantine.most_bytes),
         )
 
     def check_origin(self, claimed: str, gateway: str) -> None:
@@ -77,20 +112,40 @@ class Admission:
             if words := self._not_its(gateway, site):
                 raise NotAllowed(words)
 
-    def sift(self, batch: Batch, now_ms: int) -> Admitted:
-        """Take out of `batch` what is not allowed or cannot be true.
+    def check_quota(self, gateway: str, site: str, now_ms: int) -> None:
+        """Raise NotAllowed for a site that is one too many."""
+        if fault := self.quotas.site_fault(gateway, site, now_ms):
+            raise NotAllowed(fault.words)
+
+    def strangers(
+        self, batch: Batch, now_ms: int
+    ) -> tuple[Mapping[Series, Spoilt], Sequence[Series]]:
+        """The series of a batch that are beyond a quota of its gateway, and those that are new."""
+        gateway = batch.gateway
+
+        def may(site: str) -> bool:
+            return not self._not_its(gateway, site)
+
+        return self.quotas.strangers(gateway, columns(batch.readings).series, may, now_ms)
+
+    def sift(
+        self, batch: Batch, now_ms: int, spoilt: Mapping[Series, Spoilt] | None = None
+    ) -> Admitted:
+        """Take out of `batch` what is not allowed or cannot be true, and the readings of series
+        that are `spoilt`.
 
         A batch of which all may stay, as nearly every one, is looked at as a whole: this is paid
         for by every reading.
         """
         readings, events = batch.readings, batch.events
-        if not events and self._all_may(batch.gateway, columns(readings), now_ms):
+        if not events and not spoilt and self._all_may(batch.gateway, columns(readings), now_ms):
             return Admitted(batch)
+        beyond = spoilt or {}
         items: list[Reading | Event] = [*readings, *events]
         refused = [
             Refused(place, one, *fault)
             for place, one in enumerate(items)
-            if (fault := self._fault(batch.gateway, one, now_ms))
+            if (fault := self._fault(batch.gateway, one, now_ms, beyond))
         ]
         if not refused:
             return Admitted(batch)
@@ -115,32 +170,76 @@ class Admission:
         first_ms, last_ms = readings.first_ms, readings.last_ms
         if first_ms is None or last_ms is None:
             return True
-        if first_ms < now_ms - self.oldest_ms or last_ms > now_ms + self.future_ms:
+        if now_ms in PLAUSIBLE_MS and (
+            first_ms < now_ms - self.oldest_ms or last_ms > now_ms + self.future_ms
+        ):
             return False
-        if not self.sites:
+        if not self.sites and not self.known:
             return True
         return not any(self._not_its(gateway, site) for site in {s.site for s in readings.series})
 
-    def _fault(self, gateway: str, one: Reading | Event, now_ms: int) -> tuple[Reason, str] | None:
+    def _fault(
+        self, gateway: str, one: Reading | Event, now_ms: int, spoilt: Mapping[Series, Spoilt]
+    ) -> tuple[Reason, str] | None:
+        if isinstance(one, Event):
+            if words := _misnamed(one):
+                return Reason.UNREADABLE, words
+        elif spoilt and (beyond := spoilt.get(Series(one.site, one.sensor, one.quantity))):
+            return Reason.QUOTA, beyond.words
         if words := self._not_its(gateway, one.site):
             return Reason.NOT_ALLOWED, words
+        if now_ms not in PLAUSIBLE_MS:
+            return None
         if (ahead_ms := one.at_ms - now_ms) > self.future_ms:
             return Reason.TIME, f"is {_span(ahead_ms)} ahead; future_s = {self.future_ms / 1000:g}"
         if -ahead_ms > self.oldest_ms:
             days = self.oldest_ms / 1000 / _DAY_S
             return Reason.TIME, f"is {_span(-ahead_ms)} old; oldest_days = {days:g}"
-        if isinstance(one, Event) and "\0" in one.site + one.kind + one.text:
-            return Reason.UNREADABLE, "has a NUL in its text, which no database takes"
         return None
 
     def _not_its(self, gateway: str, site: str) -> str:
-        """Why `gateway` may not write `site`, "" if it may."""
+        """Why `gateway` may not write `site`, "" if it may; no site means the gateway itself."""
+        if not site:
+            return ""
         if own := self.sites.get(gateway):
             if site not in own:
                 return f"site {site!r} is not one of [gateway.{gateway}]"
         elif owners := sorted(name for name, sites in self.sites.items() if site in sites):
             return f"site {site!r} is of [gateway.{owners[0]}]"
+        elif self.known and site not in self.known:
+            return f"site {site!r} is neither in the config nor in the response plan"
         return ""
+
+
+def cleaned(batch: Batch) -> Batch:
+    """The same, its words such as may be shown and sent on. Names are right already, or refused."""
+    if not batch.events and not batch.gaps:
+        return batch
+    return replace(
+        batch, events=tuple(map(_event, batch.events)), gaps=tuple(map(_gap, batch.gaps))
+    )
+
+
+def cleaned_interlock(state: InterlockState) -> InterlockState:
+    """The same for the state of an interlock."""
+    return replace(state, cause=clean_foreign(state.cause))
+
+
+def _event(event: Event) -> Event:
+    return replace(event, text=clean_foreign(event.text), detail=clean_detail(event.detail))
+
+
+def _gap(gap: Gap) -> Gap:
+    return replace(gap, reason=clean_foreign(gap.reason, 100))
+
+
+def _misnamed(event: Event) -> str:
+    """What is wrong with the names in an event, "" if nothing."""
+    if event.site and not is_name(event.site):
+        return f"site {clean_foreign(event.site, 100)!r} is not a name"
+    if not _KIND.fullmatch(event.kind):
+        return f"kind {clean_foreign(event.kind, 100)!r} is not a name"
+    return "has a NUL in its text, which no database takes" if "\0" in event.text else ""
 
 
 def check_stream(stream: str) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -10,6 +11,8 @@ from sqlalchemy import Connection
 
 from cloud import ledger, quarantine, refusals, told
 from cloud.admission import Admission, NotAllowed
+from cloud.alerts.office import planned_sites
+from cloud.config import Setup
 from cloud.desk import Clerk, Operation
 from cloud.errors import Rejected
 from cloud.intake import Arrived, sort_batch
@@ -17,6 +20,7 @@ from cloud.ledger import Conflict, Key, Stream
 from cloud.quarantine import Case, Filter, Kind, Reason, Verdict
 from cloud.refusals import Point
 from cloud.store import Points
+from configs.loader import UserError
 from wire import codec, topics
 from wire.codec import DecodeError
 from wire.messages import Batch, Event
@@ -117,7 +121,7 @@ DROP: Final = Operation("quarantine.drop", Order, Outcome, drop)
 
 
 async def _retry(clerk: Clerk, cases: Sequence[Case]) -> Outcome:
-    admission, now_ms = Admission.of(clerk.setup.config), _now_ms()
+    admission, now_ms = _admission(clerk.setup), _now_ms()
     trials = [_try(admission, case, now_ms) for case in cases]
     while True:
         trials = await clerk.database.run(partial(_without_duplicates, trials=trials))
@@ -151,6 +155,15 @@ async def _retry(clerk: Clerk, cases: Sequence[Case]) -> Outcome:
                 trials = [one.refused(str(error)) for one in trials]
         else:
             return _outcome(trials)
+
+
+def _admission(setup: Setup) -> Admission:
+    """As of today, its quotas unused: whoever lets a case in has decided that there is room. Nor
+    need the plan be fit to be read."""
+    planned: frozenset[str] = frozenset()
+    with suppress(UserError):
+        planned = planned_sites(setup)
+    return Admission.of(setup.config, planned)
 
 
 async def _write(clerk: Clerk, points: Sequence[Points]) -> None:

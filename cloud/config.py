@@ -21,6 +21,7 @@ from cloud.alerts.rules import service, twin_gateway
 from cloud.channels import ChannelConfig, cap
 from cloud.database import Place, Server
 from cloud.http import Url
+from cloud.limits import Quota
 from cloud.store import StoreConfig, sqlite
 from cloud.web.settings import Hook, Web
 from configs import loader
@@ -61,12 +62,18 @@ class Ingest(Model):
     A reading `future_s` ahead of our clock goes to quarantine: a clock that its gateway believes is
     off by seconds (NTP), or by ten minutes after a year on a battery (20 ppm). So does one that is
     `oldest_days` old: no outbox keeps anything longer than a year.
+
+    What comes from gateways that the config does not name goes to quarantine and calls nobody, as
+    soon as it names any; before that all are accepted, for first steps. `unknown_gateways` says so
+    explicitly. So it is with the sites that neither the config nor the response plan names, where
+    there is a plan and the gateway has no list of its own: `unknown_sites`.
     """
 
     shards: Annotated[tuple[Name, ...], BeforeValidator(shards_of)] = ("0",)
     keep_session_s: Annotated[int, Field(ge=60, le=604_800)] = 86_400
     lease_s: Annotated[float, Field(ge=0.5, le=300)] = 10
-    unknown_gateways: Unknown = "accept"
+    unknown_gateways: Unknown | None = None
+    unknown_sites: Unknown = "quarantine"
     future_s: Annotated[float, Field(ge=1, le=31_536_000)] = 600
     oldest_days: Annotated[float, Field(ge=1, le=36_500)] = 400
 
@@ -84,10 +91,11 @@ class Quarantine(Model):
 class Gateway(Model):
     """`[gateway.<name>]`: one that is known. It may write its `sites` and no others; without them
     all that are no other gateway's. `key_file` holds the key by which we prove our acks to it, and
-    it its replies to us."""
+    it its replies to us. `[gateway.<name>.quota]` changes some of `[quota]` for it."""
 
     sites: tuple[Name, ...] = ()
     key_file: Annotated[str, Field(min_length=1)] | None = None
+    quota: Quota | None = None
 
 
 class StateConfig(Model):
@@ -161,6 +169,7 @@ class Config(Model):
     broker: Broker = Broker()
     ingest: Ingest = Ingest()
     quarantine: Quarantine = Quarantine()
+    quota: Quota = Quota()
     gateway: dict[Name, Gateway] = {}
     state: StateConfig = StateConfig()
     store: Annotated[StoreConfig, Kind("cloud.store")] = sqlite.Config(kind="sqlite")
@@ -170,6 +179,13 @@ class Config(Model):
     cap: Publisher | None = None
     web: Web | None = None
     hook: dict[Name, Hook] = {}
+
+    @property
+    def accepts_unknown(self) -> bool:
+        """Whether gateways that the config does not name may write: unless it says so, only where
+        it names none."""
+        said = self.ingest.unknown_gateways
+        return not self.gateway if said is None else said == "accept"
 
     @property
     def rules(self) -> list[Rule[Any]]:

@@ -355,7 +355,7 @@ class Ingest:
         Lost and Conflict: then nothing is committed."""
         self._lease.check(connection)
         ledger.save(connection, plan.streams, plan.before)
-        quarantine.save(connection, plan.cases, plan.now_ms)
+        quarantine.save(connection, plan.cases, plan.now_ms, self._admission.room)
         told.save(connection, plan.fresh)
         latest = {status.gateway: status for status in intake.statuses}
         knowing = {status.gateway: status for status in intake.statuses if status.stream}

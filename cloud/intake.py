@@ -1,12 +1,20 @@
 """What came from the broker, decoded and sorted. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import msgspec
 
-from cloud.admission import Admission, NotAllowed, Refused, check_stream
+from cloud.admission import (
+    Admission,
+    NotAllowed,
+    Refused,
+    check_stream,
+    cleaned,
+    cleaned_interlock,
+)
 from cloud.ledger import Key
 from cloud.quarantine import Case, Kind, Reason, event_json, record
 from wire import codec, topics
@@ -14,11 +22,17 @@ from wire.codec import DecodeError, Fault
 from wire.messages import Batch, Event, InterlockState, Status
 from wire.mqtt import Message
 from wire.ranges import Intervals
-from wire.reading import columns
+from wire.reading import Series, columns
 from wire.topics import Address, What
 
 _LISTENS_TO: Final = (What.DATA, What.EVENT, What.STATUS, What.INTERLOCK)
 _BATCHES: Final = (What.DATA, What.EVENT)
+
+_MOST_GARBAGE: Final = 100
+"""Records of one message that cannot be read and are kept one by one; more are only counted."""
+
+_MOST_PARTS: Final = 1000
+"""Readings and events of one message that go to quarantine one by one."""
 
 
 class Arrived(NamedTuple):
@@ -31,6 +45,8 @@ class Arrived(NamedTuple):
     cases: Sequence[Case] = ()
     readings: Sequence[int] | None = None
     events: Sequence[int] | None = None
+    new: Sequence[Series] = ()
+    """Series that its gateway has not sent before."""
 
     @property
     def key(self) -> Key:
@@ -128,26 +144,55 @@ def filters(shard: str) -> list[str]:
 
 
 def sort(messages: Iterable[Message], admission: Admission, now_ms: int) -> Intake:
-    """Decode `messages`; what cannot be decoded or is not admitted is among the cases."""
+    """Decode `messages`; what cannot be decoded or is not admitted is among the cases. What is
+    beyond a rate is not decoded, nor acknowledged: its gateway has it, and sends it again."""
     intake = Intake()
+    quotas = admission.quotas
+    beyond = Counter[tuple[str, str]]()
     for message in messages:
         address = topics.parse(message.topic)
         if address is None or address.what not in _LISTENS_TO:
             words = "the topic is not one to which we listen"
             intake.cases.append(_whole(message, Reason.UNREADABLE, words))
+            continue
+        gateway = address.gateway
+        quota = quotas.refusal(gateway, address.what, len(message.payload), now_ms)
+        if quota:
+            beyond[quotas.owner(gateway), quota] += 1
         elif address.what in _BATCHES:
-            found = sort_batch(address.gateway, message, admission, now_ms)
-            if isinstance(found, Arrived):
-                intake.batches.append(found)
-            else:
+            found = sort_batch(gateway, message, admission, now_ms)
+            if quota := _count(found, address, admission, now_ms):
+                beyond[quotas.owner(gateway), quota] += 1
+            elif isinstance(found, Case):
                 intake.cases.append(found)
+            else:
+                intake.batches.append(found)
         elif message.payload:  # else somebody has cleared what was retained
-            _take_state(intake, address, message, admission)
+            _take_state(intake, address, message, admission, now_ms)
+    intake.cases += [_surplus(*one, many) for one, many in beyond.items()]
     return intake
+
+
+def _count(found: Arrived | Case, address: Address, admission: Admission, now_ms: int) -> str:
+    """Count a batch, or the case that it is; which quota it is beyond with its stream, its events
+    or gaps, if any."""
+    gateway, quotas = address.gateway, admission.quotas
+    if isinstance(found, Case):
+        return "" if found.stream is None else quotas.stream_refusal(gateway, found.stream, now_ms)
+    batch = found.batch
+    records = len(batch.readings) + len(found.cases)
+    quotas.count_records(gateway, address.what, records, now_ms)
+    return quotas.batch_refusal(gateway, batch.stream, len(batch.events) + len(batch.gaps), now_ms)
 
 
 def sort_batch(gateway: str, message: Message, admission: Admission, now_ms: int) -> Arrived | Case:
     """A batch that came from `gateway`, or the case that its message is."""
+    try:
+        admission.check_known(gateway)
+    except NotAllowed as error:
+        # It has no part in the ledger and is not acknowledged: its gateway keeps it until the
+        # config knows it.
+        return _whole(message, Reason.NOT_ALLOWED, str(error), gateway)
     try:
         batch, faults = codec.decode_lenient(message.payload)
         check_stream(batch.stream)
@@ -158,33 +203,62 @@ def sort_batch(gateway: str, message: Message, admission: Admission, now_ms: int
         return _whole(message, Reason.UNREADABLE, str(error), gateway, *_name(message.payload))
     try:
         admission.check_origin(batch.gateway, gateway)
-        admission.check_known(gateway)
     except NotAllowed as error:
         # Under the topic's gateway: the broker knows who writes there.
         case = _whole(message, Reason.NOT_ALLOWED, str(error), gateway, batch.stream, batch.number)
         return case._replace(readings=len(batch.readings) + len(faults))
-    admitted = admission.sift(batch, now_ms)
+    spoilt, new = admission.strangers(batch, now_ms)
+    admitted = admission.sift(batch, now_ms, spoilt)
     if not faults and not admitted.refused:
-        return Arrived(batch, message)
+        return Arrived(cleaned(batch), message, new=new)
+    left = range(len(batch.readings)) if admitted.readings is None else admitted.readings
+    if not left and not admitted.batch.events and len(admitted.refused) > _MOST_GARBAGE:
+        return _all_refused(message, batch, faults, admitted.refused)
     places = _places(len(batch.readings), faults)
     cases = [
         _part(batch, message, fault.position, fault.record, Reason.UNREADABLE, fault.reason)
-        for fault in faults
+        for fault in faults[:_MOST_GARBAGE]
     ]
-    cases += [_refused(batch, message, places, one) for one in admitted.refused]
-    left = range(len(batch.readings)) if admitted.readings is None else admitted.readings
-    return Arrived(admitted.batch, message, cases, [places[n] for n in left], admitted.events)
+    refused = admitted.refused[: _MOST_PARTS - len(cases)]
+    cases += [_refused(batch, message, places, one) for one in refused]
+    kept = admission.quotas.faults_left(gateway, len(cases), now_ms)
+    if surplus := len(faults) + len(admitted.refused) - kept:
+        readings = len(faults) + len(batch.readings) - len(left)
+        readings -= sum(one.readings or 0 for one in cases[:kept])
+        more = _surplus(gateway, "faults_per_minute", surplus)
+        more = more._replace(stream=batch.stream, batch=batch.number, ledgered=True)
+        cases = [*cases[:kept], more._replace(readings=readings)]
+    batch = cleaned(admitted.batch)
+    return Arrived(batch, message, cases, [places[n] for n in left], admitted.events, new)
 
 
-def _take_state(intake: Intake, address: Address, message: Message, admission: Admission) -> None:
-    """A status or an interlock's state. A status of a gateway that is not known still counts: it
-    says what there is to be missed."""
+def _all_refused(
+    message: Message, batch: Batch, faults: Sequence[Fault], refused: Sequence[Refused]
+) -> Case:
+    """Many readings, and nothing else that is of use: one case instead of as many. This is what a
+    wrong clock makes of every message."""
+    first = refused[0]
+    words = f"all {len(refused)} readings and events: {first.words}"
+    case = _whole(message, first.reason, words, batch.gateway, batch.stream, batch.number)
+    return case._replace(readings=len(batch.readings) + len(faults))
+
+
+def _take_state(
+    intake: Intake, address: Address, message: Message, admission: Admission, now_ms: int
+) -> None:
+    """A status or an interlock's state."""
     try:
         if address.what is What.STATUS:
             status = codec.decode(message.payload, Status)
             admission.check_origin(status.gateway, address.gateway)
+            admission.check_known(address.gateway)
             if status.stream:
                 check_stream(status.stream)
+                quota = admission.quotas.stream_refusal(address.gateway, status.stream, now_ms)
+                if quota:
+                    owner = admission.quotas.owner(address.gateway)
+                    intake.cases.append(_surplus(owner, quota, 1))
+                    return
             intake.statuses.append(status)
             return
         interlock = codec.decode(message.payload, InterlockState)
@@ -192,7 +266,8 @@ def _take_state(intake: Intake, address: Address, message: Message, admission: A
             raise DecodeError(f"is not of site {address.site!r}, or has a NUL in its cause")
         admission.check_known(address.gateway)
         admission.check_sites(address.gateway, [interlock.site])
-        intake.interlocks.append((address.gateway, interlock))
+        admission.check_quota(address.gateway, interlock.site, now_ms)
+        intake.interlocks.append((address.gateway, cleaned_interlock(interlock)))
     except (DecodeError, NotAllowed) as error:
         reason = Reason.UNREADABLE if isinstance(error, DecodeError) else Reason.NOT_ALLOWED
         intake.cases.append(
@@ -222,6 +297,11 @@ def _whole(
         readings=None if named else 0,
         ledgered=named,
     )
+
+
+def _surplus(owner: str, quota: str, many: int) -> Case:
+    """So many things beyond a quota: they are not kept, but counted."""
+    return Case(Kind.MESSAGE, Reason.QUOTA, quota, "", b"", owner, surplus=many)
 
 
 def _name(payload: bytes) -> tuple[str, int] | tuple[None, None]:

@@ -1,5 +1,5 @@
-"""Keeps the quarantine from filling the disk. A gateway that sends nothing but garbage can send it
-for ever, and every case waits for a person.
+"""Keeps the quarantine under its limit, beside what `cloud.room` holds when a case comes in. A
+gateway that sends nothing but garbage can send it for ever, and every case waits for a person.
 
 Over the limit, cases are let go: first those that hold nothing of the ledger (garbage, copies), the
 oldest first, then the others. They are counted by stream, so that the account stays right.
@@ -9,9 +9,9 @@ import logging
 from functools import partial
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, select
 
-from cloud import database, tables
+from cloud import room, tables
 from cloud.state import State
 from cloud.tables import quarantine
 
@@ -19,9 +19,6 @@ log: Final = logging.getLogger("shuichi.quarantine")
 
 AT_ONCE: Final = 500
 """Cases in one transaction: the ingest goes on in between."""
-
-_ROW_BYTES: Final = 300
-"""What a case takes beside its payload, words and topic."""
 
 _DOWN_TO: Final = 0.9
 """Of the limit: the next case shall not be over it again."""
@@ -69,7 +66,7 @@ def count(connection: Connection, gateway: str | None = None) -> int:
 
 def _excess(connection: Connection, most: int) -> int:
     """How many bytes must go, if any."""
-    held = int(connection.execute(select(func.coalesce(func.sum(_size()), 0))).scalar_one())
+    held = int(connection.execute(select(func.coalesce(func.sum(room.size()), 0))).scalar_one())
     return held - int(most * _DOWN_TO) if held > most else 0
 
 
@@ -78,7 +75,7 @@ def _let_go(connection: Connection, excess: int, now_ms: int) -> tuple[Gone, int
     order = (quarantine.c.ledgered, quarantine.c.last_at_ms, quarantine.c.digest)
     freed, chosen = 0, []
     for digest, size in connection.execute(
-        select(quarantine.c.digest, _size()).order_by(*order).limit(AT_ONCE)
+        select(quarantine.c.digest, room.size()).order_by(*order).limit(AT_ONCE)
     ):
         if freed >= excess:
             break
@@ -88,39 +85,14 @@ def _let_go(connection: Connection, excess: int, now_ms: int) -> tuple[Gone, int
     gone = delete(quarantine).where(quarantine.c.digest.in_(chosen))
     names = ("gateway", "stream", "readings", "ledgered")
     rows = connection.execute(gone.returning(*(quarantine.c[name] for name in names))).all()
-    counted: dict[tuple[str, str], dict[str, int]] = {}
+    counted: dict[tuple[str, str], list[int]] = {}
     for row in rows:
         # What the ledger does not count may name any stream: by gateway is enough.
         key = (row.gateway or "", row.stream if row.ledgered else "")
-        sums = counted.setdefault(key, {"cases": 0, "readings": 0, "unknown": 0})
-        sums["cases"] += 1
+        sums = counted.setdefault(key, [0, 0, 0])
+        sums[0] += 1
         if row.ledgered:
-            sums["readings"] += row.readings or 0
-            sums["unknown"] += row.readings is None
-    _add(connection, counted, now_ms)
-    return Gone(len(rows), sum(one["readings"] for one in counted.values())), freed
-
-
-def _add(
-    connection: Connection, counted: dict[tuple[str, str], dict[str, int]], now_ms: int
-) -> None:
-    if not counted:
-        return
-    table = tables.overflow
-    new = database.insert(connection, table)
-    sums = {name: table.c[name] + new.excluded[name] for name in ("cases", "readings", "unknown")}
-    connection.execute(
-        new.on_conflict_do_update(
-            index_elements=["gateway", "stream"], set_={**sums, "last_at_ms": now_ms}
-        ),
-        [
-            {"gateway": gateway, "stream": stream, **sums, "last_at_ms": now_ms}
-            for (gateway, stream), sums in sorted(counted.items())
-        ],
-    )
-
-
-def _size() -> ColumnElement[int]:
-    """Bytes of a case, about."""
-    payload, words, topic = quarantine.c.payload, quarantine.c.words, quarantine.c.topic
-    return func.length(payload) + func.length(words) + func.length(topic) + _ROW_BYTES
+            sums[1] += row.readings or 0
+            sums[2] += row.readings is None
+    room.add_overflow(connection, counted, now_ms)
+    return Gone(len(rows), sum(one[1] for one in counted.values())), freed

@@ -24,9 +24,11 @@ from sqlalchemy import (
 )
 from sqlalchemy import case as sql_case
 
-from cloud import database
+from cloud import database, room
 from cloud.ledger import Key
+from cloud.room import Room, Surplus, Thing
 from cloud.tables import overflow, quarantine, quarantine_log
+from configs.text import clean
 from wire.messages import Event
 from wire.reading import Reading
 from wire.senml import pack
@@ -59,6 +61,7 @@ class Reason(StrEnum):
     NOT_ALLOWED = "not-allowed"
     TIME = "absurd-time"
     REFUSED = "refused"  # by the store
+    QUOTA = "over-quota"
 
 
 class Verdict(StrEnum):
@@ -78,6 +81,9 @@ class Case(NamedTuple):
     reading or event in its batch. `ledgered`: the ledger has the batch because of this case, or of
     the batch to which it belongs; then `readings` of the stream are here, None if nobody knows how
     many. `words` are what was wrong: ours, or the store's own.
+
+    With a `surplus` it is so many things that are not kept, but only counted: `words` is then the
+    quota that `gateway` is beyond.
     """
 
     kind: Kind
@@ -91,6 +97,7 @@ class Case(NamedTuple):
     position: int | None = None
     readings: int | None = 0
     ledgered: bool = False
+    surplus: int = 0
 
     @property
     def key(self) -> Key | None:
@@ -153,16 +160,39 @@ def event_json(event: Event) -> bytes:
     return _encode(event)
 
 
-def save(connection: Connection, cases: Iterable[Case], now_ms: int) -> None:
-    """Keep the cases. What is there already is not kept again, but counted: a gateway sends a
-    batch until it is acked, and what cannot be named cannot be acked.
+def save(
+    connection: Connection, cases: Iterable[Case], now_ms: int, space: Room | None = None
+) -> None:
+    """Keep the cases, as far as there is `space`; the others are counted. What is there already is
+    not kept again, but counted: a gateway sends a batch until it is acked, and what cannot be named
+    cannot be acked.
 
     A copy whose case has ended is a late repetition, of which the ledger knows.
     """
+    kept: list[tuple[bytes, Case]] = []
+    surplus: list[Case] = []
+    for case in cases:
+        if case.surplus:
+            surplus.append(case)
+        elif not (case.is_copy and _has_ended(connection, case.digest)):
+            kept.append((case.digest, case))
+    if space is not None and kept:
+        there = room.there(connection, [digest for digest, _ in kept])
+        fits = []
+        for digest, case in kept:
+            thing = Thing(case.gateway, _size(case), case.ledgered)
+            quota = "" if digest in there else space.refusal(connection, thing, now_ms)
+            if quota:
+                surplus.append(case._replace(surplus=1, words=quota))
+            else:
+                fits.append((digest, case))
+                there.add(digest)
+        kept = fits
+    if surplus:
+        room.count(connection, [_surplus(case, space) for case in surplus], now_ms)
     rows = [
-        _row(case) | {"times": 1, "first_at_ms": now_ms, "last_at_ms": now_ms}
-        for case in cases
-        if not (case.is_copy and _has_ended(connection, case.digest))
+        _row(case) | {"digest": digest, "times": 1, "first_at_ms": now_ms, "last_at_ms": now_ms}
+        for digest, case in kept
     ]
     if not rows:
         return
@@ -314,12 +344,28 @@ def _has_ended(connection: Connection, digest: bytes) -> bool:
 
 
 def _row(case: Case) -> dict[str, Any]:
-    return case._asdict() | {"digest": case.digest, "words": _words(case.words)}
+    row = case._asdict() | {"digest": case.digest, "words": _words(case.words)}
+    del row["surplus"]
+    return row
+
+
+def _size(case: Case) -> int:
+    words = min(len(case.words), _LONGEST_WORDS)
+    return len(case.payload) + words + len(case.topic) + room.CASE_BYTES
+
+
+def _surplus(case: Case, space: Room | None) -> Surplus:
+    owner = (case.gateway or "") if space is None else space.owner(case.gateway)
+    if case.ledgered and case.gateway is not None and case.stream is not None:
+        counted = case.readings
+        return Surplus(case.gateway, case.words, case.surplus, case.stream, counted, is_lost=True)
+    is_lost = bool(case.topic)  # else it was refused for a rate: its gateway has it
+    return Surplus(owner, case.words, case.surplus, is_lost=is_lost)
 
 
 def _kept(row: Row[Any]) -> Kept:
     found = row._asdict()
-    fields = {name: found[name] for name in Case._fields}
+    fields = {name: found[name] for name in Case._fields if name in found}
     fields |= {"kind": Kind(row.kind), "reason": Reason(row.reason)}
     return Kept(Case(**fields), row.times, row.first_at_ms, row.last_at_ms)
 
@@ -330,5 +376,5 @@ def _span(beginning: str) -> tuple[bytes, bytes]:
 
 
 def _words(words: str) -> str:
-    """As every database holds it: PostgreSQL has no NUL in its texts."""
-    return words.replace("\0", "\ufffd")[:_LONGEST_WORDS]
+    """As every database holds it and any terminal may show it: decoders quote what they read."""
+    return clean(words, _LONGEST_WORDS)

@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from cloud import cases, migrations, overflow, proofs, state, upkeep
+from cloud import cases, migrations, overflow, proofs, room, state, upkeep
 from cloud.admission import Admission
 from cloud.alerts import demands
-from cloud.alerts.office import Office, office_of
+from cloud.alerts.office import Office, office_of, planned_sites
 from cloud.alerts.watch import Watch
 from cloud.channels import running
 from cloud.config import Setup
@@ -54,12 +54,15 @@ async def serve(setup: Setup) -> None:
         }
         keys = await asyncio.to_thread(proofs.read_and_tell, setup)
         office = await office_of(setup, database, channels)
+        planned = planned_sites(setup)
         leases = Leases(database, config.ingest.lease_s)
         await leases.begin()
 
         async def take_in(lease: Lease, shard: str) -> None:
             watch = Watch(config.rules)
-            ours = (config.broker, config.ingest, Admission.of(config), lease, shard)
+            admission = Admission.of(config, planned)
+            await database.run(partial(room.load, quotas=admission.quotas))
+            ours = (config.broker, config.ingest, admission, lease, shard)
             await Ingest(*ours, database, store, watch, office.wake, keys).run()
 
         async def alert(_: Lease) -> None:

@@ -1,18 +1,23 @@
 """What gateways tell beside readings: events, gaps, how they are and how their interlocks stand."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from sqlalchemy import Connection, insert
 
-from cloud import tables
+from cloud import database, tables
 from cloud.intake import Arrived
 from wire.messages import Batch, Event, InterlockState, Status
 
 
 def save(connection: Connection, batches: Iterable[Arrived]) -> None:
-    """Add the events and the gaps of batches that are new."""
+    """Add the events and the gaps of batches that are new, and the series that are."""
     many = [*batches]
+    if series := [row for one in many for row in _series_rows(one)]:
+        connection.execute(
+            database.insert(connection, tables.known_series).on_conflict_do_nothing(), series
+        )
     if events := [row for one in many for row in _event_rows(one)]:
         connection.execute(insert(tables.event_log), events)
     if gaps := [row for one in many for row in _gap_rows(one.batch)]:
@@ -68,6 +73,17 @@ def _event_rows(arrived: Arrived) -> Iterator[dict[str, object]]:
     places: Sequence[int] = range(len(batch.events)) if arrived.events is None else arrived.events
     for place, event in zip(places, batch.events, strict=True):
         yield event_row(batch.gateway, batch.stream, batch.number, place, event)
+
+
+def _series_rows(arrived: Arrived) -> Iterator[dict[str, object]]:
+    for site, sensor, quantity in arrived.new:
+        yield {
+            "gateway": arrived.batch.gateway,
+            "site": site,
+            "sensor": sensor,
+            "quantity": quantity,
+            "first_at_ms": time.time_ns() // 1_000_000,
+        }
 
 
 def _gap_rows(batch: Batch) -> Iterator[dict[str, object]]:

@@ -99,6 +99,12 @@ class Office:
                 pass
 
 
+def planned_sites(setup: Setup) -> frozenset[str]:
+    """The sites of the config's response plan. Raises ConfigError."""
+    named = setup.config.alerts.plan
+    return frozenset() if named is None else frozenset(plan.read(setup.folder / named).site)
+
+
 async def office_of(setup: Setup, database: State, channels: Mapping[str, Channel]) -> Office:
     """Who decides on alerts and has the channels. Raises as `dispatch_of` does."""
     dispatch = await dispatch_of(setup, database)

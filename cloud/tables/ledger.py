@@ -166,3 +166,27 @@ overflow: Final = Table(
     sqlite_with_rowid=False,
 )
 """What the quarantine had no room for: see `cloud.overflow`."""
+
+refused: Final = Table(
+    "refused",
+    metadata,
+    Column("gateway", String, primary_key=True),  # "": all that share a quota
+    Column("quota", String, primary_key=True),
+    Column("things", BigInteger, nullable=False),  # messages, readings or cases
+    Column("first_at_ms", BigInteger, nullable=False),
+    Column("last_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What was beyond a quota: see `cloud.quotas`."""
+
+known_series: Final = Table(
+    "known_series",
+    metadata,
+    Column("gateway", String, primary_key=True),
+    Column("site", String, primary_key=True),
+    Column("sensor", String, primary_key=True),
+    Column("quantity", String, primary_key=True),
+    Column("first_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The series that each gateway has sent: what counts against its quota, also after a restart."""

@@ -331,13 +331,12 @@ async def test_what_there_is_no_room_for_is_counted(anywhere: Cloud) -> None:
 
 
 async def test_a_gateway_that_becomes_known_gets_its_batches_stored(tmp_path: Path) -> None:
-    strict = {"ingest": {"unknown_gateways": "quarantine"}, "gateway": {"other": {}}}
-    async with opened(tmp_path, **strict) as cloud:
+    async with opened(tmp_path, gateway={"other": {}}) as cloud:
         wrong = reading(1, site="b")
         event = Event(NOW, "a", "k", "t")
-        await cloud.take(message(batch(1, reading(), wrong, events=(event,))))
-        await cloud.status(1, 2)
-        assert (await cloud.stream()).readings_quarantined == 2
+        sent = message(batch(1, reading(), wrong, events=(event,)))
+        await cloud.take(sent)
+        assert (await cloud.account()).streams == []  # nor is it acknowledged: it is still there
         outcome = await cloud.retry()
         assert [one.words for one in outcome.failures] == ["the config has no [gateway.g]"]
         known: dict[str, Any] = {"gateway": {"other": {}, "g": {"sites": ["a"]}}}
@@ -346,6 +345,9 @@ async def test_a_gateway_that_becomes_known_gets_its_batches_stored(tmp_path: Pa
         assert codec.decode_record("g", case.payload) == wrong
         stream = await cloud.stream()
         assert (stream.readings_ledgered, stream.readings_quarantined) == (1, 1)
+        cloud.setup = setup_of(tmp_path, **known)
+        await cloud.take(sent)  # its gateway sends it again: the ledger knows it
+        assert (await cloud.stream()).redelivered_batches == 1
         events = await cloud.database.run(lambda c: c.execute(select(tables.event_log)).all())
         assert [(one.batch, one.position, one.text) for one in events] == [(1, 0, "t")]
 

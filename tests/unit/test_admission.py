@@ -12,7 +12,7 @@ from cloud.intake import sort
 from cloud.quarantine import Kind, Reason
 from wire import codec, topics
 from wire.aspect import Aspect
-from wire.messages import Batch, Event, GatewayState, InterlockState, Status
+from wire.messages import Batch, Event, Gap, GatewayState, InterlockState, Status
 from wire.mqtt import Message
 from wire.reading import Quality, Quantity, Reading
 from wire.topics import What
@@ -105,27 +105,93 @@ def message(what: What, payload: bytes, gateway: str = "new") -> Message:
     return Message(topics.topic("0", gateway, what, site), payload, False, 1, 1)
 
 
-def test_a_gateway_that_is_not_known_is_put_aside_where_the_config_says_so() -> None:
+def test_a_gateway_that_is_not_known_is_put_aside_as_soon_as_any_is() -> None:
     data = codec.encode_batch(Batch("new", "s", 3, (reading(), reading("b"))))
     status = codec.encode(Status("new", GatewayState.ONLINE, NOW, "s", 3, 2))
+    lost = codec.encode(Status("new", GatewayState.LOST, NOW))
     shown = codec.encode(InterlockState("a", Aspect.RED, None, 0.4, "depth", NOW))
     messages = [
         message(What.DATA, data),
         message(What.STATUS, status),
+        message(What.STATUS, lost),
         message(What.INTERLOCK, shown),
     ]
-    accepted = sort(messages, admission({"g": []}), NOW)
-    assert (len(accepted.batches), len(accepted.interlocks), accepted.cases) == (1, 1, [])
-    refused = sort(messages, admission({"g": []}, unknown_gateways="quarantine"), NOW)
-    assert (refused.batches, refused.interlocks) == ([], [])
-    assert len(refused.statuses) == 1  # it says what is to come
-    batch, state = refused.cases
-    assert (batch.kind, batch.reason, batch.readings) == (Kind.MESSAGE, Reason.NOT_ALLOWED, 2)
-    assert batch.words == "the config has no [gateway.new]"
-    assert (state.kind, state.reason) == (Kind.STATE, Reason.NOT_ALLOWED)
-    foreign = sort(messages, admission({"g": ["a"]}), NOW)
+    for rule in (admission(), admission({"g": []}, unknown_gateways="accept")):
+        accepted = sort(messages, rule, NOW)
+        assert (len(accepted.batches), len(accepted.interlocks), accepted.cases) == (1, 1, [])
+        assert len(accepted.statuses) == 2
+    refused = sort(messages, admission({"g": []}), NOW)
+    assert (refused.batches, refused.interlocks, refused.statuses) == ([], [], [])
+    assert (refused.keys(), refused.acks()) == (set(), {})  # its gateway keeps what it has
+    batch, *states = refused.cases
+    assert (batch.kind, batch.reason, batch.ledgered) == (Kind.MESSAGE, Reason.NOT_ALLOWED, False)
+    assert {one.words for one in refused.cases} == {"the config has no [gateway.new]"}
+    assert {(one.kind, one.reason) for one in states} == {(Kind.STATE, Reason.NOT_ALLOWED)}
+    assert len({one.digest for one in states}) == 2  # a topic keeps its newest alone
+    foreign = sort(messages, admission({"g": ["a"]}, unknown_gateways="accept"), NOW)
     assert foreign.interlocks == []
     assert [case.position for case in foreign.batches[0].cases] == [0]
+
+
+def test_a_site_that_neither_config_nor_plan_knows_calls_nobody() -> None:
+    config = Config(gateway={"g": Gateway(), "h": Gateway(sites=("b",))})
+    rule = Admission.of(config, planned=["a"])
+    event = Event(NOW, "c", "over_threshold", "red")
+    gateways_own = Event(NOW, "", "disk_full", "full")
+    told = sifted(rule, reading("a"), reading("b"), reading("c"), event, gateways_own)
+    assert told == [(n, Reason.NOT_ALLOWED) for n in (1, 2, 3)]
+    assert sifted(Admission.of(config), reading("c")) == []  # nobody has said which there are
+    shown = codec.encode(InterlockState("c", Aspect.RED, None, 0.4, "depth", NOW))
+    topic = topics.topic("0", "g", What.INTERLOCK, "c")
+    refused = sort([Message(topic, shown, False, 1, 1)], rule, NOW)
+    assert (refused.interlocks, [one.reason for one in refused.cases]) == ([], [Reason.NOT_ALLOWED])
+    accepting = config.model_copy(update={"ingest": Ingest(unknown_sites="accept")})
+    assert sifted(Admission.of(accepting, planned=["a"]), reading("c"), event) == []
+
+
+@pytest.mark.parametrize(
+    ("site", "kind"),
+    [
+        ("https://evil.example/", "k"),
+        ("a/../b", "k"),
+        ("A", "k"),
+        ("a b", "k"),
+        ("a\u202e", "k"),
+        ("x" * 64, "k"),
+        ("a", "k\n"),
+        ("a", ""),
+        ("a", "\x1b[31m"),
+        ("a", "k" * 64),
+    ],
+)
+def test_names_in_events_are_names(site: str, kind: str) -> None:
+    event = Event(NOW, site, kind, "t")
+    ((place, reason),) = sifted(admission(), event)
+    assert (place, reason) == (0, Reason.UNREADABLE)
+
+
+def test_words_are_cleaned_where_they_come_in() -> None:
+    evil = "\x1b]0;x\x07 see https://evil.example/\u202e\nERROR"
+    shown = "␛]0;x␇ see https[:]//evil[.]example/\ufffd␊ERROR"
+    event = Event(NOW, "a", "ruler_lost", evil, {"ruler": evil, "silent_s": 3})
+    gap = Gap(evil, NOW, NOW)
+    sent = codec.encode_batch(Batch("new", "s", 1, events=(event,), gaps=(gap,)))
+    state = codec.encode(InterlockState("a", Aspect.RED, None, 0.4, evil, NOW))
+    intake = sort([message(What.EVENT, sent), message(What.INTERLOCK, state)], admission(), NOW)
+    (arrived,) = intake.batches
+    (kept,) = arrived.batch.events
+    assert (kept.text, kept.detail) == (shown, {"ruler": shown, "silent_s": 3})
+    assert arrived.batch.gaps[0].reason == shown
+    assert intake.interlocks[0][1].cause == shown
+
+
+@pytest.mark.parametrize("now_ms", [0, 86_400_000, 2**43])
+def test_a_clock_that_shows_an_absurd_year_judges_no_other(now_ms: int) -> None:
+    rule = admission()
+    batch = Batch("g", "s", 1, (reading(), reading(at_ms=NOW + DAY)))
+    assert rule.sift(batch, now_ms).refused == ()
+    one = Batch("g", "s", 1, (reading(),), (Event(NOW, "a", "k", "t"),))
+    assert rule.sift(one, now_ms).refused == ()
 
 
 def test_origin() -> None:

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from cloud.alerts.rule import SERVICE, ServiceFault
 from cloud.config import Config, Ingest, Unknown
 from cloud.limits import Quota, by_gateway
 from cloud.quarantine import Reason
@@ -111,6 +113,34 @@ class Admission:
         for site in sorted(sites):
             if words := self._not_its(gateway, site):
                 raise NotAllowed(words)
+
+    def conditions(self, now_ms: int) -> list[ServiceFault]:
+        """What is wrong by now, and what no longer is: for the rule of the service, which takes the
+        same again without harm. Asked for every few seconds, whether messages come or not."""
+        shown = datetime.fromtimestamp(min(max(now_ms, 0), 2**47) / 1000, UTC)
+        return [
+            ServiceFault(
+                "clock_implausible",
+                now_ms not in PLAUSIBLE_MS,
+                detail={"utc": f"{shown:%Y-%m-%d %H:%M}"},
+            ),
+            *(
+                ServiceFault(
+                    "quota_exceeded",
+                    one.active,
+                    one.gateway or SERVICE,
+                    one.quota,
+                    {"quota": one.quota, "refused": one.refused},
+                )
+                for one in self.quotas.exceeded(now_ms)
+            ),
+        ]
+
+    def inherit(self, standing: Iterable[ServiceFault], now_ms: int) -> None:
+        """Take over what an earlier process has reported (`Watch.standing`), so that it ends."""
+        for fault in standing:
+            gateway = "" if fault.gateway == SERVICE else fault.gateway
+            self.quotas.inherit(gateway, fault.subject, now_ms)
 
     def check_quota(self, gateway: str, site: str, now_ms: int) -> None:
         """Raise NotAllowed for a site that is one too many."""

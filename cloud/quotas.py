@@ -238,6 +238,10 @@ class Quotas:
                     del use.refused[quota]
         return found
 
+    def inherit(self, gateway: str, quota: str, now_ms: int) -> None:
+        """A quota counted as exceeded when the last process ended."""
+        self._refuse(self._use(gateway or None), quota, now_ms, 0)
+
     def know_streams(self, keys: Iterable[tuple[str, str]]) -> None:
         """The streams (gateway, stream) that the ledger has."""
         for gateway, stream in keys:

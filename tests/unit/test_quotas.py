@@ -1,6 +1,7 @@
 """One hostile or mad gateway costs only itself, and an honest one never meets its quota."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from cloud import quotas
 from cloud.admission import Admission
+from cloud.alerts.rule import SERVICE, ServiceFault
 from cloud.config import Config, Gateway
 from cloud.intake import sort
 from cloud.limits import Quota, by_gateway
@@ -258,3 +260,50 @@ def test_a_wrong_clock_makes_one_case_of_a_message() -> None:
     (case,) = sort([message(Batch("g", "s", 1, readings))], admission, NOW).cases
     assert (case.reason, case.readings, case.batch, case.ledgered) == (Reason.TIME, 600, 1, True)
     assert case.words.startswith("all 600 readings and events: is 10 h ahead")
+
+
+def test_what_is_exceeded_is_a_finding_of_the_gateway_and_ends() -> None:
+    admission = of(g=Gateway())
+    rule = {part.part: part for part in Config().rules}["quota_exceeded"]
+    states: dict[str, Any] = {}
+    texts: list[tuple[str, str]] = []
+
+    def report(now_ms: int) -> None:
+        for fault in admission.conditions(now_ms):
+            if rule.place(fault.gateway, fault) is None:
+                continue
+            key = f"{fault.gateway}/{fault.subject}"
+            states[key], finding = rule.step(states.get(key, rule.memory()), fault, now_ms)
+            if finding is not None:
+                texts.append((key, finding.text))
+
+    report(NOW)
+    sort([message(Batch("g", "s", 1, (reading("a"), reading("b"), reading("c"))))], admission, NOW)
+    sort([message(Batch("x", f"s-{n}", 1, (reading(),))) for n in range(61)], admission, NOW)
+    report(NOW)
+    report(NOW)
+    assert [one for one, _ in texts] == ["g/sites", "cloud-service/messages_per_minute"]
+    assert "(sites)" in texts[0][1]
+    report(NOW + STANDS_MS)
+    report(NOW + STANDS_MS)
+    assert len(texts) == 4
+
+
+@pytest.mark.parametrize(("now_ms", "wrong"), [(NOW, False), (0, True), (-1, True), (2**62, True)])
+def test_a_clock_that_cannot_be_right_is_a_finding(now_ms: int, *, wrong: bool) -> None:
+    (fault,) = of().conditions(now_ms)
+    assert (fault.name, fault.active) == ("clock_implausible", wrong)
+
+
+def test_what_an_earlier_process_reported_ends_too() -> None:
+    admission = of()
+    standing = [
+        ServiceFault("quota_exceeded", True, gateway, "sites") for gateway in ("g", SERVICE)
+    ]
+    admission.inherit(standing, NOW)
+    for now_ms, active in ((NOW, True), (NOW + STANDS_MS, False)):
+        _, *found = admission.conditions(now_ms)
+        assert {(one.gateway, one.subject, one.active) for one in found} == {
+            ("g", "sites", active),
+            (SERVICE, "sites", active),
+        }

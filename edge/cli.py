@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import sqlite3
+import sys
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -18,11 +19,12 @@ from edge import config, crosscheck, doors, load
 from edge.agent import open_agent
 from edge.config import Setup
 from edge.preflight import outside_faults
+from edge.supervisor import CoreFailed
 from wire import loop
 
-_T = TypeVar("_T")
-
 log: Final = logging.getLogger("shuichi.edge")
+
+_T = TypeVar("_T")
 
 config_option = click.option(
     "--config",
@@ -106,13 +108,16 @@ def run(file: Path, unattended: bool, style: str | None) -> None:
     gc.collect()
     gc.freeze()
     try:
-        loop.run(_run(file, setup))
+        loop.run(_run(file, setup, attended=not unattended))
     except sqlite3.Error as error:
         raise UserError(f"{setup.outbox}: the outbox cannot be opened: {error}") from None
+    except CoreFailed as error:  # it is in the log, with its traceback
+        log.critical("%s; the gateway ends, and its signals fall back", error)
+        sys.exit(1)
 
 
-async def _run(file: Path, setup: Setup) -> None:
-    async with open_agent(file, setup) as agent:
+async def _run(file: Path, setup: Setup, *, attended: bool) -> None:
+    async with open_agent(file, setup, attended=attended) as agent:
         await agent.run()
 
 

@@ -1,6 +1,6 @@
-"""Two doors for those who want to look: a socket in the state folder, which `shuichi edge status`
-and `reload` use, and HTTP for Prometheus. A door that cannot be opened is told and left: the lamp
-needs none of them."""
+"""Two ways to look at a gateway: a socket in the state folder, which `shuichi edge status` and
+`reload` use, and HTTP for Prometheus. One that cannot be opened is reported and tried again: the
+signals need none of them."""
 
 import asyncio
 import logging
@@ -13,6 +13,7 @@ import msgspec
 
 from configs.loader import UserError
 from edge.status import Status
+from edge.supervisor import ANY_FAULT
 
 log: Final = logging.getLogger("shuichi.edge")
 
@@ -20,10 +21,20 @@ ASK_WITHIN_S: Final = 5.0
 ANSWER_WITHIN_S: Final = 60.0
 """A reload may wait for a lamp, and for a slow card."""
 
+MOST_VISITS: Final = 32
+"""At a door at once; who comes then is sent away."""
+
+FIRST_DELAY_S: Final = 1.0
+LONGEST_DELAY_S: Final = 30.0
+LOOK_EVERY_S: Final = 5.0
+"""How often we look whether the socket's file is still there."""
+
 _LONGEST_REQUEST: Final = 8192
 
 Answer = Callable[[bytes], Awaitable[bytes]]
 """What is sent for a request: a line on the socket, a head on HTTP."""
+
+Enter = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
 
 
 class Reloaded(msgspec.Struct, frozen=True):
@@ -32,69 +43,97 @@ class Reloaded(msgspec.Struct, frozen=True):
     faults: str
 
 
-class Doors:
-    """Opens doors; whoever comes in is served by a task of `group`."""
+class Door:
+    """One door, kept open by `run`. `failed` takes what an answer raised that it should not."""
 
-    def __init__(self, group: asyncio.TaskGroup) -> None:
-        self._group = group
+    def __init__(self, answer: Answer, failed: Callable[[BaseException], None]) -> None:
+        self._answer = answer
+        self._failed = failed
         self._visits: set[asyncio.Task[None]] = set()
-        self._servers: dict[str, asyncio.Server] = {}
 
-    async def socket(self, path: Path, answer: Answer) -> None:
-        """For the owner of the gateway and his group."""
-        enter = self._door("socket", b"\n", answer)
-        try:
-            server = await asyncio.start_unix_server(enter, path, limit=_LONGEST_REQUEST)
-            os.chmod(path, 0o660)
-        except OSError as error:
-            log.warning("%s: no `shuichi edge status`: %s", path, error)
-        else:
-            self._servers["socket"] = server
+    async def socket(self, path: Path) -> None:
+        """Keep a socket open for the owner of the gateway and his group, for ever."""
 
-    async def http(self, host: str, port: int, answer: Answer) -> None:
-        """For all who can reach `host`; an open one is closed before."""
-        self.close_http()
-        enter = self._door("http", b"\r\n\r\n", answer)
-        try:
-            server = await asyncio.start_server(enter, host, port, limit=_LONGEST_REQUEST)
-        except OSError as error:
-            log.warning("[metrics] no metrics at %s:%d: %s", host, port, error)
-        else:
-            self._servers["http"] = server
+        async def open_it() -> asyncio.Server:
+            server = await asyncio.start_unix_server(
+                self._enter(b"\n"), path, limit=_LONGEST_REQUEST
+            )
+            try:
+                os.chmod(path, 0o660)
+            except BaseException:
+                server.close()
+                raise
+            return server
 
-    def close_http(self) -> None:
-        """No metrics any more."""
-        if (server := self._servers.pop("http", None)) is not None:
-            server.close()
+        await self._keep(
+            f"{path}: no `shuichi edge status`", open_it, lambda: os.path.lexists(path)
+        )
 
-    def close(self) -> None:
-        """Close all, and show visitors out."""
-        for server in self._servers.values():
-            server.close()
-        for visit in self._visits:
-            visit.cancel()
+    async def http(self, host: str, port: int) -> None:
+        """Keep a port open for all who can reach `host`, for ever."""
 
-    def _door(
-        self, name: str, end: bytes, answer: Answer
-    ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
+        async def open_it() -> asyncio.Server:
+            enter = self._enter(b"\r\n\r\n")
+            return await asyncio.start_server(enter, host, port, limit=_LONGEST_REQUEST)
+
+        await self._keep(f"[metrics] no metrics at {host}:{port}", open_it, lambda: True)
+
+    async def _keep(
+        self,
+        absent: str,
+        open_it: Callable[[], Awaitable[asyncio.Server]],
+        is_there: Callable[[], bool],
+    ) -> None:
+        delay_s, is_told = FIRST_DELAY_S, False
+        while True:
+            try:
+                server = await open_it()
+            except (OSError, ValueError, OverflowError) as error:
+                if not is_told:
+                    log.warning("%s: %s; trying again", absent, error)
+                is_told = True
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, LONGEST_DELAY_S)
+                continue
+            if is_told:
+                log.info("%s: it is open now", absent.partition(": ")[0])
+            delay_s, is_told = FIRST_DELAY_S, False
+            try:
+                await _as_long_as(is_there)
+            finally:
+                server.close()
+                for visit in self._visits:
+                    visit.cancel()
+
+    def _enter(self, end: bytes) -> Enter:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 async with asyncio.timeout(ASK_WITHIN_S):
                     request = await reader.readuntil(end)
                 async with asyncio.timeout(ANSWER_WITHIN_S):
-                    writer.write(await answer(request))
+                    writer.write(await self._answer(request))
                     await writer.drain()
             except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 pass  # a visitor who went away, or talked nonsense
+            except ANY_FAULT as error:
+                self._failed(error)
             finally:
                 writer.close()
 
         def enter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            visit = self._group.create_task(serve(reader, writer), name=name)
+            if len(self._visits) >= MOST_VISITS:
+                writer.close()
+                return
+            visit = asyncio.create_task(serve(reader, writer), name="visit")
             self._visits.add(visit)
             visit.add_done_callback(self._visits.discard)
 
         return enter
+
+
+async def _as_long_as(holds: Callable[[], bool]) -> None:
+    while holds():  # noqa: ASYNC110 - nobody tells of a file that is removed
+        await asyncio.sleep(LOOK_EVERY_S)
 
 
 class Absent(Exception):

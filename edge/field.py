@@ -25,8 +25,10 @@ from edge.interlock import Local
 from edge.localswitch import LocalSwitch
 from edge.notify import Heartbeats
 from edge.poller import Bus, Heard
+from edge.recorder import Sensor, sensors
 from edge.signal import SignalKeeper, Tell
 from edge.site import SiteInterlock
+from edge.supervisor import Supervisor
 from wire.aspect import Aspect
 from wire.messages import InterlockState
 
@@ -35,11 +37,11 @@ LEAVE_WITHIN_S: Final = 3.0
 
 
 class Outlets(NamedTuple):
-    """Where the field's news goes: what a bus has heard, what happens at a site (`teller(site)`
-    records it), and how an interlock stands. `latched(site)`: whether its red waited for a person
-    when the gateway was last here."""
+    """Where the field's news goes: what a bus has heard and of which sensor, what happens at a site
+    (`teller(site)` records it), and how an interlock stands; none of these raises. `latched(site)`:
+    whether its red waited for a person when the gateway was last here."""
 
-    heard: Callable[[Heard], None]
+    heard: Callable[[Heard, Sensor], None]
     teller: Callable[[str], Tell]
     publish: Callable[[InterlockState], None]
     latched: Callable[[str], bool]
@@ -74,15 +76,18 @@ class Plan(NamedTuple):
 
 
 class Field:
-    """The lines, lamps and sites of one gateway. `async with` closes them at the end."""
+    """The lines, lamps and sites of one gateway, with their tasks, which `supervisor` keeps: buses
+    and signal keepers are its core. `async with` closes all at the end."""
 
-    def __init__(self, outlets: Outlets, heartbeats: Heartbeats) -> None:
+    def __init__(self, outlets: Outlets, heartbeats: Heartbeats, supervisor: Supervisor) -> None:
         self.lines: dict[str, Line] = {}
         self.lamps: dict[str, Lamp] = {}
         self.sites: dict[str, SiteInterlock] = {}
         self._outlets = outlets
         self._heartbeats = heartbeats
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._supervisor = supervisor
+        self._tasks: set[str] = set()
+        self._sensors: dict[str, dict[str, Sensor]] = {}  # by port; changes together with its bus
 
     async def prepare(self, setup: Setup) -> Plan:
         """Open what `setup` has and we have not; a line itself is opened by its first exchange.
@@ -100,7 +105,7 @@ class Field:
             undo.pop_all()
         return Plan(setup, lines, lamps)
 
-    async def adopt(self, plan: Plan, group: asyncio.TaskGroup) -> None:
+    async def adopt(self, plan: Plan) -> None:
         """Change over to `plan`."""
         removed = self.sites.keys() - plan.lamps.keys()
         for site in removed & {name.removeprefix("switch ") for name in self._tasks}:
@@ -116,17 +121,19 @@ class Field:
                 await line.closing.aclose()
             else:
                 line.bus.change(_jobs(plan.setup, name, line.master))
+                self._sensors[name] = sensors(plan.setup, name)
         for site in removed:
             del self.sites[site]
         self.lines, self.lamps = plan.lines, plan.lamps
         for name, line in self.lines.items():
             if (task := f"bus {name}") not in self._tasks:
-                self._start(group, task, line.bus.run())
+                self._sensors[name] = sensors(plan.setup, name)
+                self._start(task, line.bus.run())
         for site, lamp in self.lamps.items():
             self._put_together(site, lamp, plan.setup)
             if (task := f"signal {site}") not in self._tasks:
-                self._start(group, task, lamp.keeper.run())
-            await self._watch_switch(site, plan.setup, group)
+                self._start(task, lamp.keeper.run())
+            await self._watch_switch(site, plan.setup)
 
     async def leave_safe(self, sites: Iterable[str]) -> None:
         """Nobody will watch the water at these sites: no signal may stay less restrictive than its
@@ -159,7 +166,7 @@ class Field:
         lamp.keeper.on_seen = site.announce
         lamp.keeper.on_found = site.find
 
-    async def _watch_switch(self, name: str, setup: Setup, group: asyncio.TaskGroup) -> None:
+    async def _watch_switch(self, name: str, setup: Setup) -> None:
         """Watch the switch beside the road, if there is one, and forget one that was there."""
         if (task := f"switch {name}") in self._tasks:
             await self._end(task)
@@ -173,7 +180,8 @@ class Field:
 
         line = self.lines[config.port]
         switch = LocalSwitch(config, line.bus, line.master, turned)
-        self._tasks[task] = group.create_task(switch.run(), name=task)
+        self._tasks.add(task)
+        self._supervisor.part(task, switch.run)
 
     async def _line(
         self, name: str, config: PortConfig, setup: Setup, undo: AsyncExitStack
@@ -186,7 +194,7 @@ class Field:
         port = await closing.enter_async_context(module.open(name, config))
         master = Master(port)
         beat = partial(self._heartbeats.beat, f"bus {name}")
-        bus = Bus(name, _jobs(setup, name, master), self._outlets.heard, beat)
+        bus = Bus(name, _jobs(setup, name, master), partial(self._heard, name), beat)
         return Line(config, port, master, bus, closing)
 
     async def _lamp(
@@ -211,15 +219,19 @@ class Field:
         keeper = SignalKeeper(name, signal, bus, refresh_s, tell, beat, config.turns_within_s)
         return Lamp(config, refresh_s, line, keeper, closing)
 
-    def _start(self, group: asyncio.TaskGroup, name: str, loop: Coroutine[Any, Any, None]) -> None:
+    def _heard(self, port: str, heard: Heard) -> None:
+        if (sensor := self._sensors[port].get(heard.sensor)) is not None:
+            self._outlets.heard(heard, sensor)  # else it went with the old config, during a read
+
+    def _start(self, name: str, loop: Coroutine[Any, Any, None]) -> None:
         self._heartbeats.watch(name)
-        self._tasks[name] = group.create_task(loop, name=name)
+        self._tasks.add(name)
+        self._supervisor.core(name, loop)
 
     async def _end(self, name: str) -> None:
         self._heartbeats.forget(name)
-        task = self._tasks.pop(name)
-        task.cancel()
-        await asyncio.wait((task,))
+        self._tasks.discard(name)
+        await self._supervisor.end(name)
 
     async def __aenter__(self) -> Self:
         return self

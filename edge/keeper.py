@@ -53,7 +53,7 @@ DAY_MS: Final = 86_400_000
 
 
 class Keeper:
-    """`start` once, before anything is sealed; then `run`."""
+    """Opens the outbox, asks it for the time, and keeps both right, in `run`."""
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class Keeper:
         self._makes_room = False
         self._told: list[Sealed] = []
         self._looks = 0
+        self._has_started = False
         outbox.make_room = self._make_room
 
     async def start(self) -> None:
@@ -97,6 +98,10 @@ class Keeper:
 
     async def run(self) -> None:
         """For ever. An outbox that fails is mended, or tried again."""
+        await self._outbox.open()
+        if not self._has_started:
+            await self.start()
+            self._has_started = True
         while True:
             try:
                 await self._look()

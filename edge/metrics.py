@@ -8,6 +8,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from edge.poller import BusState, DeviceState
 from edge.status import Status
+from edge.supervisor import PartState
 from wire.aspect import Aspect
 
 PATH: Final = "/metrics"
@@ -78,6 +79,9 @@ def _families(status: Status) -> Iterator[Family]:
         "Sealed and not acknowledged by the cloud.",
         [({"priority": name}, count) for name, count in waiting.items()],
     )
+    parts = [({"part": part.name}, part) for part in status.parts]
+    for of_part in _OF_PART:
+        yield of_part.of(parts)
     for of_port in _OF_PORT:
         yield of_port.of([({"port": bus.port}, bus) for bus in status.buses])
     devices = [
@@ -130,9 +134,14 @@ _OF_GATEWAY: Final[tuple[_Metric[Status], ...]] = (
     ),
     _Metric("outbox_unsealed_readings", "gauge", "In memory only.", lambda s: s.queue.unsealed),
     _Metric("outbox_lost_readings_total", "counter", "Could not be kept.", lambda s: s.queue.lost),
+    _Metric("outbox_in_memory", "gauge", "1 if the disk refuses it.", lambda s: s.queue.in_memory),
     _Metric("uplink_connected", "gauge", "1 if a broker is there.", lambda s: s.uplink.connected),
     _Metric("uplink_in_flight_batches", "gauge", "Sent, no ack.", lambda s: s.uplink.in_flight),
     _Metric("uplink_last_ack_seconds", "gauge", "Since the last.", lambda s: s.uplink.last_ack_s),
+)
+_OF_PART: Final[tuple[_Metric[PartState], ...]] = (
+    _Metric("part_running", "gauge", "0 while it waits to start again.", lambda p: p.running),
+    _Metric("part_failures_total", "counter", "Failures since the start.", lambda p: p.failures),
 )
 _OF_PORT: Final[tuple[_Metric[BusState], ...]] = (
     _Metric("port_busy_ratio", "gauge", "Of the last minute, 0 to 1.", lambda p: p.busy),

@@ -40,14 +40,10 @@ class Outbox:
     """Seals, hands out and forgets batches. Coroutines raise sqlite3.Error if the disk refuses;
     `mend` then says whether it is worth trying again at once.
 
-    `notices` is what is to be told as events. `position`, `readings_lost`, `sendable` (batches that
+    Until `open` has opened its file, whoever asks it for something waits. `notices` is what is to
+    be told as events. `position`, `readings_lost`, `acked` (see `Books`), `sendable` (batches that
     are dated) and `pending_by_priority` are as of the last call.
     """
-
-    position: Position
-    readings_lost: int
-    sendable: int
-    pending_by_priority: dict[str, int]
 
     def __init__(self, path: Path, gateway: str, boot: str, thread: ThreadPoolExecutor) -> None:
         self.path = path
@@ -60,8 +56,21 @@ class Outbox:
         self._thread = thread
         self._failed: OutboxFile | None = None
         self._failures = 0
-        self._file = self._open()
-        self._note()
+        self._is_open = asyncio.Event()
+        self._file: OutboxFile
+        self.position = Position("", 0, 0, 0)
+        self.readings_lost = 0
+        self.acked = 0
+        self.sendable = 0
+        self.pending_by_priority: dict[str, int] = {}
+
+    async def open(self, *, demand: bool = False) -> None:
+        """Open the file, once. Where a person has to mend something (the path is wrong, or names a
+        file of somebody else) batches live in memory until it is mended, or, on `demand`, it raises
+        sqlite3.Error."""
+        if not self._is_open.is_set():
+            await self._in_thread(lambda: self._open(demand=demand))
+            self._is_open.set()
 
     async def seal(self, readings: Sequence[Reading], events: Sequence[Event] = ()) -> Sealed:
         """Put readings and events on the disk as the next batch."""
@@ -109,6 +118,7 @@ class Outbox:
             finally:
                 self._note()
 
+        await self._is_open.wait()
         return await self._in_thread(call)
 
     async def mend(self, error: sqlite3.Error) -> bool:
@@ -121,6 +131,8 @@ class Outbox:
 
     def close(self) -> None:
         """In the outbox's thread. What a disk does not take any more has been told of by then."""
+        if not self._is_open.is_set():
+            return
         try:
             self._file.close()
         except sqlite3.Error as error:
@@ -138,12 +150,20 @@ class Outbox:
         books = self._file.books
         self.position = self._file.position
         self.readings_lost = books.readings_lost
+        self.acked = books.acked
         self.sendable = books.sendable
         self.pending_by_priority = books.pending_by_priority
 
-    def _open(self) -> OutboxFile:
-        """The outbox at the start. Raises sqlite3.Error where a person has to mend something: the
-        path is wrong, or names a file of somebody else."""
+    def _open(self, *, demand: bool) -> None:
+        try:
+            self._file = self._opened()
+        except (sqlite3.Error, OSError) as error:
+            if demand:
+                raise sqlite3.OperationalError(str(error)) from error
+            self._file = self._in_memory(error)
+        self._note()
+
+    def _opened(self) -> OutboxFile:
         try:
             file = open_file(self.path, self._gateway, self._boot)
         except sqlite3.Error as error:
@@ -248,18 +268,19 @@ class Outbox:
 
 
 @asynccontextmanager
-async def open_outbox(path: Path, gateway: str, boot: str = "") -> AsyncIterator[Outbox]:
+async def open_outbox(
+    path: Path, gateway: str, boot: str = "", *, later: bool = False
+) -> AsyncIterator[Outbox]:
     """The outbox at `path`, in this boot of the machine. Raises sqlite3.Error for a path at which
-    there can be none."""
+    there can be none; opened `later`, by its `open`, not here."""
     thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
-    loop = asyncio.get_running_loop()
     try:
-        outbox = await loop.run_in_executor(
-            thread, Outbox, path, gateway, boot or ThisMachine().boot, thread
-        )
+        outbox = Outbox(path, gateway, boot or ThisMachine().boot, thread)
+        if not later:
+            await outbox.open(demand=True)
         try:
             yield outbox
         finally:
-            await loop.run_in_executor(thread, outbox.close)
+            await asyncio.get_running_loop().run_in_executor(thread, outbox.close)
     finally:
         thread.shutdown()

@@ -16,8 +16,9 @@ from edge.shelf import MOST_LIVES
 
 VERSION: Final = 2
 PAGE_BYTES: Final = 1024
-CACHE_BYTES: Final = 512 * 1024
-"""A seal touches a dozen pages; what SQLite takes by itself is four times as much."""
+CACHE_BYTES: Final = 256 * 1024
+"""Batches are written once and read once, from end to end, and a seal touches a dozen pages; what
+SQLite takes by itself is eight times as much."""
 
 WAL_BYTES: Final = 512 * 1024
 """The log is taken into the database when it has grown so far, and then written over."""
@@ -202,11 +203,10 @@ def _code(error: sqlite3.Error) -> int:
 def _prepare(database: sqlite3.Connection) -> None:
     for setting in (
         f"page_size = {PAGE_BYTES}",
-        f"cache_size = -{CACHE_BYTES // 1024}",
         "auto_vacuum = INCREMENTAL",
         "journal_mode = WAL",
         "synchronous = FULL",
-        "cache_size = -256",  # KiB: batches are written once and read once, from end to end
+        f"cache_size = -{CACHE_BYTES // 1024}",
         "secure_delete = OFF",  # Debian has it on: every page that is freed would be written
         f"wal_autocheckpoint = {WAL_BYTES // PAGE_BYTES}",
         f"journal_size_limit = {WAL_ROOM_BYTES}",

@@ -106,6 +106,7 @@ class OutboxFile:
                         Key(place, life, last).pack(),
                     ):
                         self.books.count(place, -1, *row)
+                        self.books.acked += life == self.books.life
 
     def pending(self, after: int, up_to: int, limit: int) -> list[Sealed]:
         """The first `limit` batches with after < key <= up_to, by key."""
@@ -254,6 +255,7 @@ class OutboxFile:
             self.streams = {}
         self.stream, self.sealed, self.readings_sealed = secrets.token_hex(8), 0, 0
         books.life, books.stream_ms = self.add_life(life, self.stream, 0), 0
+        books.acked = 0
 
     def _seal(self, draft: Draft, local: bool) -> Sealed:
         books = self.books

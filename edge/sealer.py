@@ -9,14 +9,15 @@ from typing import Final
 from msgspec.structs import replace
 
 from edge import outboxdisk
-from edge.batches import Draft, Sealed
+from edge.batches import Draft, Row, Sealed
 from edge.books import Loss
 from edge.clock import Clock
 from edge.config import OutboxConfig
 from edge.outbox import Outbox
-from edge.shelf import Priority
+from edge.shelf import Key, Priority
+from edge.supervisor import ANY_FAULT
 from wire.codec import ABSOLUTE_FROM_MS
-from wire.messages import Event, Gap
+from wire.messages import Batch, Event, Gap
 from wire.reading import Reading
 
 log: Final = logging.getLogger("shuichi.outbox")
@@ -28,6 +29,14 @@ RETRY_AFTER_S: Final = 1.0
 MOST_READINGS: Final = 20_000
 MOST_EVENTS: Final = 2_000
 """Kept in memory while the disk refuses; beyond it the least important and oldest go, counted."""
+
+
+LARGEST_INTEGER: Final = 2**63 - 1
+"""Of SQLite."""
+
+SPARE: Final = 5_000
+"""What may wait beyond that between two attempts: so the least important are not looked for at each
+reading."""
 
 
 class Sealer:
@@ -77,12 +86,16 @@ class Sealer:
         """Take a reading; it is sealed soon."""
         self._readings.append(reading)
         self._waits.set()
+        if len(self._readings) >= MOST_READINGS + SPARE:
+            self._drop_excess()
         if len(self._readings) >= self._settings.seal_at_readings:
             self._now.set()
 
     def tell(self, event: Event) -> None:
         """Take an event; it is sealed now."""
         self._events.append(event)
+        if len(self._events) >= MOST_EVENTS + SPARE:
+            self._drop_excess()
         self._waits.set()
         self._now.set()
 
@@ -146,11 +159,11 @@ class Sealer:
                 log.error("nothing can be sealed: %s; readings wait in memory", error)
             is_full = outboxdisk.is_full(error, self._outbox.path)
             self._trouble = "disk full" if is_full else "disk refused"
-            self._readings, self._events = readings + self._readings, events + self._events
-            self._gaps, self._lost = gaps + self._gaps, lost
-            self._waits.set()
-            self._drop_excess()
+            self._put_back(readings, events, gaps, lost)
             return False
+        except BaseException:  # whatever it is, it must cost nothing that waits
+            self._put_back(*self._sealable(readings, events, gaps, lost))
+            raise
         if self._trouble:
             log.info("sealing works again")
             self._trouble = ""
@@ -158,6 +171,37 @@ class Sealer:
             if not batch.is_local:
                 self._on_sealed(batch)
         return True
+
+    def _put_back(
+        self, readings: list[Reading], events: list[Event], gaps: list[Gap], lost: Loss | None
+    ) -> None:
+        """What could not be sealed waits again, before what has come since."""
+        self._readings, self._events = readings + self._readings, events + self._events
+        self._gaps = gaps + self._gaps
+        if lost is not None:
+            self._lost = lost if self._lost is None else _sum(lost, self._lost)
+        self._waits.set()
+        self._drop_excess()
+
+    def _sealable(
+        self, readings: list[Reading], events: list[Event], gaps: list[Gap], lost: Loss | None
+    ) -> tuple[list[Reading], list[Event], list[Gap], Loss | None]:
+        """Without what no batch can hold: one such reading must not keep all others waiting."""
+        good = [one for one in readings if _is_sealable(Batch("", "", 1, readings=(one,)))]
+        fit = [one for one in events if _is_sealable(Batch("", "", 1, events=(one,)))]
+        known = [gap for gap in gaps if _is_sealable(Batch("", "", 1, gaps=(gap,)))]
+        if len(good) < len(readings) or len(fit) < len(events):
+            now_ms = 0 if self._clock is None else self._clock.now()
+            refused = Loss(0, None, "cannot be encoded", now_ms, now_ms)
+            refused.readings = len(readings) - len(good)
+            refused.events = len(events) - len(fit)
+            log.error(
+                "%d readings and %d events cannot be encoded; they are counted as lost",
+                refused.readings,
+                refused.events,
+            )
+            lost = refused if lost is None else _sum(lost, refused)
+        return good, fit, known, lost
 
     async def _seal(self, drafts: list[Draft]) -> list[Sealed]:
         local = self._is_local
@@ -205,8 +249,21 @@ class Sealer:
 
     def _lose(self, times: list[int], readings: int = 0, events: int = 0) -> None:
         if times:
-            loss = Loss(0, None, self._trouble, min(times), max(times), readings, events)
-            if self._lost is not None:
-                loss.reason = self._lost.reason  # the first one: one gap is enough
-                loss += self._lost
-            self._lost = loss
+            loss = Loss(
+                0, None, self._trouble or "not sealed", min(times), max(times), readings, events
+            )
+            self._lost = loss if self._lost is None else _sum(self._lost, loss)
+
+
+def _sum(first: Loss, second: Loss) -> Loss:
+    second.reason = first.reason  # one gap is enough
+    second += first
+    return second
+
+
+def _is_sealable(batch: Batch) -> bool:
+    try:
+        row = Row.of(Key(0, 0, 1), batch, None)
+    except ANY_FAULT:
+        return False
+    return row.first_ms >= -LARGEST_INTEGER and row.last_ms <= LARGEST_INTEGER

@@ -24,6 +24,7 @@ def status(console: Console, one: Status, *, every_device: bool) -> None:
     _process(console, one)
     _lamps(console, one)
     _queue(console, one)
+    _parts(console, one)
     _buses(console, one)
     _devices(console, one, every_device)
 
@@ -73,11 +74,23 @@ def _queue(console: Console, one: Status) -> None:
     kinds = ", ".join(f"{count} {name}" for name, count in queue.pending_by_priority.items())
     waiting = f"{queue.pending} batches wait ({kinds}), {queue.unsealed} readings not sealed"
     lost = f", [red]{queue.lost} readings lost[/red]" if queue.lost else ""
-    console.print(f"outbox  {waiting}{lost}", highlight=False)
+    memory = ", [red]in memory only: the disk refuses them[/red]" if queue.in_memory else ""
+    console.print(f"outbox  {waiting}{lost}{memory}", highlight=False)
     console.print(
         f"ledger  stream {queue.stream}: sealed {queue.sealed}, acked {uplink.acked}",
         highlight=False,
     )
+
+
+def _parts(console: Console, one: Status) -> None:
+    """Those that have failed."""
+    for part in one.parts:
+        if part.failed_s is not None:
+            how = ("runs", "yellow") if part.running else ("FAILED, starts again soon", "bold red")
+            line = Text.assemble("part    ", part.name, ": ", how)
+            times = "once" if part.failures == 1 else f"{part.failures} times"
+            line.append(f", failed {times}, {_span(part.failed_s)} ago: {part.trouble}")
+            console.print(line)
 
 
 def _buses(console: Console, one: Status) -> None:

@@ -12,6 +12,7 @@ from edge import clock
 from edge.health import State
 from edge.poller import BusState
 from edge.site import SiteInterlock
+from edge.supervisor import PartState
 
 if TYPE_CHECKING:
     from edge.agent import Agent
@@ -40,7 +41,8 @@ class Clock(msgspec.Struct, frozen=True):
 
 class Queue(msgspec.Struct, frozen=True):
     """What waits for the cloud. `pending` batches are on disk, by priority; `unsealed` readings are
-    not yet; `lost` readings could not be kept: `docs/loss-contract.md`."""
+    not yet; `lost` readings could not be kept: `docs/loss-contract.md`. While they are `in_memory`
+    they do not survive the end of the process."""
 
     stream: str
     sealed: int
@@ -49,6 +51,7 @@ class Queue(msgspec.Struct, frozen=True):
     pending_by_priority: dict[str, int]
     unsealed: int
     lost: int
+    in_memory: bool = False
 
 
 class Uplink(msgspec.Struct, frozen=True):
@@ -87,6 +90,7 @@ class Status(msgspec.Struct, frozen=True):
     uplink: Uplink
     buses: tuple[BusState, ...]
     lamps: tuple[Lamp, ...]
+    parts: tuple[PartState, ...] = ()
 
 
 def of(agent: "Agent") -> Status:
@@ -110,6 +114,7 @@ def of(agent: "Agent") -> Status:
             )
             for name, site in agent.field.sites.items()
         ),
+        parts=agent.supervisor.states(),
     )
 
 
@@ -124,8 +129,10 @@ def line(agent: "Agent") -> str:
     link = "connected" if agent.uplink.connected else "no broker"
     if agent.uplink.acks.unproven:
         link += ", acks not proven"
+    down = [part.name for part in agent.supervisor.states() if not part.running]
     parts = (
         *lamps,
+        *([f"FAILED: {', '.join(down)}"] if down else ()),
         f"{silent} sensors silent",
         f"{agent.outbox.position.pending} batches wait",
         link,
@@ -169,16 +176,17 @@ def _queue(agent: "Agent") -> Queue:
         pending_by_priority=agent.outbox.pending_by_priority,
         unsealed=agent.sealer.unsealed,
         lost=agent.outbox.readings_lost + agent.sealer.lost_unsealed,
+        in_memory=agent.outbox.in_memory,
     )
 
 
 def _uplink(agent: "Agent", now: float) -> Uplink:
-    position, uplink = agent.outbox.position, agent.uplink
+    uplink = agent.uplink
     return Uplink(
         broker=str(agent.setup.config.uplink.broker),
         connected=uplink.connected,
         in_flight=uplink.in_flight,
-        acked=position.sealed - position.pending,
+        acked=agent.outbox.acked,
         last_ack_s=None if uplink.acked_at is None else now - uplink.acked_at,
         acks_must_prove=uplink.acks.proof.demanded,
         acks_refused=uplink.acks.refused,

@@ -11,17 +11,22 @@ was at the last commit.
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, Final
 
 import msgspec
 
 from edge import dating
-from edge.batches import Draft, Position, Row, Sealed
+from edge.batches import Draft, Position, Row, Sealed, gap_parts
 from edge.books import Books, Loss
 from edge.dating import Offset
-from edge.shelf import LOCAL, MOST_LIVES, Key, Range, Shelf, first_shelf, span
-from wire.messages import Batch
+from edge.shelf import LAST_NUMBER, LOCAL, MOST_LIVES, Key, Range, Shelf, first_shelf, span
+from wire import limits
+from wire.codec import TooLarge
+from wire.messages import Batch, Event, Gap
+
+HEAD_BYTES: Final = 512
+"""Of an MQTT packet, beside its payload: more than any topic of ours needs."""
 
 _COLUMNS = "key, boot, first_ms, last_ms, readings, payload"
 
@@ -31,12 +36,15 @@ class OutboxFile:
 
     A boot of the machine begins a stream of its own: so a disk that loses what it had acknowledged
     can't make a number mean two things, and UTC need not go back within a stream.
+
+    `most_bytes` is what the payload of a batch may have.
     """
 
     def __init__(self, database: sqlite3.Connection, gateway: str, boot: str) -> None:
         self.database = database
         self.gateway = gateway
         self.stream, self.sealed, self.readings_sealed = "", 0, 0
+        self.most_bytes = limits.PACKET_TO_CLOUD - HEAD_BYTES
         self.books = Books()
         self.streams: dict[int, str] = {}
         self._load()
@@ -84,10 +92,11 @@ class OutboxFile:
             self.database.close()
 
     def seal(self, drafts: Sequence[Draft], *, local: bool = False) -> list[Sealed]:
-        """Put each draft on the disk as a batch, all in one transaction. `local`: their times are
-        ms since this boot."""
+        """Put each draft on the disk as a batch, or as several if it is too large for one, all in
+        one transaction. `local`: their times are ms since this boot."""
         with self.transaction():
-            return [self._seal(draft, local) for draft in drafts]
+            parts = [part for draft in drafts for part in draft.parts()]
+            return [batch for part in parts for batch in self._seal(part, local)]
 
     def forget(self, stream: str, batches: Sequence[Range]) -> None:
         """Delete the batches in these intervals: the cloud has stored them. It reaches the disk
@@ -99,11 +108,13 @@ class OutboxFile:
         for place in Shelf:
             if self.books.held[place].batches:
                 for first, last in batches:
+                    if not 0 < first <= min(last, LAST_NUMBER):
+                        continue  # keys of others begin there
                     for row in self.ask(
                         "DELETE FROM batch WHERE key BETWEEN ? AND ?"
                         " RETURNING length(payload), readings",
                         Key(place, life, first).pack(),
-                        Key(place, life, last).pack(),
+                        Key(place, life, min(last, LAST_NUMBER)).pack(),
                     ):
                         self.books.count(place, -1, *row)
                         self.books.acked += life == self.books.life
@@ -130,7 +141,7 @@ class OutboxFile:
         """Seal, each in the stream that it is of, the losses that the cloud has not been told of.
         Within a transaction."""
         losses, self.books.losses = self.books.losses, []
-        return [self._tell(loss) for loss in losses]
+        return [batch for loss in losses for batch in self._tell(loss)]
 
     # What shedding, dating and salvaging are made of. All but `oldest` within a transaction.
 
@@ -257,15 +268,21 @@ class OutboxFile:
         books.life, books.stream_ms = self.add_life(life, self.stream, 0), 0
         books.acked = 0
 
-    def _seal(self, draft: Draft, local: bool) -> Sealed:
+    def _seal(self, draft: Draft, local: bool) -> list[Sealed]:
         books = self.books
-        self.sealed += 1
-        self.readings_sealed += len(draft.readings)
+        number = self.sealed + 1
         place = first_shelf(draft.priority) + (LOCAL if local else 0)
-        batch = Batch(
-            self.gateway, self.stream, self.sealed, draft.readings, draft.events, draft.gaps
-        )
-        row = Row.of(Key(place, books.life, self.sealed), batch, books.boot if local else None)
+        batch = Batch(self.gateway, self.stream, number, draft.readings, draft.events, draft.gaps)
+        key = Key(place, books.life, number)
+        row: Row | None = None
+        with suppress(TooLarge):
+            row = Row.of(key, batch, books.boot if local else None, limits.SEALED_BYTES)
+        if row is None or len(row.payload) > self.most_bytes:
+            if (halves := draft.halves()) is not None:
+                return [sealed for half in halves for sealed in self._seal(half, local)]
+            row = row or Row.of(key, batch, books.boot if local else None)
+        self.sealed = number
+        self.readings_sealed += len(draft.readings)
         self.put(row)
         if local:
             books.boot_ms = max(books.boot_ms, row.last_ms)
@@ -273,9 +290,17 @@ class OutboxFile:
             books.newest_ms = max(books.newest_ms, row.last_ms)
             books.stream_ms = max(books.stream_ms, row.last_ms)
         books.readings_lost += sum(gap.readings or 0 for gap in draft.gaps)
-        return Sealed(row.key, self.stream, self.sealed, row.payload)
+        return [Sealed(row.key, self.stream, number, row.payload)]
 
-    def _tell(self, loss: Loss) -> Sealed:
+    def _tell(self, loss: Loss) -> list[Sealed]:
+        gap, *more = gap_parts(loss.gap())
+        events = (loss.event(),) if loss.events else ()
+        return [
+            self._tell_gap(loss, gap, events),
+            *(self._tell_gap(loss, gap, ()) for gap in more),
+        ]
+
+    def _tell_gap(self, loss: Loss, gap: Gap, events: tuple[Event, ...]) -> Sealed:
         if loss.life == self.books.life:
             self.sealed += 1
             number = self.sealed
@@ -284,8 +309,7 @@ class OutboxFile:
                 "UPDATE life SET sealed = sealed + 1 WHERE life = ? RETURNING sealed", loss.life
             )
         stream = self.streams[loss.life]
-        events = (loss.event(),) if loss.events else ()
-        batch = Batch(self.gateway, stream, number, (), events, (loss.gap(),))
+        batch = Batch(self.gateway, stream, number, (), events, (gap,))
         place = Shelf.EVENT + (0 if loss.boot is None else LOCAL)
         row = Row.of(Key(place, loss.life, number), batch, loss.boot)
         self.put(row)

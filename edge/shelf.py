@@ -62,6 +62,8 @@ PLACES: Final = 16
 _NUMBER_BITS: Final = 44
 _LIFE_BITS: Final = 14
 MOST_LIVES: Final = 2**_LIFE_BITS
+LAST_NUMBER: Final = 2**_NUMBER_BITS - 1
+"""No batch has a higher number: it would take 500 000 years of one each second."""
 
 
 class Key(NamedTuple):

@@ -24,7 +24,7 @@ from edge.config import Gateway, Uplink
 from edge.memory import ShardMemory
 from edge.outbox import Outbox
 from edge.shelf import LADDERS, Priority, Range
-from wire import codec, topics
+from wire import bounded, codec, topics
 from wire.messages import Ack, GatewayState, InterlockState, Reply, Status
 from wire.mqtt import Disconnected, PublishRefused, Session, Will, keep_connected
 from wire.ranges import Intervals
@@ -131,6 +131,7 @@ class UplinkWorker:
     def reply(self, reply: Reply) -> None:
         """Answer a command, if there is a connection; the event log has it in any case."""
         if self._session is not None:
+            reply = bounded.small(reply)  # before it is proven
             if (keys := self.acks.proof.keys) is not None:
                 reply = keys.prove(reply, self._gateway.id)
             sent = self._session.send(self._topic(What.REPLY), codec.encode(reply))

@@ -1,20 +1,47 @@
 """The messages of version 1. Structs only: `wire.codec` turns them into bytes and back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum, StrEnum
+from itertools import pairwise
 from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
+from wire import limits
 from wire.aspect import Aspect
 from wire.reading import Reading
+from wire.topics import NAME_PATTERN
 
 VERSION: Final = 1
 
-Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Whole = Annotated[int, Meta(ge=0, le=limits.NUMBER)]
 """A count or a time in ms: what every language's JSON reads exactly and every database holds."""
 
-Mac = Annotated[str, msgspec.Meta(max_length=128)]
+Number = Annotated[int, Meta(ge=1, le=limits.NUMBER)]
+"""The number of a batch."""
+
+Interval = tuple[Number, Number]
+"""A closed interval of batch numbers."""
+
+Amount = Annotated[float, Meta(ge=-limits.NUMBER, le=limits.NUMBER)]
+"""A finite number with which anybody can reckon."""
+
+Name = Annotated[str, Meta(pattern=rf"^{NAME_PATTERN}\Z")]
+NameOrNone = Annotated[str, Meta(pattern=rf"^({NAME_PATTERN})?\Z")]
+"""Of a site, shard or gateway; "" where there is none."""
+
+Stream = Annotated[str, Meta(max_length=limits.STREAM)]
+Reason = Annotated[str, Meta(max_length=limits.REASON)]
+Id = Annotated[str, Meta(max_length=limits.ID)]
+Mac = Annotated[str, Meta(max_length=limits.MAC)]
+Detail = (
+    Annotated[str, Meta(max_length=limits.DETAIL_TEXT)]
+    | Annotated[int, Meta(ge=-limits.NUMBER, le=limits.NUMBER)]
+    | Amount
+    | bool
+    | None
+)
 
 
 class Level(IntEnum):
@@ -34,10 +61,13 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """
 
     at_ms: Whole
-    site: str
-    kind: str
-    text: str
-    detail: dict[str, str | int | float | bool | None] = {}
+    site: NameOrNone
+    kind: Annotated[str, Meta(max_length=limits.KIND)]
+    text: Annotated[str, Meta(max_length=limits.TEXT)]
+    detail: Annotated[
+        dict[Annotated[str, Meta(max_length=limits.DETAIL_KEY)], Detail],
+        Meta(max_length=limits.DETAIL_KEYS),
+    ] = {}
 
 
 class Gap(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -50,11 +80,14 @@ class Gap(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     first and last.
     """
 
-    reason: str
+    reason: Reason
     from_ms: Whole
     to_ms: Whole
     readings: Whole | None = None
-    batches: tuple[tuple[Whole, Whole], ...] = ()
+    batches: Annotated[tuple[Interval, ...], Meta(max_length=limits.INTERVALS)] = ()
+
+    def __post_init__(self) -> None:
+        _check_forward(self.batches)
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -79,10 +112,21 @@ class Ack(msgspec.Struct, frozen=True):
     cloud says so, where both have the gateway's key: `wire.authentication`.
     """
 
-    stream: str
-    batches: tuple[tuple[int, int], ...]
+    stream: Stream
+    batches: Annotated[tuple[Interval, ...], Meta(max_length=limits.ACK_INTERVALS)]
     v: int = VERSION
     mac: Mac | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        _check_forward(self.batches)
+        if any(before[1] >= after[0] for before, after in pairwise(self.batches)):
+            raise ValueError("the intervals are not ascending and disjoint")
+
+
+def _check_forward(intervals: Iterable[Interval]) -> None:
+    """Raise ValueError, which a decoder takes as its own."""
+    if any(first > last for first, last in intervals):
+        raise ValueError("an interval ends before it begins")
 
 
 class GatewayState(StrEnum):
@@ -103,16 +147,16 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     it is 0 there, and `stream` is "".
     """
 
-    gateway: str
+    gateway: Name
     state: GatewayState
     at_ms: Whole
-    stream: str = ""
+    stream: Stream = ""
     sealed: Whole = 0
     readings_sealed: Whole = 0
     pending: Whole = 0
     clock_trusted: bool = True
     readings_lost: Whole = 0
-    machine: str = ""
+    machine: Annotated[str, Meta(max_length=limits.MACHINE)] = ""
     v: int = VERSION
 
 
@@ -139,17 +183,17 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     `shard` and no `site`.
     """
 
-    id: str
-    gateway: str
-    site: str
+    id: Id
+    gateway: Name
+    site: NameOrNone
     action: Action
     sequence: Whole
     issued_ms: Whole
     aspect: Aspect | None = None
-    person: str = ""
-    reason: str = ""
+    person: Annotated[str, Meta(max_length=limits.PERSON)] = ""
+    reason: Reason = ""
     expires_ms: Whole | None = None
-    shard: str = ""
+    shard: NameOrNone = ""
     v: int = VERSION
 
 
@@ -172,13 +216,13 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     taken. `mac` proves that the gateway says so: `wire.authentication`.
     """
 
-    command: str
+    command: Id
     outcome: Outcome
     at_ms: Whole
-    reason: str = ""
+    reason: Reason = ""
     aspect: Aspect | None = None
     v: int = VERSION
-    last: Annotated[int, msgspec.Meta(ge=-1, le=2**53)] | None = None
+    last: Annotated[int, Meta(ge=-1, le=limits.NUMBER)] | None = None
     mac: Mac | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -186,7 +230,7 @@ class Lease(msgspec.Struct, frozen=True):
     """An aspect that holds until `valid_until_ms` (UTC), for a controller that subscribes. It
     travels signed and retained; after its end the controller shows its own safe aspect."""
 
-    site: str
+    site: Name
     aspect: Aspect
     valid_until_ms: Whole
     sequence: Whole
@@ -199,10 +243,10 @@ class InterlockState(msgspec.Struct, frozen=True):
     `confirmed` is None until the signal has been read back. `depth` is in m.
     """
 
-    site: str
+    site: Name
     wanted: Aspect
     confirmed: Aspect | None
-    depth: float | None
-    cause: str
+    depth: Amount | None
+    cause: Reason
     at_ms: Whole
     v: int = VERSION

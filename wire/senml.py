@@ -7,52 +7,75 @@ which a foreign reader skips as the RFC demands, and `vs` with the reason where 
 (then `q` is 9), for a record without a value would not be SenML.
 """
 
-import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from math import floor
-from typing import Final, NamedTuple, TypeVar
+from operator import length_hint
+from typing import Annotated, Final, NamedTuple, TypeVar
 
 import msgspec
+from msgspec import Meta
 
+from wire import limits
 from wire.reading import UNITS, Columns, Quality, Quantity, Reading, Series
-from wire.topics import is_name
+from wire.topics import NAME_PATTERN
 
 ABSOLUTE_FROM_MS: Final = 2**28 * 1000
 """SenML takes smaller times as relative (RFC 8428, section 4.5.3). We never send them: a gateway
 that does not know the time keeps its batches with times since its boot, until it does."""
 
 _VERSION: Final = 10
-_LAST_MS: Final = 2**53
+_LAST_MS: Final = limits.NUMBER
 """Whole milliseconds are exact up to here, which is far in the future."""
 
 _QUANTITIES: Final = {quantity.value: quantity for quantity in Quantity}
 _QUALITIES: Final = {int(quality): quality for quality in Quality}
 _WITH_VALUE: Final = {int(q): q for q in Quality if q is not Quality.MISSING}
+_PLACE: Final = re.compile(
+    rf"({NAME_PATTERN})/({NAME_PATTERN})/({NAME_PATTERN})/([^/]*)", re.DOTALL
+)
+_LONGEST_HELD: Final = 2 * limits.RECORD_NAME
+"""Bytes of a base field."""
+
 _SERIES_KNOWN: Final = 32768
 """Names that are remembered across packs, at 300 bytes each: a hundred sensors of 300 gateways."""
 
 
+_Name = Annotated[str, Meta(max_length=limits.RECORD_NAME)]
+_Unit = Annotated[str, Meta(max_length=limits.UNIT)]
+_Reason = Annotated[str, Meta(max_length=limits.REASON)]
+_Value = Annotated[float, Meta(ge=-limits.NUMBER, le=limits.NUMBER)]
+
+
 class DecodeError(ValueError):
-    """The bytes are not a message of this version; the text says why."""
+    """The bytes are not a message of this version; the text says why, in one line of bounded
+    length."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text if len(text) <= limits.FAULT else text[: limits.FAULT - 1] + "…")
 
 
 class BaseError(DecodeError):
     """A base field is wrong, and with it all records that rest on it."""
 
 
+class _NoLabels(DecodeError):
+    """A record that is no JSON object."""
+
+
 class Record(msgspec.Struct, omit_defaults=True, gc=False):
     """One SenML record as it stands on the wire. Labels we do not know are skipped."""
 
-    bn: str | None = None
+    bn: _Name | None = None
     bt: float | None = None
-    bu: str | None = None
-    bv: float | None = None
+    bu: _Unit | None = None
+    bv: _Value | None = None
     bver: int | None = None
-    n: str | None = None
-    u: str | None = None
-    v: float | None = None
-    vs: str | None = None
+    n: _Name | None = None
+    u: _Unit | None = None
+    v: _Value | None = None
+    vs: _Reason | None = None
     t: float | None = None
     q: int = int(Quality.GOOD)
 
@@ -60,11 +83,11 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):
 class PlainRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """A record as `pack` writes it: see `plain`."""
 
-    bn: str | None = None
+    bn: _Name | None = None
     bt: float | None = None
-    bu: str | None = None
-    v: float | None = None
-    vs: str | None = None
+    bu: _Unit | None = None
+    v: _Value | None = None
+    vs: _Reason | None = None
     t: float = 0.0
     q: int = int(Quality.GOOD)
 
@@ -93,6 +116,7 @@ class Fault(NamedTuple):
 
 
 _T = TypeVar("_T")
+_Label = msgspec.Raw | str | float
 
 
 def pack(gateway: str, readings: Iterable[Reading]) -> Iterator[Record]:
@@ -109,9 +133,11 @@ def pack(gateway: str, readings: Iterable[Reading]) -> Iterator[Record]:
         if r.at_ms != base_ms:
             record.t = (r.at_ms - base_ms) / 1000
         if r.value is None:
-            record.vs = r.reason
-        else:
+            record.vs = r.reason[: limits.REASON]
+        elif abs(r.value) <= limits.NUMBER:
             record.v = r.value
+        else:  # or it is not a number at all
+            record.q, record.vs = int(Quality.MISSING), f"{r.value:g} is out of bounds"
         yield record
 
 
@@ -129,13 +155,14 @@ class Pack:
         self._unit: str | None = None
         self._value: float | None = None
 
-    def read(self, records: Iterable[Record]) -> list[Reading]:
-        """The readings in `records`, which follow those that were read before.
+    def read(self, records: Iterable[Record], into: list[Reading] | None = None) -> list[Reading]:
+        """The readings in `records`, which follow those that were read before; put behind those in
+        `into`, where they are even if a later record is wrong.
 
         Raises DecodeError at the first that is none of ours, BaseError if those that follow are
         not to be understood either. This loop is most of what a reading costs: hence its length.
         """
-        readings: list[Reading] = []
+        readings: list[Reading] = [] if into is None else into
         put, with_value = readings.append, _WITH_VALUE.get
         last_ms, reading, good, missing = _LAST_MS, Reading, Quality.GOOD, Quality.MISSING
         from_ms, base_ms, base_value = self._from_ms, self._ms, self._value
@@ -181,6 +208,16 @@ class Pack:
                 value = _sum(value, base_value)
             put(reading(site, sensor, quantity, value, at_ms, quality, record.vs or ""))
         return readings
+
+    def held(self) -> dict[str, _Label]:
+        """The base fields that hold, as labels of a record."""
+        fields: dict[str, str | float | None] = {
+            "bn": self._name,
+            "bt": self._ms / 1000,
+            "bu": self._unit,
+            "bv": self._value,
+        }
+        return {label: value for label, value in fields.items() if value}
 
     def _place(self, record: Record) -> Series:
         """The site, sensor and quantity of `record`, in the unit that we know."""
@@ -274,32 +311,33 @@ def _all_there(values: Sequence[float | None]) -> bool:
 
 
 def sift(
-    gateway: str, pack: Iterable[msgspec.Raw], from_ms: int
+    gateway: str, pack: Sequence[msgspec.Raw], from_ms: int
 ) -> tuple[list[Reading], list[Fault]]:
     """The readings of a pack, and the records in it that give none.
 
     A record whose base fields are wrong takes those with it that come after: what they were about
-    cannot be known.
+    cannot be known. Raises DecodeError where too much is wrong to be put aside piece by piece.
     """
     state = Pack(gateway, from_ms)
+    left = iter(pack)
+    records = map(_read, left)  # an error does not end it: it goes on with the next
     readings: list[Reading] = []
     faults: list[Fault] = []
-    held: dict[str, msgspec.Raw] = {}
-    broken = ""
-    for position, raw in enumerate(pack):
-        record = bytes(raw)
+    while True:
         try:
-            labels = _decoded(_labels, raw)
-            base = {label: one for label, one in labels.items() if label in _BASE}
-            held |= base
-            record = _encode(held | labels)
-            if broken:
-                raise DecodeError(broken)
-            readings += _sifted(state, raw, _encode(base))
-        except DecodeError as error:
-            if isinstance(error, BaseError):
-                broken = f"rests on record {position}: {error}"
-            faults.append(Fault(position, record, str(error)))
+            state.read(records, readings)
+        except (DecodeError, *UNREADABLE) as error:
+            place = len(pack) - length_hint(left) - 1
+            wrong = _look(state, pack[place], error)
+        else:
+            return readings, faults
+        if isinstance(wrong, BaseError):
+            break
+        _put_aside(faults, place, pack[place], state.held(), str(wrong))
+    held = state.held()
+    _put_aside(faults, place, pack[place], held, str(wrong))
+    for n in range(place + 1, len(pack)):
+        _put_aside(faults, n, pack[n], held, f"rests on record {place}: {wrong}")
     return readings, faults
 
 
@@ -311,18 +349,52 @@ def decode_record(gateway: str, record: bytes) -> Reading:
     return found[0]
 
 
-def _sifted(state: Pack, record: msgspec.Raw, base: bytes) -> list[Reading]:
-    """What one record gives, whose base fields alone are `base`."""
+def _look(state: Pack, raw: msgspec.Raw, error: Exception) -> DecodeError:
+    """What is wrong with a record that gave `error`. Its base fields hold, whatever the rest is."""
+    if isinstance(error, DecodeError):
+        return error
     try:
-        whole = _decoded(_read, record)
-    except DecodeError:
-        try:
-            alone = _decoded(_read, base)
-        except DecodeError as error:
-            raise BaseError(str(error)) from error
-        state.read([alone])  # the base fields hold, whatever the rest is
-        raise
-    return state.read([whole])
+        labels = _few_labels(raw)
+    except DecodeError as trouble:
+        return trouble
+    try:
+        alone = _decoded(_read, _encode({key: labels[key] for key in _BASE & labels.keys()}))
+        state.read((alone,))
+    except DecodeError as trouble:
+        return BaseError(str(trouble))
+    return DecodeError(f"not a record: {error}")
+
+
+def _put_aside(
+    faults: list[Fault], place: int, raw: msgspec.Raw, held: dict[str, _Label], reason: str
+) -> None:
+    """Add a record that is wrong to `faults`, and its base fields to those that are `held`. Raises
+    DecodeError for one that is too large, or too many."""
+    if len(faults) == limits.FAULTS:
+        first = faults[0].reason
+        raise DecodeError(f"more than {limits.FAULTS} records are wrong, the first: {first}")
+    try:
+        labels = _few_labels(raw)
+    except _NoLabels:
+        faults.append(Fault(place, bytes(raw), reason))
+        return
+    for label in _BASE & labels.keys():
+        # A few bytes must not become many because they stand in each fault that follows.
+        is_short = memoryview(labels[label]).nbytes <= _LONGEST_HELD
+        held[label] = labels[label] if is_short else "?"
+    faults.append(Fault(place, _encode(held | labels), reason))
+
+
+def _few_labels(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
+    """The labels of a record. Raises _NoLabels, or DecodeError for a record that is too large."""
+    record = bytes(raw)
+    brackets = record.count(b"[") + record.count(b"{")
+    if brackets > limits.FAULT_BRACKETS or record.count(b",") > limits.FAULT_COMMAS:
+        raise DecodeError("a record that is wrong is too large to be put aside by itself")
+    try:
+        return _labels(record)
+    except UNREADABLE as error:
+        raise _NoLabels(f"not a record: {error}") from error
 
 
 def _decoded(read: Callable[[bytes | msgspec.Raw], _T], json: bytes | msgspec.Raw) -> _T:
@@ -335,10 +407,9 @@ def _decoded(read: Callable[[bytes | msgspec.Raw], _T], json: bytes | msgspec.Ra
 @lru_cache(_SERIES_KNOWN)
 def _series(name: str) -> tuple[str, Series, str]:
     """Gateway, place and unit of a whole name."""
-    parts = name.split("/")
-    if len(parts) != 4 or not all(map(is_name, parts[:3])):
+    if (parts := _PLACE.fullmatch(name)) is None:
         raise DecodeError(f"{name!r} is not a name of gateway, site, sensor and quantity")
-    gateway, site, sensor, word = parts
+    gateway, site, sensor, word = parts.groups()
     if word not in _QUANTITIES:
         raise DecodeError(f"{word!r} is not a quantity")
     quantity = _QUANTITIES[word]
@@ -346,8 +417,8 @@ def _series(name: str) -> tuple[str, Series, str]:
 
 
 def _sum(value: float, base: float) -> float:
-    if not math.isfinite(value + base):
-        raise DecodeError(f"value {value} over {base} is not finite")
+    if not abs(value + base) <= limits.NUMBER:
+        raise DecodeError(f"value {value} over {base} is out of bounds")
     return value + base
 
 

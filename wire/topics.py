@@ -5,12 +5,14 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from wire import limits
+
 ROOT: Final = "shuichi/v1"
 
 ANSWER: Final = f"{ROOT}/answer"
 """Where whoever was sent a call answers it: a board or a loudspeaker with a button."""
 
-NAME_PATTERN: Final = r"[a-z0-9][a-z0-9-]{0,62}"
+NAME_PATTERN: Final = rf"[a-z0-9][a-z0-9-]{{0,{limits.NAME - 1}}}"
 """Names of shards, gateways, sites and sensors: safe in a topic, in SenML (RFC 8428, section
 4.5.1), in InfluxDB tags and in file names alike."""
 
@@ -54,9 +56,13 @@ def every_gateway(shard: str, what: What) -> str:
     return topic(shard, "+", what, "+" if what is What.INTERLOCK else None)
 
 
-@lru_cache(4096)  # few gateways say very much
 def parse(text: str) -> Address | None:
     """The address of a topic, or None if it is not one of ours."""
+    return None if len(text) > limits.TOPIC else _parse(text)
+
+
+@lru_cache(4096)  # few gateways say very much
+def _parse(text: str) -> Address | None:
     parts = text.split("/")
     if "/".join(parts[:2]) != ROOT or len(parts) not in (5, 6):
         return None

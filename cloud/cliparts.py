@@ -60,9 +60,10 @@ def moment(option: str, text: str | None) -> int | None:
     if text is None:
         return None
     if span := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text):
-        return int((time.time() - float(span[1]) * _SPANS_S[span[2]]) * 1000)
+        # Before 1970 there is nothing, however long the span.
+        return int(max(0.0, time.time() - float(span[1]) * _SPANS_S[span[2]]) * 1000)
     try:
-        return int(datetime.fromisoformat(text).timestamp() * 1000)
+        return int(max(0.0, datetime.fromisoformat(text).timestamp()) * 1000)
     except (ValueError, OverflowError):
         raise UserError(
             f"{option} {text}: is neither a span such as 90s, 30m, 1h or 2d nor an ISO 8601 time"

@@ -28,6 +28,7 @@ from cloud.quarantine import Filter, Kept, Kind, Reason
 from cloud.state import State
 from cloud.store import Store
 from configs.loader import UserError
+from configs.numbers import MOST_ROWS, Count
 
 _T = TypeVar("_T")
 
@@ -84,7 +85,7 @@ def quarantine_group() -> None:
 @_gateway
 @_reason
 @click.option("--since", metavar="WHEN", help="Seen since then: 90s, 30m, 1h, 2d, or ISO 8601.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option("--limit", type=Count(1, MOST_ROWS), default=50, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="For machines: all of them, a line each.")
 def list_cases(
     file: Path,

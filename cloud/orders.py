@@ -13,6 +13,7 @@ import click
 from cloud import config
 from cloud.cliparts import config_option
 from configs.loader import UserError
+from configs.numbers import Number
 from wire import codec, signing, topics
 from wire.aspect import Aspect
 from wire.messages import Action, Command, Outcome, Reply
@@ -20,6 +21,9 @@ from wire.mqtt import Broker, Disconnected, PublishRefused, Session, Unreachable
 from wire.topics import What
 
 _ASPECTS: Final = [aspect.value for aspect in Aspect]
+_LONGEST_MIN: Final = {Action.RAISE: 10_080, Action.LOWER: 1440}
+"""How long an order may last; a gateway refuses to lower for longer."""
+
 _LAST: Final = {Outcome.REFUSED, Outcome.CONFIRMED}
 
 
@@ -56,14 +60,25 @@ def _order(action: Action, explanation: str, *, aspect: bool, lasts: bool) -> No
     @click.option("--key-name", help="Its name on the gateway.  [default: the file's name]")
     @click.option("--person", default="", help="Who orders it: needed to lower and to clear.")
     @click.option("--reason", default="", help="Why, for the log.")
-    @click.option("--wait", "wait_s", default=15.0, show_default=True, help="Seconds for answers.")
+    @click.option(
+        "--wait",
+        "wait_s",
+        type=Number(0, 3600),
+        default=15.0,
+        show_default=True,
+        help="Seconds for answers.",
+    )
     def give(file: Path, **given: Any) -> None:
         asyncio.run(_give(config.read(file), action, **given))
 
     if aspect:
         give = click.option("--aspect", required=True, type=click.Choice(_ASPECTS))(give)
     if lasts:
-        give = click.option("--minutes", type=float, help="How long it lasts.")(give)
+        give = click.option(
+            "--minutes",
+            type=Number(0, _LONGEST_MIN[action], min_open=True),
+            help="How long it lasts.",
+        )(give)
     give.__doc__ = explanation
     command.command(action.value)(give)
 

@@ -1,6 +1,7 @@
 """`shuichi plan`: check a response plan, rehearse it, and bring people into it."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -24,9 +25,11 @@ from cloud.alerts.plantables import Tier
 from cloud.alerts.simulate import Answering, Line
 from configs import loader, tomlfile
 from configs.loader import ConfigError, Fault, UserError, suggest
+from configs.numbers import Count
 from wire.messages import Level
 
 EXAMPLE: Final = loader.HERE / "plans" / "example-city.toml"
+_LONGEST_MIN: Final = 1440
 _TEXTS: Final = frozenset({"raise", "climb"})
 """The messages that are shown in full."""
 
@@ -95,7 +98,7 @@ def check(files: tuple[Path, ...], cloud_file: Path | None, as_json: bool) -> No
 @click.option("--at", metavar="TIME", help="In the plan's time zone.  [default: now]")
 @click.option("--answer", "answers", multiple=True, metavar="TIER@MIN", help="May be repeated.")
 @values_option
-@click.option("--minutes", type=click.IntRange(1, 1440), default=30, show_default=True)
+@click.option("--minutes", type=Count(1, 1440), default=30, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="With all texts, for machines.")
 def simulate_plan(
     file: Path,
@@ -216,6 +219,8 @@ def _moment(text: str | None, rehearsed: Plan) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UserError(f"--at {text}: is not a time such as '2026-07-01 03:00'") from None
+    if not 1970 < moment.year < 2200:
+        raise UserError(f"--at {text}: is not a time between 1971 and 2199")
     return (
         round((moment if moment.tzinfo else moment.replace(tzinfo=rehearsed.zone)).timestamp())
         * 1000
@@ -227,6 +232,11 @@ def _answering(text: str) -> Answering:
     if tier not in list(Tier):
         raise UserError(f"--answer {text}: {tier!r} is not one of {', '.join(Tier)}")
     try:
-        return Answering(Tier(tier), round(float(minutes) * simulate.MINUTE_MS))
-    except (ValueError, OverflowError):
-        raise UserError(f"--answer {text}: is not written as {tier}@7") from None
+        after_min = float(minutes)
+    except ValueError:
+        after_min = math.nan
+    if not 0 <= after_min <= _LONGEST_MIN:
+        raise UserError(
+            f"--answer {text}: is not written as {tier}@7, with at most {_LONGEST_MIN} minutes"
+        )
+    return Answering(Tier(tier), round(after_min * simulate.MINUTE_MS))

@@ -16,6 +16,7 @@ from cloud.cliparts import config_option, look, moment, progress
 from cloud.show import Shown, Sink
 from cloud.store import Bucket, Query, Store, stream
 from configs.loader import UserError
+from configs.numbers import MOST_ROWS, Count
 from wire.reading import Quantity
 
 _ROLLUPS: Final = {"1m": Bucket.MINUTE, "1h": Bucket.HOUR}
@@ -44,7 +45,7 @@ class _NothingFound(Exception):
     show_default=True,
     help="Readings, or min, mean, max and counts of each minute or hour.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="The newest so many.  [default: 1000]")
+@click.option("--limit", type=Count(1, MOST_ROWS), help="The newest so many.  [default: 1000]")
 @click.option("--all", "everything", is_flag=True, help="All there are, however many.")
 @click.option("--format", "shape", type=click.Choice(_FORMATS), default="table", show_default=True)
 @click.option(

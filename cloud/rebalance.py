@@ -24,6 +24,7 @@ from cloud.cliparts import config_option, look
 from cloud.config import shards_of
 from cloud.orders import carry_out, signed
 from configs.loader import UserError
+from configs.numbers import Number
 from wire.messages import Action, Command
 
 _SHORTEST_MS: Final = 60_000
@@ -95,7 +96,7 @@ _WORTH: Final = 0.05
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(min=1),
+    type=Number(1, 3600),
     default=30.0,
     show_default=True,
     help="Seconds for each gateway.",

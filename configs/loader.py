@@ -4,18 +4,25 @@ Knows pydantic and TOML, and nothing of gateways or clouds.
 """
 
 import importlib
+import math
 import pkgutil
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date, time
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar, get_args
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, create_model
 from pydantic_core import ErrorDetails, core_schema
 
+from configs import allowed
+
 HERE: Final = Path(__file__).parent
+
+_LONGEST_SHOWN: Final = 120
+"""Characters of a value that are repeated in a message."""
 
 
 class Model(BaseModel):
@@ -73,8 +80,10 @@ def read(file: Path) -> dict[str, Any]:
         raise ConfigError(file, [Fault("", f"cannot be read: {error.strerror}")]) from None
     except UnicodeDecodeError:
         raise ConfigError(file, [Fault("", "is not text in UTF-8: save it as UTF-8")]) from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # a number of 5000 digits is one that tomllib does not map
         raise ConfigError(file, [Fault("", f"is not TOML: {error}")]) from None
+    except RecursionError:
+        raise ConfigError(file, [Fault("", "is nested too deeply")]) from None
 
 
 def parse(
@@ -90,8 +99,9 @@ def parse(
     strict mode takes a list for a tuple and a string for an enum from there, and these are all
     that TOML has.
     """
-    faults: dict[Fault, None] = {}
-    cut: frozenset[Place] = frozenset()
+    strange = dict(_strange(tables))
+    faults = {Fault(_key(place), problem): None for place, problem in strange.items()}
+    cut: frozenset[Place] = frozenset(strange)
     found: ModelT | None = None
     shape = model
     while found is None:
@@ -102,7 +112,7 @@ def parse(
             details = [(_place(tables, detail["loc"], cut), detail) for detail in error.errors()]
             for place, detail in details:
                 if not (detail["type"] == "missing" and place in cut):
-                    faults[_fault(detail, place, model)] = None
+                    faults[_fault(detail, place, allowed.keys(model, tables, place[:-1]))] = None
                 if not place:  # the whole is wrong, not a part that could be cut away
                     raise ConfigError(file, tuple(faults)) from None
             cut |= {_faulty(tables, place, cut) for place, _ in details}
@@ -150,6 +160,10 @@ class Kind:
     def __init__(self, package: str) -> None:
         self.package = package
 
+    def choices(self) -> Mapping[str, type[Model]]:
+        """The models by kind."""
+        return plugins(self.package)
+
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
@@ -170,6 +184,27 @@ def _without(cut: frozenset[Place], tables: Any, here: Place = ()) -> Any:
     if isinstance(tables, list):
         return [_without(cut, tables[i], (*here, i)) for i in _left(cut, tables, here)]
     return tables
+
+
+def _strange(tables: Any, here: Place = ()) -> Iterator[tuple[Place, str]]:
+    """What TOML can write and no config means: numbers that are none, or that take more than 64
+    bits, dates, and texts that no path can be, each with what is wrong. JSON would turn the first
+    into nothing at all."""
+    match tables:
+        case dict():
+            for key, item in tables.items():
+                yield from _strange(item, (*here, key))
+        case list():
+            for i, item in enumerate(tables):
+                yield from _strange(item, (*here, i))
+        case float() if not math.isfinite(tables):
+            yield here, f"{tables} is not a number that can be used"
+        case int() if not -(2**63) <= tables < 2**63:
+            yield here, f"a number of {tables.bit_length()} bits is too large"
+        case date() | time():
+            yield here, f"{tables} is a date or a time: put it in quotes"
+        case str() if "\0" in tables:
+            yield here, "has a NUL character in it"
 
 
 def _left(cut: frozenset[Place], items: list[Any], here: Place) -> list[int]:
@@ -220,12 +255,13 @@ def _lenient(model: type[ModelT]) -> type[ModelT]:
     return create_model(model.__name__, __base__=model, **demanded)
 
 
-def _fault(detail: ErrorDetails, place: Place, model: type[BaseModel]) -> Fault:
-    key = ".".join(map(str, place))
+def _fault(detail: ErrorDetails, place: Place, known: Collection[str]) -> Fault:
+    """What pydantic found at a place where the keys `known` may stand."""
+    key = _key(place)
     context = detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
-            return Fault(key, f"is not a key here{suggest(str(place[-1]), _keys(model))}")
+            return Fault(key, f"is not a key here{suggest(str(place[-1]), known)}")
         case "missing":
             return Fault(key, "is missing")
         case "union_tag_not_found":
@@ -238,26 +274,15 @@ def _fault(detail: ErrorDetails, place: Place, model: type[BaseModel]) -> Fault:
             return Fault(key, str(context["error"]))
         case _:
             given = detail["input"]
-            shown = "" if isinstance(given, dict | list) else f"{given!r}: "
+            shown = "" if isinstance(given, dict | list) else f"{_clipped(given)}: "
             return Fault(key, shown + detail["msg"][:1].lower() + detail["msg"][1:])
 
 
-@cache
-def _keys(model: type[BaseModel]) -> frozenset[str]:
-    """The keys of a model and of all models in it, plugins included."""
-    keys: set[str] = set()
+def _clipped(given: object) -> str:
+    text = repr(given)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
-    def walk(annotation: Any) -> None:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            for name, field in annotation.model_fields.items():
-                keys.add(name)
-                for part in (field.annotation, *field.metadata):
-                    walk(part)
-        elif isinstance(annotation, Kind):
-            for config in plugins(annotation.package).values():
-                walk(config)
-        for part in (*get_args(annotation), *getattr(annotation, "__metadata__", ())):
-            walk(part)
 
-    walk(model)
-    return frozenset(keys)
+def _key(place: Place) -> str:
+    """A place as a person would write it: dots between the keys."""
+    return ".".join(map(str, place))

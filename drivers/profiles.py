@@ -5,6 +5,7 @@ answers come from the same page. `configs/profiles/` holds those that come with 
 below are the reference for writing another one.
 """
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple
@@ -182,8 +183,10 @@ def find(name: str, folders: Sequence[Path] = ()) -> Profile:
     Raises ConfigError if there is none, or if it has faults.
     """
     for folder in (*folders, loader.HERE / "profiles"):
-        if (file := folder / f"{name}.toml").is_file():
-            return loader.load(file, Profile)
+        file = folder / f"{name}.toml"
+        with contextlib.suppress(OSError):  # a name that is too long for a file
+            if file.is_file():
+                return loader.load(file, Profile)
     names = available(folders)
     raise loader.ConfigError(
         f"{name}.toml",
@@ -197,9 +200,22 @@ def find(name: str, folders: Sequence[Path] = ()) -> Profile:
     )
 
 
+def known(folders: Sequence[Path] = ()) -> tuple[dict[str, Profile], dict[str, loader.ConfigError]]:
+    """All profiles by name, and the faults of those that cannot be used: one that is broken must
+    not hide the others."""
+    found: dict[str, Profile] = {}
+    broken: dict[str, loader.ConfigError] = {}
+    for name, file in sorted(available(folders).items()):
+        try:
+            found[name] = loader.load(file, Profile)
+        except loader.ConfigError as error:
+            broken[name] = error
+    return found, broken
+
+
 def available(folders: Sequence[Path] = ()) -> dict[str, Path]:
     """Profile files by name; a file in `folders` hides ours of the same name."""
     files = {f.stem: f for f in loader.library("profiles")}
     for folder in reversed(folders):
-        files |= {f.stem: f for f in sorted(folder.glob("*.toml"))}
+        files |= {f.stem: f for f in sorted(folder.glob("*.toml")) if f.is_file()}
     return files

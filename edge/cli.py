@@ -15,6 +15,7 @@ import msgspec
 
 from configs import logs
 from configs.loader import UserError
+from configs.numbers import Count
 from edge import config, crosscheck, doors, load
 from edge.agent import open_agent
 from edge.config import Setup
@@ -46,7 +47,7 @@ def edge() -> None:
 @click.option("--online", is_flag=True, help="Also open the ports and ask the broker.")
 @click.option(
     "--dead",
-    type=click.IntRange(0, 1000),
+    type=Count(0, 1000),
     multiple=True,
     default=(0, 1),
     show_default="0 and 1",

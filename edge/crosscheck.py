@@ -37,13 +37,15 @@ def faults(setup: "Setup") -> Iterator[Fault]:
     config = setup.config
     yield from _place_faults(config)
     speakers: dict[tuple[str, int], list[Speaker]] = defaultdict(list)
+    broken: set[str] = set()
     for name, sensor in config.sensor.items():
         yield from _port_faults(f"sensor.{name}", sensor.port, config)
         try:
             profile = setup.profile(sensor.profile)
         except loader.ConfigError as error:
-            for fault in error.faults:
-                yield Fault(f"sensor.{name}.profile", f"{sensor.profile!r}: {fault.problem}")
+            if sensor.profile not in broken:  # each is told once
+                yield from profile_faults(f"sensor.{name}.profile", sensor.profile, error)
+            broken.add(sensor.profile)
             continue
         yield from _measure_faults(name, sensor, profile)
         unit = profile.line.unit_id if sensor.unit_id is None else sensor.unit_id
@@ -59,10 +61,19 @@ def faults(setup: "Setup") -> Iterator[Fault]:
         if (rides := interlock.signal.port) is not None:
             yield from _port_faults(f"interlock.{site}.signal", rides, config)
             yield from _carrier_faults(site, interlock.signal, config)
+            key = f"interlock.{site}.signal.profile"
+            try:
+                for profile_name in interlock.signal.profiles():
+                    setup.profile(profile_name)
+            except loader.ConfigError as error:
+                if profile_name not in broken:
+                    yield from profile_faults(key, profile_name, error)
+                broken.add(profile_name)
+                continue
             try:
                 unit_id = interlock.signal.unit(setup.profile)
             except loader.ConfigError as error:
-                yield Fault(f"interlock.{site}.signal.profile", error.faults[0].problem)
+                yield from (Fault(key, fault.problem) for fault in error.faults)
                 continue
             if unit_id is not None:
                 speakers[rides, unit_id].append(Speaker(f"interlock.{site}.signal"))
@@ -71,6 +82,13 @@ def faults(setup: "Setup") -> Iterator[Fault]:
         for speaker in there:
             yield from _broadcast_faults(speaker.key, unit, config.port.get(port))
     yield from _load_faults(setup)
+
+
+def profile_faults(key: str, name: str, error: loader.ConfigError) -> Iterator[Fault]:
+    """The faults of the profile that is named at `key`, each with its place in the profile."""
+    for fault in error.faults:
+        where = f"{fault.key}: " if fault.key else ""
+        yield Fault(key, f"{name!r}: {where}{fault.problem}")
 
 
 def _measure_faults(name: str, sensor: "Sensor", profile: Profile) -> Iterator[Fault]:

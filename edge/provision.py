@@ -1,11 +1,9 @@
 """`shuichi gateway`, `shuichi port`, `shuichi sensor`: what an engineer types first."""
 
 import asyncio
-import contextlib
 import json
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +11,19 @@ import click
 import tomlkit
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from configs import loader, tomlfile
 from configs.loader import ConfigError, Fault, UserError
+from configs.numbers import Count, Number
 from drivers import profiles
-from drivers.device import Device
 from drivers.errors import DriverError
-from drivers.ports import Port, PortConfig
-from drivers.protocols.modbus import Master
-from edge import config, crosscheck, quality, scan
+from drivers.ports import PortConfig
+from edge import config, crosscheck, direct, scan
 from edge.cli import config_option
 from edge.keycli import key_command
 from wire.mqtt.address import parse_address
-from wire.reading import UNITS, Quantity
+from wire.reading import Quantity
 
 _MISSING = "there is no such file; `shuichi gateway init` makes one"
 
@@ -91,9 +89,9 @@ def port() -> None:
 @dry_run_option
 @click.argument("name")
 @click.argument("place", metavar="DEVICE|HOST:PORT")
-@click.option("--baud", type=int, help="Baud rate of a serial line.")
+@click.option("--baud", type=Count(1, 4_000_000), help="Baud rate of a serial line.")
 @click.option("--parity", type=click.Choice(["none", "even", "odd"]))
-@click.option("--stop-bits", type=int)
+@click.option("--stop-bits", type=Count(1, 2))
 @click.option(
     "--framing", type=click.Choice(["tcp", "rtu"]), help="tcp: Modbus TCP; rtu: RTU frames."
 )
@@ -113,12 +111,20 @@ def sensor() -> None:
 @sensor.command("scan")
 @config_option
 @click.argument("place", metavar="PORT|DEVICE|HOST:PORT")
-@click.option("--baud", type=int, help="Baud rate of a serial line.  [default: 9600]")
+@click.option(
+    "--baud", type=Count(1, 4_000_000), help="Baud rate of a serial line.  [default: 9600]"
+)
 @click.option("--parity", type=click.Choice(["none", "even", "odd"]))
-@click.option("--stop-bits", type=int)
+@click.option("--stop-bits", type=Count(1, 2))
 @click.option("--framing", type=click.Choice(["tcp", "rtu"]))
 @click.option("--units", default="1-247", show_default=True, help="Unit ids: 1-20,51.")
-@click.option("--wait-ms", default=150, show_default=True, help="How long to wait for an answer.")
+@click.option(
+    "--wait-ms",
+    type=Count(1, 60_000),
+    default=150,
+    show_default=True,
+    help="How long to wait for an answer.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def scan_port(
     file: Path, place: str, units: str, wait_ms: int, as_json: bool, **settings: Any
@@ -128,11 +134,12 @@ def scan_port(
     Reads only; nothing is written to any device. Ctrl-C shows what was found so far.
     """
     line = _named_or_given(file, place, settings)
-    known = {n: profiles.find(n, (file.parent / "profiles",)) for n in _profile_names(file)}
+    known, broken = profiles.known((file.parent / "profiles",))
+    _tell_broken(broken)
     found: list[scan.Found] = []
     stopped = False
     try:
-        asyncio.run(_scan(line, known, scan.unit_ids(units, known), wait_ms / 1000, found))
+        asyncio.run(direct.search(line, known, scan.unit_ids(units, known), wait_ms / 1000, found))
     except KeyboardInterrupt:
         stopped = True
     found.sort()
@@ -159,9 +166,14 @@ def scan_port(
 @click.option(
     "--profile", required=True, help="Device profile; `shuichi sensor profiles` lists them."
 )
-@click.option("--unit", "unit_id", type=int, help="Unit id, if it is not the profile's.")
-@click.option("--interval", "interval_s", type=float, help="Seconds between reads.  [default: 60]")
-@click.option("--channel", type=click.IntRange(0, 9999), help="Channel, of a device with several.")
+@click.option("--unit", "unit_id", type=Count(0, 255), help="Unit id, if it is not the profile's.")
+@click.option(
+    "--interval",
+    "interval_s",
+    type=Number(0.05, 86_400),
+    help="Seconds between reads.  [default: 60]",
+)
+@click.option("--channel", type=Count(0, 9999), help="Channel, of a device with several.")
 @click.option(
     "--measure",
     multiple=True,
@@ -242,20 +254,32 @@ def list_sensors(file: Path, as_json: bool) -> None:
 def list_profiles(file: Path) -> None:
     """Show the device profiles that can be used."""
     table = Table("profile", "title", "unit", "line", "measures")
-    for name in _profile_names(file):
-        found = profiles.find(name, (file.parent / "profiles",))
+    known, broken = profiles.known((file.parent / "profiles",))
+    for name, found in known.items():
         line = found.line
         measures = _measured(found) or ["outputs"]
         setting = f"{line.baud} 8{line.parity[0].upper()}{line.stop_bits}"
         table.add_row(name, found.title, str(line.unit_id), setting, ", ".join(measures))
+    for name, error in broken.items():
+        table.add_row(name, Text(f"cannot be used: {_count(len(error.faults), 'fault')}", "red"))
     Console().print(table)
+    _tell_broken(broken)
 
 
 @sensor.command("read")
 @config_option
 @click.argument("name")
-@click.option("--count", default=1, show_default=True, help="How many times.")
-@click.option("--every", "every_s", default=1.0, show_default=True, help="Seconds between reads.")
+@click.option(
+    "--count", type=Count(1, 1_000_000), default=1, show_default=True, help="How many times."
+)
+@click.option(
+    "--every",
+    "every_s",
+    type=Number(0, 86_400),
+    default=1.0,
+    show_default=True,
+    help="Seconds between reads.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a value.")
 def read_sensor(file: Path, name: str, count: int, every_s: float, as_json: bool) -> None:
     """Read the sensor NAME now, straight from its line.
@@ -269,52 +293,9 @@ def read_sensor(file: Path, name: str, count: int, every_s: float, as_json: bool
             file, [Fault("", f"there is no [sensor.{name}]{loader.suggest(name, sensors)}")]
         )
     try:
-        asyncio.run(_read(setup, name, count, every_s, as_json))
+        asyncio.run(direct.read(setup, name, count, every_s, as_json))
     except DriverError as error:
         raise UserError(f"{name}: {error}") from None
-
-
-async def _read(setup: config.Setup, name: str, count: int, every_s: float, as_json: bool) -> None:
-    settings, profile = setup.config.sensor[name], setup.profiles[name]
-    ranges = {m.quantity: m.valid_range_si for m in profile.measure}
-    async with _opened(settings.port, setup.config.port[settings.port]) as line:
-        device = Device(Master(line), profile, setup.unit(name))
-        for turn in range(count):
-            if turn:
-                await asyncio.sleep(every_s)
-            for block in profile.blocks():
-                for value in await device.read(block):
-                    flag, reason = quality.judge(value, ranges[value.quantity])
-                    unit = UNITS[value.quantity]
-                    row = {"sensor": name, "quantity": value.quantity, "value": value.value}
-                    if as_json:
-                        row |= {"unit": unit, "quality": int(flag), "reason": reason}
-                        click.echo(json.dumps(row))
-                    else:
-                        shown = "no value" if value.value is None else f"{value.value:g} {unit}"
-                        why = f" ({reason})" if reason else ""
-                        click.echo(f"{name} {value.quantity}: {shown}, {flag.name.lower()}{why}")
-
-
-async def _scan(
-    line: PortConfig,
-    known: dict[str, profiles.Profile],
-    units: list[int],
-    wait_s: float,
-    found: list[scan.Found],
-) -> None:
-    async with _opened(line.place, line) as port:
-        try:
-            await port.open()
-        except DriverError as error:
-            raise UserError(str(error)) from None
-        await scan.scan(port, known, units, wait_s, found)
-
-
-@contextlib.asynccontextmanager
-async def _opened(name: str, settings: PortConfig) -> AsyncIterator[Port]:
-    async with loader.plugin("drivers.ports", settings.kind).open(name, settings) as line:
-        yield line
 
 
 def _first(gateway_id: str, site: str, shard: str, broker: str) -> tomlkit.TOMLDocument:
@@ -342,8 +323,13 @@ def _measured(profile: profiles.Profile) -> list[str]:
     ]
 
 
-def _profile_names(file: Path) -> list[str]:
-    return sorted(profiles.available((file.parent / "profiles",)))
+def _tell_broken(broken: dict[str, ConfigError]) -> None:
+    for error in broken.values():
+        click.echo(str(error), err=True)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _line(place: str, settings: dict[str, Any]) -> dict[str, Any]:

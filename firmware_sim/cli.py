@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from configs.loader import UserError
+from configs.numbers import Number
 from firmware_sim import config as configuration
 from firmware_sim import truth
 from firmware_sim.config import PtyLine, SimConfig
@@ -45,7 +46,7 @@ def sim() -> None:
 @click.option(
     "--duration",
     "duration_s",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, 31_622_400, min_open=True),
     metavar="S",
     help="End after so many seconds, not scaled by the speed.",
 )

@@ -124,7 +124,8 @@ def _faults(config: SimConfig, folder: Path) -> Iterator[Fault]:
             profile = find_profile(device.profile, folder)
         except loader.ConfigError as error:
             for fault in error.faults:
-                yield Fault(f"{key}.profile", f"{device.profile!r}: {fault.problem}")
+                where = f"{fault.key}: " if fault.key else ""
+                yield Fault(f"{key}.profile", f"{device.profile!r}: {where}{fault.problem}")
             continue
         yield from _signal_faults(key, device, profile)
         unit = unit_id(device, profile)

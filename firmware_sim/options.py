@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from configs import numbers
 from configs.loader import UserError
 from firmware_sim.errors import ScenarioError
 from firmware_sim.replay import load_replay
@@ -63,10 +64,10 @@ def scenario_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @click.option(
         "--speed",
-        type=click.FloatRange(0, 10000, min_open=True),
+        type=numbers.SPEED,
         help="Scenario seconds per second.",
     )
-    @click.option("--seed", type=click.IntRange(0), help="Moves the gusts of the storm.")
+    @click.option("--seed", type=numbers.SEED, help="Moves the gusts of the storm.")
     @click.option(
         "--replay",
         type=click.Path(path_type=Path),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
-from configs import loader
+from configs import allowed, loader
 from configs.loader import ConfigError, Fault, Kind, Model
 from drivers.ports import PortConfig
 
@@ -249,3 +249,88 @@ def test_suggestions_are_made_for_what_is_close():
     assert loader.suggest("intervall", ["interval_s", "port"]) == " (did you mean 'interval_s'?)"
     assert loader.suggest("zebra", ["interval_s", "port"]) == ""
     assert loader.suggest("x", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("nan", "nan is not a number that can be used"),
+        ("-nan", "nan is not a number that can be used"),
+        ("inf", "inf is not a number that can be used"),
+        ("-inf", "-inf is not a number that can be used"),
+        ("1e999", "inf is not a number that can be used"),
+        (f"{2**63}", "a number of 64 bits is too large"),
+        (f"-{10**40}", "a number of 133 bits is too large"),
+        ("0x" + "f" * 5000, "a number of 20000 bits is too large"),
+        ("2024-01-01", "2024-01-01 is a date or a time: put it in quotes"),
+        ("2024-01-01T00:00:00Z", "is a date or a time"),
+        ("12:00:00", "12:00:00 is a date or a time"),
+        ('"a\\u0000b"', "has a NUL character in it"),
+    ],
+)
+def test_what_toml_can_write_and_nobody_means(tmp_path, value, problem):
+    """Where the model allows nothing at all, a number that is none must not become that."""
+    file = tmp_path / "x.toml"
+    for line, key in (("maybe = {}", "maybe"), ("list = [1.5, {}]", "list.1"), ("x = {}", "x")):
+        file.write_text(f'[head]\nid = "a"\n[loose]\n{line.format(value)}\n')
+        with pytest.raises(ConfigError) as caught:
+            loader.load(file, Loose)
+        assert [fault.key for fault in caught.value.faults if problem in fault.problem] == [
+            f"loose.{key}"
+        ]
+
+
+class LoosePart(Model):
+    maybe: float | str | None = None
+    list: tuple[float | str, ...] = ()
+    x: int | str = 0
+
+
+class Loose(Model):
+    head: Head
+    loose: LoosePart
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "9" * 5000])
+def test_what_python_cannot_read_is_one_fault_too(tmp_path, text):
+    file = tmp_path / "x.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        loader.load(file, Whole)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_long_value_is_not_repeated_in_full():
+    (found,) = faults(HEAD | {"part": {"a": {"size_cm": 1, "colour": "x" * 100_000}}})
+    assert len(found) < 300
+
+
+@pytest.mark.parametrize(
+    ("tables", "wrong"),
+    [
+        # Each key is right at another place.
+        ({"port": {"p": {"kind": "serial", "device": "/x", "framing": "rtu"}}}, "port.p.framing"),
+        ({"port": {"p": {"kind": "tcp", "host": "h", "parity": "odd"}}}, "port.p.parity"),
+        ({"head": {"id": "x", "size_cm": 3}}, "head.size_cm"),
+        ({"id": "x"}, "id"),
+        ({"row": [{"size_cm": 1, "head": 1}]}, "row.0.head"),
+    ],
+)
+def test_a_suggestion_is_another_word_and_can_stand_there(tables, wrong):
+    (found,) = faults(HEAD | tables)
+    assert found.startswith(f"{wrong}: is not a key here")
+    if "did you mean" in found:
+        *_, meant = found.split("'")[:-1]
+        assert meant != wrong.rpartition(".")[2]
+        assert meant in allowed.keys(Whole, HEAD | tables, wrong.split(".")[:-1]), found
+
+
+def test_the_keys_of_a_place_are_those_of_its_model():
+    tables = {"port": {"p": {"kind": "tcp"}, "s": {"kind": "serial"}, "x": {"kind": "dove"}}}
+    at = lambda *place: allowed.keys(Whole, tables, place)  # noqa: E731
+    assert at() >= {"head", "part", "row", "port"}
+    assert "framing" in at("port", "p")
+    assert "parity" not in at("port", "p")
+    assert "parity" in at("port", "s")
+    assert at("port", "x") == at("port") == at("nowhere", 3) == frozenset()
+    assert at("row", 0) == at("part", "a") == {"size_cm", "colour"}

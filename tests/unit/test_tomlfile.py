@@ -202,3 +202,39 @@ def test_ports_are_named_as_people_name_them(file, place, table):
     assert done.exit_code == 0, (done.output, done.exception)
     found = config.read(file).config.port["new"]
     assert {key: getattr(found, key) for key in table} == table
+
+
+def test_a_broken_profile_hides_no_other_and_keeps_its_key(file):
+    folder = file.parent / "profiles"
+    folder.mkdir()
+    (folder / "mine.toml").write_text(
+        'title = "mine"\nsource = "me"\n[[measure]]\nquantity = "depth"\naddress = 1\n'
+        'unit = "furlong"\nscael = 2\n'
+    )
+    (folder / "torn.toml").write_text("[[measure")
+    (folder / "folder.toml").mkdir()
+    done = CliRunner().invoke(sensor, ["profiles", "--config", str(file)], env={"COLUMNS": "150"})
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "ruler-cm-9600" in done.stdout
+    assert "cannot be used: 2 faults" in done.stdout
+    assert "mine.toml: measure.0.scael: is not a key here (did you mean 'scale'?)" in done.stderr
+    assert "mine.toml: measure.0: unit 'furlong' does not measure depth: use" in done.stderr
+    assert "torn.toml: is not TOML" in done.stderr
+    file.write_text(f'{GATEWAY}[sensor.a]\nport = "bus"\nprofile = "mine"\n')
+    with pytest.raises(ConfigError) as caught:
+        config.read(file)
+    assert [str(fault.problem) for fault in caught.value.faults] == [
+        "'mine': measure.0.scael: is not a key here (did you mean 'scale'?)",
+        *[f.problem for f in caught.value.faults[1:]],
+    ]
+    assert {fault.key for fault in caught.value.faults} == {"sensor.a.profile"}
+    file.write_text(file.read_text() + '[sensor.b]\nport = "bus"\nprofile = "mine"\nunit_id = 9\n')
+    with pytest.raises(ConfigError) as again:
+        config.read(file)
+    assert again.value.faults == caught.value.faults  # told once
+
+
+def test_a_profile_name_that_no_file_can_have(file):
+    file.write_text(f'{GATEWAY}[sensor.a]\nport = "bus"\nprofile = "{"x" * 5000}"\n')
+    with pytest.raises(ConfigError, match=r"sensor\.a\.profile: .* there is no such profile"):
+        config.read(file)

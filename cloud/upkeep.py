@@ -33,6 +33,10 @@ async def run(*chores: Chore) -> None:
                 if name not in failing:
                     log.error("%s must wait: %s", name, error)
                 failing.add(name)
+            except Exception:  # a seam: one chore must not keep the others from being done
+                if name not in failing:
+                    log.exception("%s has failed", name)
+                failing.add(name)
             else:
                 if name in failing:
                     log.info("%s: going on", name)

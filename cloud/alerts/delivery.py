@@ -18,6 +18,7 @@ from cloud.alerts import backlog
 from cloud.channels import Channel, Message, Receipt
 from cloud.errors import Rejected, Unavailable
 from cloud.state import State
+from cloud.supervision import Supervisor
 
 log: Final = logging.getLogger("shuichi.delivery")
 
@@ -28,6 +29,12 @@ AT_A_TIME: Final = 50
 IT_IS_THE_CHANNEL: Final = 3
 """Messages in a row that are not taken, after which the others wait too."""
 
+TRIES_OF_A_FAULT: Final = 3
+"""At which a message is set aside that the channel fails on in a way that it does not declare."""
+
+
+CANNOT_BE_SENT: Final = "it cannot be sent"
+
 
 class _One(NamedTuple):
     contact: str
@@ -35,21 +42,26 @@ class _One(NamedTuple):
 
 
 class _Due(NamedTuple):
-    """What may be told now, oldest first, and when (UTC, ms) the next may, if nothing may now."""
+    """What may be told now, oldest first; the keys of rows that cannot be read, and why; and when
+    (UTC, ms) the next may be told, if there is nothing now."""
 
     messages: list[_One]
+    unreadable: dict[str, str]
     next_ms: int | None
 
 
 class _Line:
-    """One channel: what is new on it, and which contacts are not tried before when (UTC, ms), after
-    how long a pause (s)."""
+    """One channel: what is new on it; which contacts are not tried before when (UTC, ms), after how
+    long a pause (s); how often each message has failed in a way that no channel declares; and why
+    the database could not be asked the last time."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.news = asyncio.Event()
         self.later: dict[str, tuple[int, float]] = {}
+        self.faults: dict[str, int] = {}
         self.is_failing = False
+        self.trouble = ""
 
     def put_off(self, contact: str) -> None:
         """A message was not taken; the next try comes later each time, with jitter."""
@@ -62,8 +74,14 @@ class _Line:
 class Delivery:
     """The channels by the names that the config gives them."""
 
-    def __init__(self, database: State, channels: Mapping[str, Channel]) -> None:
+    def __init__(
+        self,
+        database: State,
+        channels: Mapping[str, Channel],
+        supervisor: Supervisor | None = None,
+    ) -> None:
         self._database = database
+        self._supervisor = supervisor or Supervisor()
         self._lines = {name: _Line(channel) for name, channel in channels.items()}
 
     def wake(self) -> None:
@@ -72,10 +90,14 @@ class Delivery:
             line.news.set()
 
     async def run(self) -> None:
-        """Deliver for ever; a database that does not answer is waited for."""
+        """Deliver for ever; a database that does not answer is waited for, and a channel whose
+        task fails is begun anew, beside the others."""
         async with asyncio.TaskGroup() as group:
             for name, line in self._lines.items():
-                group.create_task(self._deliver(name, line), name=f"channel {name}")
+                work = partial(self._deliver, name, line)
+                group.create_task(
+                    self._supervisor.keep(f"channel {name}", work), name=f"channel {name}"
+                )
 
     async def _deliver(self, name: str, line: _Line) -> None:
         while True:
@@ -83,8 +105,14 @@ class Delivery:
             try:
                 next_ms = await self._round(name, line)
             except Unavailable as error:
-                log.error("channel %s: %s", name, error)
+                if str(error) != line.trouble:
+                    log.error("channel %s: %s; it waits until it is back", name, error)
+                line.trouble = str(error)
                 next_ms = _now_ms() + 1000
+            else:
+                if line.trouble:
+                    log.info("channel %s: goes on", name)
+                line.trouble = ""
             wait_s = None if next_ms is None else max(0.0, (next_ms - _now_ms()) / 1000)
             try:
                 async with asyncio.timeout(wait_s):
@@ -106,7 +134,9 @@ class Delivery:
             due = await self._database.run(
                 partial(_due, channel=name, now_ms=now_ms, without=put_off)
             )
-            if not due.messages:
+            for key, why in due.unreadable.items():
+                await self._set_aside(name, key, why)
+            if not due.messages and not due.unreadable:
                 times = [*put_off.values(), *([] if due.next_ms is None else [due.next_ms])]
                 return min(times, default=None)
             for contact, message in due.messages:
@@ -131,30 +161,59 @@ class Delivery:
                 except Rejected as error:
                     log.error("channel %s refuses %s: %s", name, message.key, error)
                     done = partial(_done, outcome="refused", receipt=Receipt(detail=str(error)))
+                except Exception as error:  # noqa: BLE001  # it must cost no other message
+                    if not self._failed(name, line, message.key, error):
+                        line.put_off(contact)
+                        continue
+                    words = f"{CANNOT_BE_SENT}: {type(error).__name__}: {error}"
+                    done = partial(_done, outcome="refused", receipt=Receipt(detail=words))
                 else:
                     done = partial(_done, outcome="delivered", receipt=receipt)
                     if line.is_failing:
                         log.info("channel %s: delivers again", name)
                     line.is_failing, in_a_row = False, 0
                 line.later.pop(contact, None)
+                line.faults.pop(message.key, None)
                 await self._database.run(partial(done, key=message.key, now_ms=_now_ms()))
+
+    def _failed(self, name: str, line: _Line, key: str, error: Exception) -> bool:
+        """A channel failed on a message in a way that it does not declare: whether that was once
+        too often, and the message is set aside, so that those behind it have their turn."""
+        line.faults[key] = line.faults.get(key, 0) + 1
+        is_last = line.faults[key] >= TRIES_OF_A_FAULT
+        if is_last:
+            log.error("channel %s: %s is set aside after %d tries", name, key, TRIES_OF_A_FAULT)
+        elif line.faults[key] == 1:
+            log.error("channel %s fails on %s", name, key, exc_info=error)
+        return is_last
+
+    async def _set_aside(self, name: str, key: str, why: str) -> None:
+        log.error("channel %s: %s cannot be read and is set aside: %s", name, key, why)
+        receipt = Receipt(detail=f"{CANNOT_BE_SENT}: {why}")
+        done = partial(_done, outcome="refused", receipt=receipt)
+        await self._database.run(partial(done, key=key, now_ms=_now_ms()))
 
 
 def _due(connection: Connection, *, channel: str, now_ms: int, without: Collection[str]) -> _Due:
     out = tables.outgoing
     waiting = (out.c.channel == channel, out.c.done_ms.is_(None))
     found = connection.execute(
-        select(out.c.contact, out.c.message)
+        select(out.c.key, out.c.contact, out.c.message)
         .where(*waiting, out.c.not_before_ms <= now_ms, out.c.contact.not_in(without))
         .order_by(out.c.not_before_ms, out.c.key)
         .limit(AT_A_TIME)
     )
-    messages = [_One(row.contact, msgspec.json.decode(row.message, type=Message)) for row in found]
-    if messages:
-        return _Due(messages, None)
+    messages, unreadable = [], {}
+    for row in found:
+        try:
+            messages.append(_One(row.contact, msgspec.json.decode(row.message, type=Message)))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            unreadable[row.key] = f"{type(error).__name__}: {error}"
+    if messages or unreadable:
+        return _Due(messages, unreadable, None)
     later = select(func.min(out.c.not_before_ms)).where(*waiting, out.c.contact.not_in(without))
     next_ms = connection.execute(later).scalar_one()
-    return _Due([], next_ms)
+    return _Due([], {}, next_ms)
 
 
 def _is_wanted(connection: Connection, *, key: str) -> bool:

@@ -9,17 +9,18 @@ once, wherever the process is killed. Several processes may call at the same tim
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, delete, select, text, update
+from sqlalchemy import Connection, Row, delete, select, text, update
 
 from cloud import database, tables
 from cloud.alerts import alarm as alarms
-from cloud.alerts import causes, escalation, incident
-from cloud.alerts import plan as plans
+from cloud.alerts import causes, escalation, incident, setback
 from cloud.alerts.actions import Action, Note, Send, Withdraw
+from cloud.alerts.adoption import adopt
 from cloud.alerts.alarm import Acknowledge, Alarm, Condition, Hold, Trigger
 from cloud.alerts.cap import Publisher
 from cloud.alerts.escalation import Answer
 from cloud.alerts.hazard import Hazard, Stage
+from cloud.alerts.keptplans import KeptPlans
 from cloud.alerts.mailboxes import Box
 from cloud.alerts.plan import Plan
 from cloud.alerts.post import Post
@@ -33,11 +34,9 @@ from cloud.alerts.records import (
     foremost_of,
     read_parts,
 )
+from cloud.alerts.rounds import Rounds
 from cloud.alerts.tokens import Tokens
 from wire.messages import Level
-
-LIMIT: Final = 1000
-"""Findings, and deadlines of each kind, in one transaction."""
 
 EXERCISE: Final = "exercise"
 """The source of an exercise's conditions."""
@@ -47,27 +46,6 @@ _TURN: Final = 0x5EED_A1A2
 
 _REMEMBERED_MS: Final = 7 * 86_400_000
 """For how long a provider may repeat a reply."""
-
-_FINDINGS: Final = (
-    select(
-        tables.alert_change,
-        *(
-            tables.alert.c[name]
-            for name in ("rule", "part", "hazard", "gateway", "site", "sensor", "quantity", "unit")
-        ),
-    )
-    .join(tables.alert)
-    .where(tables.alert_change.c.taken_at_ms.is_(None))
-    .order_by(
-        tables.alert_change.c.received_at_ms,
-        tables.alert_change.c.alert,
-        tables.alert_change.c.number,
-    )
-    .limit(LIMIT)
-)
-
-
-_IS_KEPT: Final = select(tables.plan.c.version).where(tables.plan.c.version == bindparam("version"))
 
 
 class Settings(NamedTuple):
@@ -98,38 +76,39 @@ class Dispatch:
         of_documents = settings.cap_channels
         self._post = Post(plan, self._plan, channels, of_documents, tokens, settings.answer_url)
         self._press = Press(settings.publisher, of_documents)
-        self._plans = {plan.version: plan}
+        self._plans = KeptPlans(plan)
+        self._rounds = Rounds(self)
+        self._latest_ms = 0
 
     def round(self, connection: Connection, now_ms: int) -> int | None:
         """Take what rules have found and let pass what is due; when to come again (UTC, ms), None
-        if only news can change anything."""
-        records = self._begin(connection)
-        findings = connection.execute(_FINDINGS).all()
-        records.read_sites([row.site or row.gateway for row in findings])
-        for row in findings:
-            self._take(records, row, now_ms)
-        for key in records.due_alarms(now_ms, LIMIT):
-            self._step(records, key, alarms.Tick(), now_ms)
-        for alert in records.due_cases(now_ms, LIMIT):
-            self._escalate(records, alert, escalation.Tick(), now_ms)
-        for box in records.due_boxes(now_ms, LIMIT):
-            self._post.deliver(records, box, (), now_ms)
-        for name in records.due_incidents(now_ms, LIMIT):
-            one, exercise = records.incident(name)
-            if incident.is_over(one, now_ms, self._settings.window_ms):
-                records.put_incident(
-                    one, exercise, window_ms=self._settings.window_ms, closed_ms=now_ms
-                )
-                records.note(one.id, "", now_ms, "closed")
-        records.save()
-        return now_ms if len(findings) == LIMIT else records.next_due_ms()
+        if only news can change anything. What fails of it is set aside, and costs nothing else. A
+        clock that was set back holds nothing up."""
+        before_ms = self._latest_ms or setback.newest_ms(connection)
+        if before_ms - now_ms > setback.NOTICED_MS:
+            self.begin(connection)  # it is our turn from here on
+            spans = self._settings.window_ms, self._settings.off_delay_ms
+            setback.shift(connection, before_ms - now_ms, now_ms, *spans)
+        due_ms = self._rounds.run(connection, now_ms)
+        self._latest_ms = now_ms
+        return due_ms
+
+    def not_before(self, now_ms: int) -> None:
+        """The next round cannot be before `now_ms`: so late it is by a clock that nobody sets."""
+        if self._latest_ms:
+            self._latest_ms = max(self._latest_ms, now_ms)
+
+    @property
+    def errors(self) -> list[str]:
+        """Why something is set aside at present."""
+        return self._rounds.errors
 
     def answer(
         self, connection: Connection, call: str, by: str, how: str, said: str, now_ms: int
     ) -> Outcome:
         """Somebody answers a call, by its id. `by` is who, if it is known better than by whose call
         it was; `how` and `said` are kept as proof."""
-        records = self._begin(connection)
+        records = self.begin(connection)
         row = connection.execute(select(tables.call).filter_by(id=call)).one_or_none()
         if row is None:
             return Outcome(False, "this call is not known")
@@ -161,7 +140,7 @@ class Dispatch:
         self, connection: Connection, call: str, by: str, how: str, said: str, now_ms: int
     ) -> Outcome:
         """Somebody who was called cannot act. That is no answer: the calls go on."""
-        records = self._begin(connection)
+        records = self.begin(connection)
         row = connection.execute(select(tables.call).filter_by(id=call)).one_or_none()
         if row is None:
             return Outcome(False, "this call is not known")
@@ -192,7 +171,7 @@ class Dispatch:
 
     def remark(self, connection: Connection, kind: str, who: str, text: str, now_ms: int) -> None:
         """Something that belongs to no alert, and must not be lost."""
-        records = self._begin(connection)
+        records = self.begin(connection)
         records.note("", "", now_ms, kind, who=who, text=text)
         records.save()
 
@@ -200,14 +179,14 @@ class Dispatch:
         self, connection: Connection, alert: str, by: str, how: str, said: str, now_ms: int
     ) -> Outcome:
         """Somebody who sees an alert as it stands answers it."""
-        records = self._begin(connection)
+        records = self.begin(connection)
         outcome = self._answered(records, alert, Answer(by, now_ms, how, said), by, now_ms)
         records.save()
         return outcome
 
     def hold(self, connection: Connection, key: AlarmKey, demand: Hold, now_ms: int) -> Outcome:
         """Shelve, suppress, take out of service, or let go."""
-        records = self._begin(connection)
+        records = self.begin(connection)
         events = self._step(records, key, demand, now_ms)
         records.save()
         refused = next((event.refused for event in events if event.refused), "")
@@ -225,7 +204,7 @@ class Dispatch:
     ) -> str:
         """Run the plan for real, every message marked as an exercise; level None ends it, at
         once. `figures` fill placeholders. The id of the alert, "" if there is none."""
-        records = self._begin(connection)
+        records = self.begin(connection)
         key = AlarmKey(site, hazard, exercise=True)
         known = Known({**(figures or {})}, {"zh": "演练情景", "en": "Exercise scenario"})
         if level is None:
@@ -238,28 +217,17 @@ class Dispatch:
         records.save()
         return records.alarm(key)[0].alert
 
-    def _begin(self, connection: Connection) -> Records:
+    def begin(self, connection: Connection) -> Records:
+        """A view of what is on disk; until the transaction ends nobody else dispatches."""
         if not database.is_sqlite(connection):  # of SQLite there is one writer only
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_TURN})"))
-        # Asked each time: the transaction that kept it may have been lost.
-        if connection.execute(_IS_KEPT, {"version": self.plan.version}).first() is None:
-            content = self.plan.model_dump_json()
-            connection.execute(
-                database.insert(connection, tables.plan)
-                .values(version=self.plan.version, content=content)
-                .on_conflict_do_nothing()
-            )
+        self._plans.keep(connection)
         return Records(connection, self._settings.off_delay_ms)
 
     def _plan(self, records: Records, version: str) -> Plan:
-        if version not in self._plans:
-            found = records.connection.execute(
-                select(tables.plan.c.content).filter_by(version=version)
-            ).scalar_one()
-            self._plans[version] = plans.parse(found)
-        return self._plans[version]
+        return self._plans.of(records.connection, version)
 
-    def _take(self, records: Records, row: Row[Any], now_ms: int) -> None:
+    def finding(self, records: Records, row: Row[Any], now_ms: int) -> None:
         """A finding of a rule becomes a condition of its alarm."""
         records.take(row.alert, row.number, now_ms)
         key = AlarmKey(row.site or row.gateway, Hazard(row.hazard))
@@ -268,6 +236,22 @@ class Dispatch:
         finding = causes.of(row)
         condition = Condition(source, level, row.at_ms, finding.stage)
         self._step(records, key, condition, now_ms, finding.known if level else None)
+
+    def alarm(self, records: Records, key: AlarmKey, now_ms: int) -> None:
+        self._step(records, key, alarms.Tick(), now_ms)
+
+    def case(self, records: Records, alert: str, now_ms: int) -> None:
+        self._escalate(records, alert, escalation.Tick(), now_ms)
+
+    def box(self, records: Records, name: Box, now_ms: int) -> None:
+        self._post.deliver(records, name, (), now_ms)
+
+    def incident(self, records: Records, name: str, now_ms: int) -> None:
+        window_ms = self._settings.window_ms
+        one, exercise = records.incident(name)
+        if incident.is_over(one, now_ms, window_ms):
+            records.put_incident(one, exercise, window_ms=window_ms, closed_ms=now_ms)
+            records.note(one.id, "", now_ms, "closed")
 
     def _step(
         self,
@@ -363,8 +347,15 @@ class Dispatch:
     def _escalate(self, records: Records, alert: str, given: escalation.Input, now_ms: int) -> None:
         case = records.case(alert)
         assert case is not None
-        plan = self._plan(records, case.escalation.plan)
-        after, actions = escalation.step(case.escalation, given, now_ms, plan)
+        state = case.escalation
+        plan = self._plan(records, state.plan)
+        if plan.version != state.plan:
+            alarm, _ = records.alarm(AlarmKey(state.site, state.hazard, state.exercise))
+            state, actions = adopt(state, alarm, now_ms, plan)
+            case = Case(state, case.incident)
+            records.put_case(case)
+            self._do(records, case, actions, now_ms)
+        after, actions = escalation.step(state, given, now_ms, plan)
         if after != case.escalation or actions:
             records.put_case(Case(after, case.incident))
         self._do(records, case, actions, now_ms)

@@ -102,7 +102,8 @@ class Escalation(msgspec.Struct, frozen=True, gc=False):
     answer: Answer | None = None
 
 
-_NEVER: Final = 2**53
+NEVER: Final = 2**53
+"""The next call of an area that has nobody to call."""
 _HELD: Final = frozenset({Status.SHELVED, Status.SUPPRESSED, Status.OUT_OF_SERVICE})
 
 
@@ -120,11 +121,11 @@ def next_due_ms(state: Escalation) -> int | None:
     """When a Tick will change something; None if only an input can."""
     if state.phase is not Phase.RINGING:
         return None
-    due = _NEVER if state.at_top else state.rungs[-1].deadline_ms
+    due = NEVER if state.at_top else state.rungs[-1].deadline_ms
     for rung in state.rungs:
         if rung.next_ms < due:
             due = rung.next_ms
-    return None if due == _NEVER else due
+    return None if due == NEVER else due
 
 
 def step(
@@ -244,7 +245,7 @@ class _Change:
         there is nobody to wait for."""
         if not self.plan.members(area):
             self._note("empty", area, "has no contacts")
-            rung = Rung(area, self.now_ms, self.now_ms, _NEVER, 0, ())
+            rung = Rung(area, self.now_ms, self.now_ms, NEVER, 0, ())
             self._set(rungs=(*self.state.rungs, rung))
             return
         times = self.plan.deadlines(area, self.state.stage)

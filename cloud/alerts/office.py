@@ -17,6 +17,7 @@ from cloud.config import Setup
 from cloud.errors import Unavailable
 from cloud.http import secret
 from cloud.state import State
+from cloud.supervision import Supervisor
 from wire.mqtt import Broker
 
 log: Final = logging.getLogger("shuichi.dispatch")
@@ -56,8 +57,10 @@ class Office:
         broker: Broker,
         name: str,
         keep_s: int,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.dispatch = dispatch
+        self._supervisor = supervisor or Supervisor()
         self._database = database
         self._delivery = delivery
         self._buttons = Buttons(broker, name, keep_s, database, dispatch, self.wake)
@@ -68,11 +71,15 @@ class Office:
         self._news.set()
 
     async def run(self) -> None:
-        """Work for ever."""
+        """Work for ever: what fails of these is begun anew, beside the others."""
+        parts = {
+            "delivery": self._delivery.run,
+            "dispatch": self._decide,
+            "buttons": self._buttons.run,
+        }
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._delivery.run(), name="delivery")
-            group.create_task(self._decide(), name="dispatch")
-            group.create_task(self._buttons.run(), name="buttons")
+            for name, work in parts.items():
+                group.create_task(self._supervisor.keep(name, work), name=name)
 
     async def _decide(self) -> None:
         failing = False
@@ -105,13 +112,18 @@ def planned_sites(setup: Setup) -> frozenset[str]:
     return frozenset() if named is None else frozenset(plan.read(setup.folder / named).site)
 
 
-async def office_of(setup: Setup, database: State, channels: Mapping[str, Channel]) -> Office:
+async def office_of(
+    setup: Setup,
+    database: State,
+    channels: Mapping[str, Channel],
+    supervisor: Supervisor | None = None,
+) -> Office:
     """Who decides on alerts and has the channels. Raises as `dispatch_of` does."""
     dispatch = await dispatch_of(setup, database)
     config = setup.config
-    delivery = Delivery(database, channels)
+    delivery = Delivery(database, channels, supervisor)
     name, keep_s = await database.run(tokens.deployment), config.ingest.keep_session_s
-    return Office(database, dispatch, delivery, config.broker, name, keep_s)
+    return Office(database, dispatch, delivery, config.broker, name, keep_s, supervisor)
 
 
 async def dispatch_of(setup: Setup, database: State) -> Dispatch:

@@ -1,11 +1,13 @@
 """Messages: from what a contact is to be told to the rows that the channels hand over. In the
 transaction of the dispatch."""
 
+import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
+from sqlalchemy.exc import DBAPIError
 
 from cloud import tables
 from cloud.alerts import causes, digest, wording
@@ -16,6 +18,8 @@ from cloud.alerts.plan import Plan
 from cloud.alerts.records import AlarmKey, Known, Records, foremost_of, parts_of
 from cloud.alerts.tokens import Tokens
 from cloud.channels import Message
+
+log: Final = logging.getLogger("shuichi.dispatch")
 
 _CODES: Final = 10_000
 
@@ -49,8 +53,19 @@ class Post:
             return
         sends, parcels = records.boxes.empty(name, sends, now_ms, self._window_ms)
         some = [parcel for parcel in parcels if parcel.channel not in self._of_documents]
-        if some:
+        if not some:
+            return
+        try:
             self._hand_over(records, name, sends, some, now_ms)
+        except DBAPIError:
+            raise
+        except Exception as error:  # a seam: one contact's message costs no other's
+            log.exception("no message to %s can be made", name.contact)
+            words = f"no message can be made: {type(error).__name__}: {error}"
+            alert = foremost(sends).alert
+            case = records.case(alert)
+            incident = case.incident if case is not None else ""
+            records.note(incident, alert, now_ms, "set aside", who=name.contact, text=words[:500])
 
     def _hand_over(
         self,
@@ -149,7 +164,7 @@ class Post:
             }
             if (answer := case.escalation.answer) is not None:
                 said["who"] = wording.contact_name(plan, answer.by, tongue)
-            words = wording.write(plan, worst, now_ms, said)
+            words = _words(plan, worst, now_ms, said)
         else:
             words = wording.digest(plan, name.contact, sends, link or "")
         return Message(
@@ -168,6 +183,20 @@ class Post:
             answer_code=call[1] if call else None,
             exercise=name.exercise,
             readings=() if known.measured is None else (known.measured,),
+        )
+
+
+def _words(plan: Plan, send: Send, now_ms: int, said: dict[str, str]) -> wording.Wording:
+    """What the plan's instruction comes to; where it cannot be filled in, what happens and where:
+    a message in plain words is better than none."""
+    try:
+        return wording.write(plan, send, now_ms, said)
+    except Exception:  # a seam: an instruction must not silence the call that carries it
+        log.exception("the instruction for %s at %s cannot be used", send.hazard, send.site)
+        site = plan.site[send.site].name if send.site in plan.site else send.site
+        title = f"{send.level.name} {send.kind}: {send.hazard}, {site}"
+        return wording.Wording(
+            title, " ".join((title, said.get("cause", ""), said["link"])).strip()
         )
 
 

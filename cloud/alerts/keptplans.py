@@ -1,0 +1,47 @@
+"""The response plans in the state: every one that was ever used, by its version. What has begun
+under one keeps to it; and the last good one serves where the file of today cannot be used."""
+
+import logging
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, select
+
+from cloud import database, tables
+from cloud.alerts import plan as plans
+from cloud.alerts.plan import Plan
+
+log: Final = logging.getLogger("shuichi.dispatch")
+
+_IS_KEPT: Final = select(tables.plan.c.version).where(tables.plan.c.version == bindparam("version"))
+
+
+class KeptPlans:
+    """`plan` is the one in force."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._known = {plan.version: plan}
+
+    def keep(self, connection: Connection) -> None:
+        """See that the one in force is there. Asked each time: the transaction that kept it may
+        have been lost."""
+        if connection.execute(_IS_KEPT, {"version": self._plan.version}).first() is None:
+            content = self._plan.model_dump_json()
+            connection.execute(
+                database.insert(connection, tables.plan)
+                .values(version=self._plan.version, content=content)
+                .on_conflict_do_nothing()
+            )
+
+    def of(self, connection: Connection, version: str) -> Plan:
+        """The plan of a version; the one in force where that cannot be read any more."""
+        if version not in self._known:
+            found = select(tables.plan.c.content).filter_by(version=version)
+            try:
+                self._known[version] = plans.parse(
+                    connection.execute(found).scalar_one_or_none() or ""
+                )
+            except ValueError as error:
+                log.error("plan %s cannot be read, its alerts go on by ours: %s", version, error)
+                self._known[version] = self._plan
+        return self._known[version]

@@ -244,12 +244,12 @@ def _show_lines(console: Console, lines: Sequence[Line]) -> None:
 
 
 def _read(file: Path, work: Callable[[Connection], _T]) -> _T:
-    return look(config.read(file), lambda database, _: database.run(work))
+    return look(config.read_in_part(file)[0], lambda database, _: database.run(work))
 
 
 def _ask(file: Path, operation: Operation[OrderT, Done], order: OrderT) -> None:
     """Print what came of it. Exit code 1 if it did not count."""
-    done = asyncio.run(desk.ask(config.read(file), operation, order))
+    done = asyncio.run(desk.ask(config.read_in_part(file)[0], operation, order))
     click.echo(done.text, err=not done.ok)
     raise SystemExit(0 if done.ok else 1)
 

@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 from cloud import ledger, quarantine, refusals, told
 from cloud.admission import Admission, NotAllowed
 from cloud.alerts.office import planned_sites
-from cloud.config import Setup
 from cloud.desk import Clerk, Operation
 from cloud.errors import Rejected
 from cloud.intake import Arrived, sort_batch
@@ -121,7 +120,7 @@ DROP: Final = Operation("quarantine.drop", Order, Outcome, drop)
 
 
 async def _retry(clerk: Clerk, cases: Sequence[Case]) -> Outcome:
-    admission, now_ms = _admission(clerk.setup), _now_ms()
+    admission, now_ms = _admission(clerk), _now_ms()
     trials = [_try(admission, case, now_ms) for case in cases]
     while True:
         trials = await clerk.database.run(partial(_without_duplicates, trials=trials))
@@ -157,13 +156,16 @@ async def _retry(clerk: Clerk, cases: Sequence[Case]) -> Outcome:
             return _outcome(trials)
 
 
-def _admission(setup: Setup) -> Admission:
+def _admission(clerk: Clerk) -> Admission:
     """As of today, its quotas unused: whoever lets a case in has decided that there is room. Nor
     need the plan be fit to be read."""
     planned: frozenset[str] = frozenset()
-    with suppress(UserError):
-        planned = planned_sites(setup)
-    return Admission.of(setup.config, planned)
+    if clerk.dispatch is not None:  # the service runs: it may work by the last good plan
+        planned = frozenset(clerk.dispatch.plan.site)
+    else:
+        with suppress(UserError):
+            planned = planned_sites(clerk.setup)
+    return Admission.of(clerk.setup.config, planned)
 
 
 async def _write(clerk: Clerk, points: Sequence[Points]) -> None:

@@ -56,9 +56,10 @@ def run(file: Path, unattended: bool, shards: str | None, style: str | None) -> 
     """Run the aggregator until SIGTERM or Ctrl-C.
 
     Without --unattended the store and the broker are tried first; what does not answer is told,
-    one line each, and nothing starts (exit code 2).
+    one line each, and nothing starts (exit code 2). With it a faulty channel, rule, hook, page or
+    response plan does not keep the rest from working: it is left out, and an alert is raised.
     """
-    setup = config.read(file)
+    setup, faults = config.read_in_part(file) if unattended else (config.read(file), ())
     if shards is not None:
         try:
             setup = setup.only(shards)
@@ -67,11 +68,12 @@ def run(file: Path, unattended: bool, shards: str | None, style: str | None) -> 
     if not unattended:
         _demand_outside(setup)
     logs.start(style)
+    lines = [f"{file}: {fault.key}: {fault.problem}" for fault in faults]
     # A line a request, with URLs that may be secrets; a line a step of the layout.
     for chatty in ("httpx", "httpcore", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        loop.run(service.serve(setup))
+        loop.run(service.serve(setup, lines))
     except (Unavailable, Rejected) as error:
         raise UserError(str(error)) from None
 

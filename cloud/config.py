@@ -1,7 +1,7 @@
 """`cloud.toml`: what a person writes about the aggregator. Nothing here touches a network."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
@@ -205,6 +205,7 @@ class Setup(NamedTuple):
 
     config: Config
     folder: Path
+    file_shards: tuple[str, ...] = ()
 
     @property
     def database(self) -> Place:
@@ -219,10 +220,17 @@ class Setup(NamedTuple):
         for key, broker in brokers.items():
             yield from ((key, doubt) for doubt in broker.doubts())
 
+    @property
+    def all_shards(self) -> tuple[str, ...]:
+        """Those that the file names: another process may serve some of them."""
+        return self.file_shards or self.config.ingest.shards
+
     def only(self, text: str) -> "Setup":
         """The same for these shards alone, whatever the file says. Raises ValueError."""
         ingest = self.config.ingest.model_copy(update={"shards": shards_of(text)})
-        return self._replace(config=self.config.model_copy(update={"ingest": ingest}))
+        return self._replace(
+            config=self.config.model_copy(update={"ingest": ingest}), file_shards=self.all_shards
+        )
 
 
 def read(file: Path) -> Setup:
@@ -230,6 +238,57 @@ def read(file: Path) -> Setup:
     config = loader.load(file, Config, _between)
     broker = config.broker.beside(file.parent)
     return Setup(config.model_copy(update={"broker": broker}), file.parent)
+
+
+_OPTIONAL: Final = ("channel", "rule", "hook", "gateway", "web", "cap")
+"""Tables without which the service can work, the first four one by one."""
+
+_GRAVE: Final = ("ingest.", "store.")
+"""What must be right between the parts: without it nothing is taken in."""
+
+
+def read_in_part(file: Path) -> tuple[Setup, tuple[Fault, ...]]:
+    """The config in `file` without its faulty channels, rules, hooks, gateways and page; and what is
+    wrong with them. Raises ConfigError where anything else is."""
+    tables = loader.read(file)
+    faults: dict[Fault, None] = {}
+
+    def grave(config: Config) -> Iterator[Fault]:
+        for fault in _between(config):
+            if fault.key.startswith(_GRAVE):
+                yield fault
+            else:
+                faults[fault] = None
+
+    while True:
+        try:
+            config = loader.parse(tables, Config, file, grave)
+        except loader.ConfigError as error:
+            left = _without(tables, error.faults)
+            if left == tables:
+                raise
+            tables = left
+            faults |= dict.fromkeys(error.faults)
+        else:
+            broker = config.broker.beside(file.parent)
+            return Setup(config.model_copy(update={"broker": broker}), file.parent), (*faults,)
+
+
+def _without(tables: dict[str, Any], faults: Sequence[Fault]) -> dict[str, Any]:
+    """The tables without those that the faults are in; as they are if one fault is elsewhere."""
+    left = {**tables}
+    for fault in faults:
+        table, _, rest = fault.key.partition(".")
+        if table not in _OPTIONAL or table not in left:
+            return tables
+        name = next((one for one in left[table] if rest == one or rest.startswith(f"{one}.")), None)
+        if table in ("channel", "rule", "hook", "gateway") and name is not None:
+            left[table] = {key: one for key, one in left[table].items() if key != name}
+        elif table in ("web", "cap"):
+            del left[table]
+        else:
+            return tables
+    return left
 
 
 def _between(config: Config) -> Iterator[Fault]:

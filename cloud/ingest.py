@@ -123,6 +123,7 @@ class Ingest:
         self._aside = _Aside()
         self._down_since = 0.0
         self._turn = asyncio.Lock()  # one at a time looks at the rules and commits what they find
+        self.on_sign_of_life: Callable[[], None] = lambda: None
         self._is_behind = True  # at first, and after a conflict: others may have been at work
 
     async def run(self) -> None:
@@ -263,6 +264,7 @@ class Ingest:
         could be heard, or stored, is nobody's."""
         listening_ms = time.time_ns() // 1_000_000
         while True:
+            self.on_sign_of_life()  # we are connected
             await asyncio.sleep(TICK_S)
             if self._down_since:
                 listening_ms = time.time_ns() // 1_000_000

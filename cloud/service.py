@@ -5,28 +5,32 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from cloud import cases, migrations, overflow, proofs, room, state, upkeep
+from cloud import cases, descriptors, migrations, overflow, proofs, room, shards, state, upkeep
 from cloud.admission import Admission
 from cloud.alerts import demands
-from cloud.alerts.office import Office, office_of, planned_sites
+from cloud.alerts.office import Office, office_of
 from cloud.alerts.watch import Watch
 from cloud.channels import running
+from cloud.channels.running import Kept
 from cloud.config import Setup
 from cloud.desk import open_desk
 from cloud.errors import Rejected, Unavailable
+from cloud.health import Health
 from cloud.ingest import Ingest
 from cloud.intake import filters
 from cloud.shards import Lease, Leases
 from cloud.state import State
 from cloud.store import Store
+from cloud.supervision import Supervisor
 from cloud.upkeep import Chore
 from configs import loader
+from wire.authentication import Keys
 from wire.mqtt import Disconnected, Unreachable, connect
 
 log: Final = logging.getLogger("shuichi.cloud")
@@ -34,12 +38,18 @@ log: Final = logging.getLogger("shuichi.cloud")
 NEWS_S: Final = 1.0
 """Between looks for what other workers want to have told."""
 
+HEALTH_PATIENCE_S: Final = 30.0
+"""For which a shard may be without a worker: while another takes it over, or the broker is away."""
 
-async def serve(setup: Setup) -> None:
-    """Run until SIGTERM or SIGINT. Raises Unavailable if the state's file or a secret cannot be
-    opened, Rejected if a newer release laid the state out; broker and store, and a state on a
-    server, may come later."""
-    config = setup.config
+
+async def serve(setup: Setup, faults: Sequence[str] = ()) -> None:
+    """Run until SIGTERM or SIGINT. `faults` are those of the config that it does without.
+
+    Raises Unavailable if the state's file cannot be opened, Rejected if a newer release laid the
+    state out; broker, store and channels, and a state on a server, may come later. Once it runs,
+    what fails of it fails alone: see `supervision`.
+    """
+    descriptors.raise_limit()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -47,52 +57,17 @@ async def serve(setup: Setup) -> None:
     async with AsyncExitStack() as stack:
         if (found := await _arrive(stack, setup, stop)) is None:
             return
-        database, store = found
-        channels = {
-            name: await stack.enter_async_context(running.opened(one, setup.folder))
-            for name, one in config.channel.items()
-        }
-        keys = await asyncio.to_thread(proofs.read_and_tell, setup)
-        office = await office_of(setup, database, channels)
-        planned = planned_sites(setup)
-        leases = Leases(database, config.ingest.lease_s)
-        await leases.begin()
-
-        async def take_in(lease: Lease, shard: str) -> None:
-            watch = Watch(config.rules)
-            admission = Admission.of(config, planned)
-            await database.run(partial(room.load, quotas=admission.quotas))
-            ours = (config.broker, config.ingest, admission, lease, shard)
-            await Ingest(*ours, database, store, watch, office.wake, keys).run()
-
-        async def alert(_: Lease) -> None:
-            await office.run()
-
-        async def tend(_: Lease) -> None:
-            limit = overflow.Limit(database, config.quarantine.most_bytes)
-            await upkeep.run(
-                Chore("rollups and retention", store.upkeep),
-                Chore("the limit of the quarantine", limit.keep),
-            )
-
-        web = _web(setup, database, office, stack)
+        service = await _Service.of(stack, setup, *found, faults)
         desk = open_desk(
-            *(setup, database, store, cases.RETRY, cases.DROP, *demands.ALL), wake=office.wake
+            *(setup, *found, cases.RETRY, cases.DROP, *demands.ALL),
+            wake=service.office.wake,
+            dispatch=service.office.dispatch,
         )
         async with desk, asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(
-                    leases.keep(f"shard {shard}", partial(take_in, shard=shard)),
-                    name=f"shard {shard}",
-                )
-                for shard in config.ingest.shards
+                group.create_task(service.supervisor.keep(name, work), name=name)
+                for name, work in service.parts().items()
             ]
-            tasks.append(group.create_task(leases.keep("alerts", alert), name="alerts"))
-            tasks.append(group.create_task(leases.keep("upkeep", tend), name="upkeep"))
-            if web is not None:
-                tasks.append(group.create_task(web(), name="web"))
-            if database.shared:
-                tasks.append(group.create_task(_wake(office), name="news of other workers"))
             _settle_in()
             log.info("started")
             await stop.wait()
@@ -101,29 +76,128 @@ async def serve(setup: Setup) -> None:
                 task.cancel()
 
 
-def _web(
-    setup: Setup, database: State, office: Office, stack: AsyncExitStack
-) -> Callable[[], Coroutine[Any, Any, None]] | None:
-    """What serves HTTP, if the config wants it. Raises Unavailable for a port that is taken or a
-    secret that cannot be read."""
-    config = setup.config
-    if config.web is None:
-        return None
-    from cloud.web import server  # half a second that nobody else should pay
-    from cloud.web.desk import Desk
+class _Service:
+    """The parts, and what they share."""
 
-    token, hooks = server.secrets_of(setup.folder, config.web, config.hook)
-    listening = stack.enter_context(server.bound(config.web))
-    desk = Desk(
-        database=database,
-        dispatch=office.dispatch,
-        wake=office.wake,
-        hooks=hooks,
-        token=token,
-        publisher=config.cap,
-        url=config.alerts.settings.answer_url,
-    )
-    return partial(server.serve, desk, listening)
+    def __init__(
+        self, setup: Setup, database: State, store: Store, leases: Leases, faults: Sequence[str]
+    ) -> None:
+        self.supervisor = Supervisor()
+        self.office: Office
+        self._setup = setup
+        self._database = database
+        self._store = store
+        self._leases = leases
+        self._faults = [*faults]
+        self._channels: dict[str, Kept] = {}
+        self._keys: Mapping[str, Keys] = {}
+
+    @classmethod
+    async def of(
+        cls,
+        stack: AsyncExitStack,
+        setup: Setup,
+        database: State,
+        store: Store,
+        faults: Sequence[str],
+    ) -> "_Service":
+        """All that is needed before the first part begins."""
+        leases = Leases(database, setup.config.ingest.lease_s)
+        await leases.begin()
+        made = cls(setup, database, store, leases, faults)
+        made._keys = await asyncio.to_thread(proofs.read_and_tell, setup)
+        for name, one in setup.config.channel.items():
+            channel = await stack.enter_async_context(running.kept(one, setup.folder))
+            made._channels[name] = channel
+        made.office = await office_of(setup, database, made._channels, made.supervisor)
+        made._faults += made.office.faults
+        for line in (*made._faults, *made._closed().values()):
+            log.error("%s", line)
+        return made
+
+    def parts(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """What works for ever, by name."""
+        keep = self._leases.keep
+        parts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
+        for shard in self._setup.config.ingest.shards:
+            name = shards.name_of(shard)
+            parts[name] = partial(keep, name, partial(self._take_in, shard=shard))
+        parts["alerts"] = partial(keep, "alerts", self._alert)
+        parts["upkeep"] = partial(keep, "upkeep", self._tend)
+        if self._setup.config.web is not None:
+            parts["web"] = self._web
+        if self._database.shared:
+            parts["news of other workers"] = partial(_wake, self.office)
+        return parts
+
+    async def _take_in(self, lease: Lease, shard: str) -> None:
+        config = self._setup.config
+        admission = Admission.of(config, frozenset(self.office.dispatch.plan.site))
+        await self._database.run(partial(room.load, quotas=admission.quotas))
+        ours = (config.broker, config.ingest, admission, lease, shard)
+        watch = Watch(config.rules)
+        ingest = Ingest(*(*ours, self._database, self._store, watch, self.office.wake, self._keys))
+        ingest.on_sign_of_life = partial(self._leases.worked, lease.name)
+        await ingest.run()
+
+    async def _alert(self, lease: Lease) -> None:
+        """The dispatch and its channels; and whoever sees that the rest works, for they tell of
+        it."""
+        config = self._setup.config
+        health = Health(
+            self._database,
+            lease,
+            Watch(config.rules),
+            self._setup.all_shards,
+            max(HEALTH_PATIENCE_S, 3 * config.ingest.lease_s),
+            (self.supervisor.failing, self._set_aside, self._closed),
+            self._faults,
+            self.office.wake,
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.office.run(), name="alerts office")
+            group.create_task(self.supervisor.keep("health", health.run), name="health")
+
+    async def _tend(self, _: Lease) -> None:
+        limit = overflow.Limit(self._database, self._setup.config.quarantine.most_bytes)
+        await upkeep.run(
+            Chore("rollups and retention", self._store.upkeep),
+            Chore("the limit of the quarantine", limit.keep),
+        )
+
+    async def _web(self) -> None:
+        """Serve HTTP. Raises Unavailable for a port that is taken or a secret that cannot be
+        read: both may be there at the next try."""
+        config, office = self._setup.config, self.office
+        assert config.web is not None
+        from cloud.web import server  # half a second that nobody else should pay
+        from cloud.web.desk import Desk
+
+        token, hooks = server.secrets_of(self._setup.folder, config.web, config.hook)
+        with server.bound(config.web) as listening:
+            desk = Desk(
+                database=self._database,
+                dispatch=office.dispatch,
+                wake=office.wake,
+                hooks=hooks,
+                token=token,
+                publisher=config.cap,
+                url=config.alerts.settings.answer_url,
+            )
+            await server.serve(desk, listening)
+
+    def _closed(self) -> dict[str, str]:
+        """The channels that cannot be opened, and why."""
+        return {
+            f"channel {name}": f"[channel.{name}] {one.fault}"
+            for name, one in self._channels.items()
+            if one.fault
+        }
+
+    def _set_aside(self) -> dict[str, str]:
+        """What the dispatch cannot do anything with."""
+        errors = self.office.dispatch.errors
+        return {"dispatch": errors[0]} if errors else {}
 
 
 def _settle_in() -> None:

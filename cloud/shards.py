@@ -13,7 +13,8 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -36,6 +37,13 @@ clocks of different machines may run at rates that differ by far less."""
 
 RETRY_S: Final = 1.0
 """Between tries of a database that does not answer, with jitter."""
+
+
+STUCK_S: Final = 60.0
+"""Without a sign of work, after which the holder of a shard counts as stuck."""
+
+REMEMBERED_S: Final = 86_400.0
+"""For how long a shard that no config names any more is missed."""
 
 
 class Lost(Exception):
@@ -64,6 +72,50 @@ class Held(NamedTuple):
     for_ms: int
 
 
+class Unheld(NamedTuple):
+    """A shard whose readings nobody looks at, and who should."""
+
+    shard: str
+    owner: str
+    reason: str
+
+
+def name_of(shard: str) -> str:
+    """The lease of a shard."""
+    return f"shard {shard}"
+
+
+def unheld(connection: Connection, names: Collection[str]) -> list[Unheld]:
+    """The shards among `names`, and among those that anybody served within `REMEMBERED_S`, that
+    have no worker, or whose worker has shown for `STUCK_S` no sign of listening to the broker."""
+    now = database.now_ms(connection)
+    rows = connection.execute(
+        select(
+            lease.c.name,
+            lease.c.owner,
+            (lease.c.until_ms - now).label("for_ms"),
+            (now - lease.c.worked_ms).label("idle_ms"),
+        )
+    ).all()
+    known = {row.name: row for row in rows}
+    prefix = name_of("")
+    recent = {
+        row.name.removeprefix(prefix)
+        for row in rows
+        if row.name.startswith(prefix) and row.for_ms > -1000 * REMEMBERED_S
+    }
+    found = []
+    for shard in sorted({*names, *recent}):
+        row = known.get(name_of(shard))
+        if row is None:
+            found.append(Unheld(shard, "", "nobody has ever served it"))
+        elif row.for_ms <= 0:
+            found.append(Unheld(shard, row.owner, "nobody holds its lease"))
+        elif row.idle_ms is not None and row.idle_ms > 1000 * STUCK_S:
+            found.append(Unheld(shard, row.owner, "its worker does not listen to the broker"))
+    return found
+
+
 class Leases:
     """Those of this process; each lasts `lasts_s` from its last renewal."""
 
@@ -71,6 +123,11 @@ class Leases:
         self.owner = f"{socket.gethostname()} process {os.getpid()} {secrets.token_hex(4)}"
         self._state = state
         self._lasts_s = lasts_s
+        self._worked: dict[str, float] = {}
+
+    def worked(self, name: str) -> None:
+        """The work under the lease `name` shows a sign of life: the next renewal records it."""
+        self._worked[name] = time.monotonic()
 
     async def begin(self) -> None:
         """Once, before the first is taken. Of a state that nobody shares every lease is free:
@@ -90,6 +147,7 @@ class Leases:
         """
         while True:
             taken, since = await self._wait_for(name)
+            self.worked(name)
             log.info("%s: ours, generation %d", name, taken.generation)
             try:
                 await apart(self._hold(name, taken, since, work), f"{name} held")
@@ -130,13 +188,14 @@ class Leases:
         until = now + round(self._lasts_s * 1000)
         taken = connection.execute(
             database.insert(connection, lease)
-            .values(name=name, owner=self.owner, until_ms=until, generation=1)
+            .values(name=name, owner=self.owner, until_ms=until, generation=1, worked_ms=now)
             .on_conflict_do_update(
                 index_elements=["name"],
                 set_={
                     "owner": self.owner,
                     "until_ms": until,
                     "generation": lease.c.generation + 1,
+                    "worked_ms": now,
                 },
                 where=lease.c.until_ms <= now,
             )
@@ -170,10 +229,12 @@ class Leases:
 
     def _prolong(self, connection: Connection, held: Lease, by_s: float | None = None) -> bool:
         by_ms = round(1000 * (self._lasts_s if by_s is None else by_s))
+        now = database.now_ms(connection)
+        idle_ms = round(1000 * (time.monotonic() - self._worked.get(held.name, time.monotonic())))
         changed = connection.execute(
             update(lease)
             .where(lease.c.name == held.name, lease.c.generation == held.generation)
-            .values(until_ms=database.now_ms(connection) + by_ms)
+            .values(until_ms=now + by_ms, worked_ms=now - idle_ms)
         )
         return changed.rowcount == 1
 

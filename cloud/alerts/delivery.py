@@ -29,6 +29,9 @@ AT_A_TIME: Final = 50
 IT_IS_THE_CHANNEL: Final = 3
 """Messages in a row that are not taken, after which the others wait too."""
 
+AWAY_S: Final = 1.0
+"""Between tries of a database that does not answer."""
+
 TRIES_OF_A_FAULT: Final = 3
 """At which a message is set aside that the channel fails on in a way that it does not declare."""
 
@@ -108,7 +111,7 @@ class Delivery:
                 if str(error) != line.trouble:
                     log.error("channel %s: %s; it waits until it is back", name, error)
                 line.trouble = str(error)
-                next_ms = _now_ms() + 1000
+                next_ms = _now_ms() + round(1000 * AWAY_S)
             else:
                 if line.trouble:
                     log.info("channel %s: goes on", name)
@@ -165,7 +168,7 @@ class Delivery:
                     if not self._failed(name, line, message.key, error):
                         line.put_off(contact)
                         continue
-                    words = f"{CANNOT_BE_SENT}: {type(error).__name__}: {error}"
+                    words = f"{CANNOT_BE_SENT}: {_line(error)}"
                     done = partial(_done, outcome="refused", receipt=Receipt(detail=words))
                 else:
                     done = partial(_done, outcome="delivered", receipt=receipt)
@@ -192,6 +195,11 @@ class Delivery:
         receipt = Receipt(detail=f"{CANNOT_BE_SENT}: {why}")
         done = partial(_done, outcome="refused", receipt=receipt)
         await self._database.run(partial(done, key=key, now_ms=_now_ms()))
+
+
+def _line(error: Exception) -> str:
+    """An error in one line; what follows is its traceback."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _due(connection: Connection, *, channel: str, now_ms: int, without: Collection[str]) -> _Due:

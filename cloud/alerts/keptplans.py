@@ -6,11 +6,17 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, select
 
-from cloud import database, tables
+from cloud import database, state, tables
 from cloud.alerts import plan as plans
 from cloud.alerts.plan import Plan
 
 log: Final = logging.getLogger("shuichi.dispatch")
+
+_LAST: Final = (
+    select(tables.plan.c.content)
+    .where(tables.plan.c.used_ms.is_not(None))
+    .order_by(tables.plan.c.used_ms.desc())
+)
 
 _IS_KEPT: Final = select(tables.plan.c.version).where(tables.plan.c.version == bindparam("version"))
 
@@ -45,3 +51,19 @@ class KeptPlans:
                 log.error("plan %s cannot be read, its alerts go on by ours: %s", version, error)
                 self._known[version] = self._plan
         return self._known[version]
+
+
+def come_into_force(connection: Connection, plan: Plan, now_ms: int) -> None:
+    """Keep a good plan, for the day on which its file is not."""
+    row = {"version": plan.version, "content": plan.model_dump_json(), "used_ms": now_ms}
+    state.upsert(connection, tables.plan, [row], fixed=("content",))
+
+
+def last_good(connection: Connection) -> Plan | None:
+    """The plan that came into force last, None if there is none that can be read."""
+    for content in connection.execute(_LAST).scalars():
+        try:
+            return plans.parse(content)
+        except ValueError:
+            continue
+    return None

@@ -4,11 +4,11 @@ and tells the channels."""
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from cloud.alerts import everybody, plan, tokens
+from cloud.alerts import everybody, keptplans, plan, setback, tokens
 from cloud.alerts.buttons import Buttons
 from cloud.alerts.delivery import Delivery
 from cloud.alerts.dispatch import Dispatch
@@ -18,6 +18,7 @@ from cloud.errors import Unavailable
 from cloud.http import secret
 from cloud.state import State
 from cloud.supervision import Supervisor
+from configs.loader import ConfigError
 from wire.mqtt import Broker
 
 log: Final = logging.getLogger("shuichi.dispatch")
@@ -46,8 +47,31 @@ def pause_s(took_s: float, now_ms: int, due_ms: int | None) -> float:
     return min(max(wait_s, min(REST * took_s, LONGEST_REST_S)), LONGEST_S)
 
 
+LOOK_S: Final = 1.0
+"""Between looks whether the clock was set back."""
+
+
+class SteadyClock:
+    """The wall clock, and what it would show if nobody had set it since it was read last."""
+
+    def __init__(self) -> None:
+        self._wall_ms, self._steady_s = _now_ms(), time.monotonic()
+
+    def now_ms(self) -> int:
+        """By the wall clock, whatever it shows."""
+        self._wall_ms, self._steady_s = _now_ms(), time.monotonic()
+        return self._wall_ms
+
+    def expected_ms(self) -> int:
+        return self._wall_ms + round(1000 * (time.monotonic() - self._steady_s))
+
+    def was_set_back(self) -> bool:
+        return self.expected_ms() - _now_ms() > setback.NOTICED_MS
+
+
 class Office:
-    """One at a time works: see `cloud.shards`."""
+    """One at a time works: see `cloud.shards`. `beat` is called at each turn of the dispatch;
+    `faults` says what of plan and secret could not be used."""
 
     def __init__(
         self,
@@ -58,8 +82,11 @@ class Office:
         name: str,
         keep_s: int,
         supervisor: Supervisor | None = None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self.dispatch = dispatch
+        self.beat = beat
+        self.faults: tuple[str, ...] = ()
         self._supervisor = supervisor or Supervisor()
         self._database = database
         self._delivery = delivery
@@ -83,10 +110,12 @@ class Office:
 
     async def _decide(self) -> None:
         failing = False
+        clock = SteadyClock()
         while True:
             self._news.clear()
             try:
-                now_ms, began_s = time.time_ns() // 1_000_000, time.monotonic()
+                self.dispatch.not_before(clock.expected_ms())
+                now_ms, began_s = clock.now_ms(), time.monotonic()
                 due_ms = await self._database.run(partial(self.dispatch.round, now_ms=now_ms))
             except Unavailable as error:
                 if not failing:
@@ -98,12 +127,19 @@ class Office:
                 log.info("alerts go on")
             failing = False
             self._delivery.wake()
-            wait_s = pause_s(time.monotonic() - began_s, now_ms, due_ms)
+            self.beat()
+            await self._wait(pause_s(time.monotonic() - began_s, now_ms, due_ms), clock)
+
+    async def _wait(self, wait_s: float, clock: SteadyClock) -> None:
+        """Until there is news, something is due, or the clock was set back."""
+        until_s = time.monotonic() + wait_s
+        while (left_s := until_s - time.monotonic()) > 0 and not clock.was_set_back():
             try:
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(min(left_s, LOOK_S)):
                     await self._news.wait()
+                    return
             except TimeoutError:
-                pass
+                self.beat()
 
 
 def planned_sites(setup: Setup) -> frozenset[str]:
@@ -117,25 +153,48 @@ async def office_of(
     database: State,
     channels: Mapping[str, Channel],
     supervisor: Supervisor | None = None,
+    beat: Callable[[], None] = lambda: None,
 ) -> Office:
-    """Who decides on alerts and has the channels. Raises as `dispatch_of` does."""
-    dispatch = await dispatch_of(setup, database)
+    """Who decides on alerts and has the channels. Raises Unavailable for a database that does not
+    answer."""
+    faults: list[str] = []
+    dispatch = await dispatch_of(setup, database, faults)
     config = setup.config
     delivery = Delivery(database, channels, supervisor)
     name, keep_s = await database.run(tokens.deployment), config.ingest.keep_session_s
-    return Office(database, dispatch, delivery, config.broker, name, keep_s, supervisor)
+    office = Office(database, dispatch, delivery, config.broker, name, keep_s, supervisor, beat)
+    office.faults = tuple(faults)
+    return office
 
 
-async def dispatch_of(setup: Setup, database: State) -> Dispatch:
-    """The dispatch of a config. Raises Unavailable for a secret that cannot be read, ConfigError
-    for a plan."""
+async def dispatch_of(setup: Setup, database: State, faults: list[str] | None = None) -> Dispatch:
+    """The dispatch of a config: without a good plan by the last one that was, else everybody is
+    called; without the secret with one that the state keeps. `faults` gets a line for each."""
     alerts, channels = setup.config.alerts, setup.config.channel
-    own = secret(setup.folder, alerts.secret_file)
-    signing = await database.run(tokens.kept) if own is None else own.encode()
+    faults = [] if faults is None else faults
+    signing = await database.run(tokens.kept)
+    try:
+        if (own := secret(setup.folder, alerts.secret_file)) is not None:
+            signing = own.encode()
+    except Unavailable as error:
+        faults.append(f"[alerts] {error}; links are signed by the state's own secret")
     cap_channels = tuple(name for name, one in channels.items() if one.kind == cap.KIND)
     people = [name for name in channels if name not in cap_channels]
-    response = (
-        everybody.plan(people) if alerts.plan is None else plan.read(setup.folder / alerts.plan)
-    )
+    response = None
+    if alerts.plan is not None:
+        try:
+            response = plan.read(setup.folder / alerts.plan)
+        except ConfigError as error:
+            response = await database.run(keptplans.last_good)
+            instead = "everybody is called" if response is None else "the last good plan serves"
+            faults.append(f"{error}; {instead}")
+        else:
+            kept = partial(keptplans.come_into_force, plan=response, now_ms=_now_ms())
+            await database.run(kept)
+    response = response or everybody.plan(people)
     settings = alerts.settings._replace(publisher=setup.config.cap, cap_channels=cap_channels)
     return Dispatch(response, channels, tokens.Tokens(signing), settings)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

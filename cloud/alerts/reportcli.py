@@ -30,7 +30,7 @@ def report_command(
 ) -> None:
     """Write what happened in an incident: readings, alerts, calls, answers, delays, and what did
     not arrive. `shuichi alert incidents` lists them."""
-    setup = config.read(file)
+    setup = config.read_in_part(file)[0]
     facts = look(setup, lambda database, store: review.read(database, store, name))
     zone = facts.plan.zone if facts.plan else ZoneInfo("UTC")
     tongue: Language = language or (facts.plan.language if facts.plan else "en")

@@ -1,16 +1,26 @@
 """A channel in use: what every one of them needs around it, done once."""
 
 import asyncio
+import logging
 import time
+import traceback
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from cloud.channels import Channel, ChannelConfig, Message, Receipt, rate
 from cloud.errors import Rejected, Unavailable
 from configs import loader
+
+log: Final = logging.getLogger("shuichi.delivery")
+
+
+class Failed(Exception):
+    """A channel has failed in a way that it does not declare: with its traceback, without its
+    secrets."""
 
 
 @asynccontextmanager
@@ -20,6 +30,50 @@ async def opened(config: ChannelConfig, folder: Path) -> AsyncIterator["Running"
     hidden = config.secrets(folder)
     async with loader.plugin("cloud.channels", config.kind).open(config, folder) as channel:
         yield Running(channel, config, hidden)
+
+
+@asynccontextmanager
+async def kept(config: ChannelConfig, folder: Path) -> AsyncIterator["Kept"]:
+    """The channel of a config, whether it can be opened now or later."""
+    async with AsyncExitStack() as stack:
+        channel = Kept(config, folder, stack)
+        with suppress(Unavailable):
+            await channel.open()
+        yield channel
+
+
+class Kept:
+    """A channel that is opened when it can be: a secret that is missing today costs the messages
+    of this channel a delay, and no other channel anything. `fault` says why it is closed, "" once
+    it is open."""
+
+    def __init__(self, config: ChannelConfig, folder: Path, stack: AsyncExitStack) -> None:
+        self.fault = ""
+        self._config = config
+        self._folder = folder
+        self._stack = stack
+        self._channel: Running | None = None
+
+    async def open(self) -> "Running":
+        """The channel, opened now if it was not. Raises Unavailable."""
+        if self._channel is None:
+            try:
+                self._channel = await self._stack.enter_async_context(
+                    opened(self._config, self._folder)
+                )
+            except Unavailable as error:
+                self.fault = str(error)
+                raise
+            except Exception as error:
+                self.fault = f"it cannot be opened: {type(error).__name__}"
+                log.exception("a channel of kind %s cannot be opened", self._config.kind)
+                raise Unavailable(self.fault) from None
+            self.fault = ""
+        return self._channel
+
+    async def send(self, message: Message) -> Receipt:
+        """As `Channel.send`."""
+        return await (await self.open()).send(message)
 
 
 class Running:
@@ -50,6 +104,11 @@ class Running:
         except (Unavailable, Rejected) as error:
             # Without its cause, which may quote what we hide.
             raise type(error)(self._public(str(error))) from None
+        except Exception as error:  # noqa: BLE001  # said by whoever catches Failed
+            # A fault of ours. Its own text may quote what we hide; where it was raised does not.
+            where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+            words = self._public(f"{type(error).__name__}: {error}")
+            raise Failed(f"{words}\n{where}") from None
         return Receipt(receipt.provider_id, self._public(receipt.detail))
 
     async def _turn(self) -> None:

@@ -76,6 +76,7 @@ plan: Final = Table(
     metadata,
     Column("version", String, primary_key=True),
     Column("content", String, nullable=False),  # JSON
+    Column("used_ms", BigInteger),  # when it last came into force
 )
 """Every response plan that was ever used: what runs keeps to the one it began with."""
 

@@ -42,6 +42,7 @@ lease: Final = Table(
     Column("owner", String, nullable=False),
     Column("until_ms", BigInteger, nullable=False),  # by the database's clock
     Column("generation", BigInteger, nullable=False),
+    Column("worked_ms", BigInteger),  # by the database's clock: when its holder last did its work
     sqlite_with_rowid=False,
 )
 """Who does what only one process may do: see `cloud.shards`."""

@@ -4,12 +4,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from cloud import state, tables
 from cloud.alerts import delivery
@@ -177,3 +178,85 @@ async def test_a_contact_who_cannot_be_told_holds_up_no_other_and_hears_all_in_o
             boards.off.clear()
             await until(lambda: len(boards.told) == 6)
             assert boards.told[3:] == ["a0-board", "a1-board", "a2-board"]
+
+
+class Broken:
+    """A channel that fails on some messages in a way that no channel declares."""
+
+    def __init__(self, *keys: str) -> None:
+        self.keys = keys
+        self.tried: list[str] = []
+
+    async def send(self, one: Message) -> Receipt:
+        self.tried.append(one.key)
+        if one.key in self.keys:
+            raise KeyError("what the provider never says")
+        return Receipt()
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_a_message_on_which_a_channel_fails_is_set_aside_and_costs_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = Broken("a-broken")
+    async with (
+        state.opened(tmp_path / "cloud.db") as database,
+        opened("log", tmp_path, {"path": "a.jsonl"}) as log,
+    ):
+        await tell(database, ["broken", "log"], "a", "b")
+        await tell(database, ["broken"], "c", contact="wu")
+        async with delivering(Delivery(database, {"broken": broken, "log": log})):
+
+            async def done() -> bool:
+                return all((await outcomes(database)).values())
+
+            await until(done)
+        found = await outcomes(database)
+    assert found == {
+        **dict.fromkeys(("a-log", "b-log", "b-broken", "c-broken"), "delivered"),
+        "a-broken": "refused",
+    }
+    assert broken.tried.count("a-broken") == delivery.TRIES_OF_A_FAULT
+    assert caplog.text.count("fails on a-broken") == 1
+    assert "Traceback" in caplog.text
+
+
+async def test_a_row_that_cannot_be_read_is_set_aside_and_costs_no_other(tmp_path: Path) -> None:
+    boards = Boards()
+    out = tables.outgoing
+    async with state.opened(tmp_path / "cloud.db") as database:
+        for n, content in enumerate(("", "{}", "no json", '{"key": 1}', "[" * 5000)):
+            await tell(database, ["board"], f"bad{n}")
+            bad = update(out).where(out.c.key == f"bad{n}-board").values(message=content)
+            await database.run(partial(Connection.execute, statement=bad))
+        await tell(database, ["board"], "good")
+        async with delivering(Delivery(database, {"board": boards})):
+
+            async def done() -> bool:
+                return all((await outcomes(database)).values())
+
+            await until(done)
+        assert boards.told == ["good-board"]
+        found = await outcomes(database)
+    assert set(found.values()) == {"refused", "delivered"}
+
+
+async def test_a_database_that_is_away_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "AWAY_S", 0.01)
+    tries = []
+
+    class Away(State):
+        async def run(self, work: Any) -> Any:
+            tries.append(work)
+            if len(tries) < 5:
+                raise Unavailable("disk full")
+            return await super().run(work)
+
+    async with state.opened(tmp_path / "cloud.db") as database:
+        monkeypatch.setattr(database, "__class__", Away)
+        async with delivering(Delivery(database, {"board": Boards()})):
+            await until(lambda: len(tries) >= 5)
+        monkeypatch.undo()
+    assert caplog.text.count("disk full") == 1

@@ -105,16 +105,21 @@ class Cloud:
             assert code == 0, said
             assert "Traceback" not in said
 
+    @property
+    def setup(self) -> config.Setup:
+        """What of the config can be used."""
+        return config.read_in_part(self.file)[0]
+
     async def account(self) -> Account:
-        async with service.opened(config.read(self.file), read_only=True) as (database, store):
+        async with service.opened(self.setup, read_only=True) as (database, store):
             return await accounts.take(database, store)
 
     async def rows(self) -> list[Row]:
-        async with service.opened(config.read(self.file), read_only=True) as (_, store):
+        async with service.opened(self.setup, read_only=True) as (_, store):
             return await store.read(Query())
 
     async def table(self, name: str) -> list[dict[str, Any]]:
-        async with state.opened(config.read(self.file).database, read_only=True) as database:
+        async with state.opened(self.setup.database, read_only=True) as database:
             found = await database.run(
                 lambda connection: connection.execute(select(tables.metadata.tables[name])).all()
             )

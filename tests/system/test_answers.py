@@ -157,17 +157,71 @@ async def test_four_alerts_are_answered_in_four_ways(office: Office, mosquitto: 
     assert json.loads(answers[-1]["detail"])["how"] == "MQTT"
 
 
-async def test_a_port_that_is_taken_is_one_line_and_code_2(
+async def test_a_port_that_is_taken_is_told_and_keeps_nothing_else_from_working(
     tmp_path: Path, mosquitto: Service
 ) -> None:
     taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = taken.sockets[0].getsockname()[1]
-    office = Office(tmp_path / "office", mosquitto, port)
-    office.start()
-    code = await asyncio.to_thread(office.wait)
-    taken.close()
-    await taken.wait_closed()
-    *_, last = office.log.read_text().splitlines()
-    assert (code, f"[web] 127.0.0.1:{port}: Address already in use" in last) == (2, True)
-    assert "Traceback" not in office.log.read_text()
-    assert "never awaited" not in office.log.read_text()
+    with Office(tmp_path / "office", mosquitto, port) as office:
+        office.start()
+        await office.listening()
+        await until(lambda: f"127.0.0.1:{port}: Address already in use" in office.log.read_text())
+        async with connect(broker_of(mosquitto), "g1") as session:
+            assert await session.publish(topics.topic("0", "g1", What.DATA), water(0.25, 1))
+
+        async def called() -> bool:
+            return set(SITES) <= set(await office.messages())
+
+        await until(called)
+        taken.close()
+        await taken.wait_closed()
+
+        async def answers() -> bool:
+            try:
+                async with httpx.AsyncClient() as http:
+                    return (await http.get(f"{office.url}/a/x")).status_code == 404
+            except httpx.TransportError:
+                return False
+
+        await until(answers)
+        assert office.log.read_text().count("Address already in use") == 2  # a line, and its trace
+        office.kill()
+
+
+async def test_what_is_broken_in_plan_channel_and_secret_silences_nothing(
+    tmp_path: Path, mosquitto: Service
+) -> None:
+    with Office(tmp_path / "office", mosquitto, services.free_port()) as office:
+        office.start()
+        await office.listening()
+        await asyncio.to_thread(office.stop)
+        # The plan is half edited; a channel has no URL, another no secret, a rule is none.
+        (office.folder / "plan.toml").write_text("[area.street\n")
+        with office.file.open("a") as more:
+            more.write(
+                '[channel.hook]\nkind = "webhook"\n[channel.mail]\nkind = "webhook"\n'
+                'url = "http://127.0.0.1:1/"\nsecret_file = "none"\n'
+                '[rule.more]\nkind = "nothing"\n'
+            )
+        office.start()
+        await office.listening()
+        async with connect(broker_of(mosquitto), "g1") as session:
+            assert await session.publish(topics.topic("0", "g1", What.DATA), water(0.25, 1))
+
+        async def called() -> bool:
+            return {*SITES, "cloud-service"} <= set(await office.messages())
+
+        await until(called)
+        messages = await office.messages()
+        assert messages["north"]["name"] == "Keeper"  # by the last good plan
+        told = [one["text"] for one in map(_message, await office.table("outgoing"))]
+        assert any("配置有误" in one or "部件反复出错" in one for one in told)
+        for what in ("plan.toml: is not TOML", "channel.hook.url: is missing", "rule.more.kind: "):
+            assert what in office.log.read_text()
+        # And whoever answers does not need the file.
+        async with httpx.AsyncClient(headers={"Authorization": "Bearer the token"}) as http:
+            alerts = (await http.get(f"{office.url}/api/alerts")).json()
+        (name,) = [one["id"] for one in alerts if one["site"] == "east"]
+        done = await asyncio.to_thread(office.alert, "ack", name, "--by", "Wu")
+        assert (done.returncode, done.stdout) == (0, "answered: the calls have ended\n")
+        office.kill()

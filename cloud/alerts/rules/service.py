@@ -64,6 +64,12 @@ FAULTS: Final = {
         "the part of the service works again",
         "服务部件恢复正常",
     ),
+    "config_faulty": Text(
+        "the config has faults; the service runs without what they concern: {faults}",
+        "配置有误，服务以可用部分运行",
+        "the config has no faults any more",
+        "配置已恢复正常",
+    ),
     "clock_implausible": Text(
         "the clock of this server shows {utc}: readings cannot be dated by it",
         "服务器时钟明显错误",
@@ -85,6 +91,7 @@ class Config(RuleConfig):
     ack_not_taken: Colour = Level.YELLOW
     shard_without_worker: Colour = Level.RED
     part_failing: Colour = Level.ORANGE
+    config_faulty: Colour = Level.ORANGE
     clock_implausible: Colour = Level.ORANGE
 
     def rules(self, name: str) -> list["Fault"]:

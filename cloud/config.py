@@ -248,7 +248,7 @@ _GRAVE: Final = ("ingest.", "store.")
 
 
 def read_in_part(file: Path) -> tuple[Setup, tuple[Fault, ...]]:
-    """The config in `file` without its faulty channels, rules, hooks, gateways and page; and what is
+    """The config in `file` without faulty channels, rules, hooks, gateways and page; and what is
     wrong with them. Raises ConfigError where anything else is."""
     tables = loader.read(file)
     faults: dict[Fault, None] = {}

@@ -1,4 +1,5 @@
-"""The three ways in which hardware disappoints. Whatever a library raises becomes one of them."""
+"""The three ways in which hardware disappoints, and their kinds. Whatever a library raises becomes
+one of them."""
 
 
 class DriverError(Exception):
@@ -18,9 +19,26 @@ class GivenUp(Unavailable):
     either."""
 
 
+class NotNow(Unavailable):
+    """The device answers, but not with what was asked for: it is busy, or something in it has
+    failed. Ask later."""
+
+
 class BadReply(DriverError):
     """An answer that cannot be believed: wrong checksum, unit, function, length or meaning."""
 
 
+class Spoilt(BadReply):
+    """So far. Bytes that follow at once may still be the answer."""
+
+
 class Misconfigured(DriverError):
     """The device works and says no, or the config cannot be right: stop and tell."""
+
+
+class Refused(Misconfigured):
+    """The device works and says no. `code` is the number that it gives as its reason."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code

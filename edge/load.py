@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from drivers.ports import PortConfig
 from drivers.profiles import Block, Profile
-from drivers.protocols.modbus import READ_REQUEST_BYTES, RTU_OVERHEAD, read_answer_bytes
+from drivers.protocols.modbus import READ_REQUEST_BYTES, read_answer_bytes
+from drivers.protocols.modbus_framing import RTU_OVERHEAD
 from drivers.signals import FindProfile
 from edge import reads
 from edge.agenda import DEAD_SHARE

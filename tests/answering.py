@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from drivers.errors import Unavailable
-from drivers.ports import Scan
+from drivers.ports import LineState, Received, Scan
 
 Says = Callable[[bytes], Iterable[bytes]]
 
@@ -14,6 +14,7 @@ class AnsweringPort:
     name = "junction"
     framing, byte_s, gap_s = "tcp", 0.0, 0.0
     answered_at = answer_s = 0.0
+    strays = 0
 
     def __init__(self, says: Says, *, datagrams: bool = True) -> None:
         self.says = says
@@ -33,7 +34,7 @@ class AnsweringPort:
         mistakable: bool = True,
     ) -> bytes:
         self.asked.append(request)
-        received = bytearray()
+        received = Received()
         for piece in self.says(request):
             received += piece
             if (answer := scan(received)) is not None:
@@ -45,6 +46,9 @@ class AnsweringPort:
 
     def give_up(self, why: str) -> None:
         """It answers at once or never."""
+
+    def state(self) -> LineState:
+        return LineState(True, None, "")
 
     async def open(self) -> None:
         """Nothing to open."""

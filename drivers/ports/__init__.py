@@ -1,6 +1,6 @@
 """Lines that lead to devices. One file a kind; a port is owned by one program and one task."""
 
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from configs.loader import Model
 
@@ -30,14 +30,57 @@ class PortConfig(Model):
         return ""
 
 
+class Received(bytearray):
+    """What has arrived since the request. `before` counts the bytes that came right before it,
+    `strays` those before the answer that belong to nothing; `remark` says what came in place of an
+    answer, for the case that none comes."""
+
+    before: int = 0
+    strays: int = 0
+    remark: str = ""
+
+    def renew(self, before: int) -> None:
+        """Forget everything: a new request is sent."""
+        self.clear()
+        self.before, self.strays, self.remark = before, 0, ""
+
+
+def drop_strays(received: bytearray, count: int) -> None:
+    """Drop bytes that belong to nothing, and count them."""
+    del received[:count]
+    if isinstance(received, Received):
+        received.strays += count
+
+
+def right_before(received: bytearray) -> int:
+    """How many bytes came right before the request."""
+    return received.before if isinstance(received, Received) else 0
+
+
+def remark(received: bytearray, text: str) -> None:
+    """Note what came in place of the answer."""
+    if isinstance(received, Received):
+        received.remark = text
+
+
 class Scan(Protocol):
     """Looks for an answer in what has arrived so far.
 
     Returns the answer once it is whole, None while more must come, and may drop from `received`
-    what cannot belong to the answer. Raises BadReply for what no further byte can mend.
+    what cannot belong to the answer. Raises BadReply for what no further byte can mend, Spoilt for
+    what bytes that follow at once can mend.
     """
 
     def __call__(self, received: bytearray) -> bytes | None: ...
+
+
+class LineState(NamedTuple):
+    """Whether a line is open, since when (loop time; None: nobody has tried yet), and why it is
+    not, if it should be."""
+
+    is_open: bool
+    since: float | None
+    error: str
 
 
 class Port(Protocol):
@@ -46,7 +89,8 @@ class Port(Protocol):
     `byte_s` is the time of one character on the wire, `gap_s` the silence that must precede a
     request; both are 0 where there is no wire to wait for. `framing` is how Modbus travels here.
     Where bytes come in `datagrams`, each of them is a whole message. Of the last answer,
-    `answered_at` is when it was whole (loop time) and `answer_s` how long the device took for it.
+    `answered_at` is when it was whole (loop time), `answer_s` how long the device took for it, and
+    `strays` how many bytes that belong to nothing came before it.
     """
 
     name: str
@@ -56,6 +100,7 @@ class Port(Protocol):
     gap_s: float
     answered_at: float
     answer_s: float
+    strays: int
 
     async def exchange(
         self,
@@ -90,6 +135,10 @@ class Port(Protocol):
 
     def give_up(self, why: str) -> None:
         """End the wait of the exchange under way, if there is one, as if its time were over."""
+        ...
+
+    def state(self) -> LineState:
+        """Whether there is a line to ask on."""
         ...
 
     async def open(self) -> None:

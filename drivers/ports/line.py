@@ -6,11 +6,14 @@ nothing is asked to which that answer could be mistaken for the answer, until it
 """
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from typing import Final, NamedTuple
 
-from drivers.errors import BadReply, DriverError, GivenUp, LineDown, Unavailable
-from drivers.ports import Scan
+from drivers.errors import BadReply, DriverError, GivenUp, LineDown, Spoilt, Unavailable
+from drivers.ports import LineState, Received, Scan
+
+log: Final = logging.getLogger("shuichi.port")
 
 _REOPEN_AFTER_S: Final = 1.0
 
@@ -27,6 +30,13 @@ _FORGOTTEN_AFTER_S: Final = 60.0
 _LATER_STILL: Final = 1.5
 """A device that was once later than anybody thought may be so much later next time."""
 
+_DEAF_AFTER: Final = 3
+"""Exchanges in a row in which no unit said anything, after which a connection is made anew: the
+other side may have vanished without a word. As long as that changes nothing, twice as many each
+time, up to `_DEAF_AT_MOST`."""
+
+_DEAF_AT_MOST: Final = 24
+
 
 class _Late(NamedTuple):
     """An answer that did not come to what was asked then, and may until then (loop time), of at
@@ -38,10 +48,14 @@ class _Late(NamedTuple):
 
 
 class Line(ABC):
-    """A byte line. Subclasses open it, write to it, and call `received` and `lost`."""
+    """A byte line. Subclasses open it, write to it, and call `received` and `lost`.
+
+    `may_vanish`: the other side can go away without a sign, so that a silent line is opened anew.
+    """
 
     framing: str
     datagrams: bool = False
+    may_vanish: bool = False
     byte_s: float
     gap_s: float
 
@@ -49,9 +63,12 @@ class Line(ABC):
         self.name = name
         self.answered_at = 0.0
         self.answer_s = 0.0
+        self.strays = 0
         self._busy = asyncio.Lock()
-        self._buffer = bytearray()
+        self._buffer = Received()
         self._scan: Scan | None = None
+        self._deadline = 0.0
+        self._settling: asyncio.TimerHandle | None = None
         self._answer: asyncio.Future[bytes] | None = None
         self._silent_from = 0.0  # a request may follow what was heard last
         # By the bytes with which an answer begins:
@@ -63,6 +80,10 @@ class Line(ABC):
         self._foreign_at = float("-inf")  # somebody else asked, or had the line before us
         self._open_not_before = 0.0
         self._why_closed = ""
+        self._changed_at: float | None = None  # when it was opened or lost
+        self._silences = 0
+        self._deaf_after = _DEAF_AFTER
+        self._faults: set[type[Exception]] = set()
 
     @property
     @abstractmethod
@@ -80,6 +101,14 @@ class Line(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Let go of the line."""
+
+    def drop(self, why: str) -> None:
+        """Let go of the line at once, and call `lost`."""
+        self.lost(why)
+
+    def state(self) -> LineState:
+        """See `drivers.ports.Port.state`."""
+        return LineState(self.is_open, self._changed_at, "" if self.is_open else self._why_closed)
 
     def expect(self, request: bytes, scan: Scan) -> Scan:
         """What finds the answer to `request` on this line."""
@@ -109,16 +138,18 @@ class Line(ABC):
         async with self._busy:
             if not self._is_ready(loop.time(), late_s):
                 await self._make_ready(loop, late_s, begins, urgent, mistakable)
-            self._buffer.clear()
+            if not self.is_open:  # whatever was found before: it has rested meanwhile
+                raise LineDown(f"{self.name}: {self._why_closed}")
+            talks = loop.time() - self._strayed_at <= _TALK_PAUSE_S
+            self._buffer.renew(len(self._strays) if talks else 0)
             asked_at = loop.time() + len(request) * self.byte_s
             answer_wire_s = answer_bytes * self.byte_s
+            self._deadline = asked_at + answer_within_s + answer_wire_s
             self._scan = self.expect(request, scan)
             self._answer = answer = loop.create_future()
-            limit = loop.call_at(
-                asked_at + answer_within_s + answer_wire_s, self._expire, answer, answer_within_s
-            )
+            limit = loop.call_at(self._deadline, self._expire, answer, answer_within_s)
             try:
-                self.write(request)
+                self._put(request)
                 result: bytes = await answer
             except (DriverError, asyncio.CancelledError):
                 late_s = max(late_s, self._latest_s.get(begins, 0.0))
@@ -129,6 +160,7 @@ class Line(ABC):
                 raise
             finally:
                 limit.cancel()
+                self._settle(None)
                 self._scan = self._answer = None
             self.answer_s = max(0.0, self.answered_at - asked_at - answer_wire_s)
             return result
@@ -142,25 +174,63 @@ class Line(ABC):
         else who speaks on this line."""
         now = asyncio.get_running_loop().time()
         self._silent_from = now + self.gap_s
+        self._silences, self._deaf_after = 0, _DEAF_AFTER
         if self._scan is None or self._answer is None or self._answer.done():
             self._stray(data, now)
             return
+        self._settle(None)
         self._buffer += data
+        if now > self._deadline:  # it has waited until somebody woke up: nobody knows how long
+            self._fail(Unavailable(f"{self.name}: the answer came after its time"))
+            return
         if self._overtaken and not self._drop_overtaken():
             return
-        try:
-            answer = self._scan(self._buffer)
-        except BadReply as error:
-            self._fail(BadReply(f"{self.name}: {error}"))
-            return
-        if answer is not None:
-            self.answered_at = now
-            self._answer.set_result(answer)
+        self._look(self._scan, now)
 
     def lost(self, why: str) -> None:
         """The line broke: the exchange under way, if any, fails at once."""
         self._why_closed = why
-        self._fail(Unavailable(f"{self.name}: {why}"))
+        if not self.is_open:
+            self._changed_at = asyncio.get_running_loop().time()
+        self._fail(LineDown(f"{self.name}: {why}"))
+
+    def _look(self, scan: Scan, now: float) -> None:
+        """Whether the answer is there now."""
+        try:
+            answer = scan(self._buffer)
+        except Spoilt as error:
+            self._settle(BadReply(f"{self.name}: {error}"))
+        except BadReply as error:
+            self._fail(BadReply(f"{self.name}: {error}"))
+        except Exception as error:  # noqa: BLE001 - a fault of ours costs this answer
+            self._tell_fault(error)
+            self._fail(BadReply(f"{self.name}: {type(error).__name__}: {error}"))
+        else:
+            if answer is not None and self._answer is not None:
+                self.answered_at, self.strays = now, self._buffer.strays
+                self._answer.set_result(answer)
+
+    def _put(self, request: bytes) -> None:
+        """Write; whatever a library raises, the line is lost, and no more than that."""
+        try:
+            self.write(request)
+        except Exception as error:  # noqa: BLE001
+            self._tell_fault(error)
+            self.drop(f"write failed: {type(error).__name__}: {error}")
+
+    def _tell_fault(self, error: Exception) -> None:
+        if type(error) not in self._faults:
+            self._faults.add(type(error))
+            log.error("%s: %r", self.name, error, exc_info=error, extra={"port": self.name})
+
+    def _settle(self, error: BadReply | None) -> None:
+        """Fail with `error` unless more bytes come before a pause ends; None: more have come."""
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
+        if error is not None:
+            loop = asyncio.get_running_loop()
+            self._settling = loop.call_later(_TALK_PAUSE_S, self._fail, error)
 
     def _is_ready(self, now: float, late_s: float) -> bool:
         """Whether nothing at all speaks against a request."""
@@ -180,7 +250,7 @@ class Line(ABC):
         mistakable: bool,
     ) -> None:
         await self._rest(loop, begins, urgent, mistakable)
-        if not self.is_open:  # asked last: a line can be lost while it rests
+        if not self.is_open:  # a line can be lost while it rests
             await self._open_again(loop)
             self._foreign_at = loop.time()  # whoever had the line before us may have asked
         if mistakable and (foreign := self._foreign_at) + late_s > loop.time():
@@ -213,15 +283,28 @@ class Line(ABC):
                 await self.open()
             except Unavailable as error:
                 self._why_closed = str(error)
+            except Exception as error:  # noqa: BLE001
+                self._tell_fault(error)
+                self._why_closed = f"{type(error).__name__}: {error}"
             if self.is_open:  # it may have been lost again at once
+                self._changed_at, self._silences = loop.time(), 0
                 return
+            if self._changed_at is None:
+                self._changed_at = loop.time()
             self._open_not_before = loop.time() + _REOPEN_AFTER_S
         raise LineDown(f"{self.name}: {self._why_closed}")
 
     def _expire(self, answer: "asyncio.Future[bytes]", after_s: float) -> None:
-        if answer is self._answer:
-            heard = f" after {len(self._buffer)} stray bytes" if self._buffer else ""
-            self._fail(Unavailable(f"{self.name}: no answer within {after_s * 1000:.0f} ms{heard}"))
+        if answer is not self._answer or answer.done():
+            return
+        heard = f" after {len(self._buffer)} stray bytes" if self._buffer else ""
+        if self._buffer.remark:
+            heard += f", but {self._buffer.remark}"
+        self._fail(Unavailable(f"{self.name}: no answer within {after_s * 1000:.0f} ms{heard}"))
+        self._silences += 1
+        if self.may_vanish and self._silences >= self._deaf_after:
+            self._deaf_after = min(2 * self._deaf_after, _DEAF_AT_MOST)
+            self.drop(f"nobody has answered {self._silences} requests: connecting anew")
 
     def _fail(self, error: DriverError) -> None:
         if self._answer is not None and not self._answer.done():

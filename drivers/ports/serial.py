@@ -1,6 +1,7 @@
 """A serial line: RS-485 or RS-232, through a USB adapter or the board's own UART."""
 
 import asyncio
+import contextlib
 import os
 import termios
 from collections.abc import AsyncIterator
@@ -83,7 +84,7 @@ class SerialLine(Line):
     async def open(self) -> None:
         config = self._config
         try:
-            self._serial = serial.Serial(
+            opened = serial.Serial(
                 config.device,
                 config.baud,
                 parity=_PARITY[config.parity],
@@ -93,38 +94,51 @@ class SerialLine(Line):
             )
         except (OSError, ValueError, termios.error) as error:
             raise Unavailable(f"{config.device}: {_reason(error, config.device)}") from None
-        asyncio.get_running_loop().add_reader(self._serial.fileno(), self._readable)
+        try:
+            asyncio.get_running_loop().add_reader(opened.fileno(), self._readable)
+        except (OSError, ValueError) as error:
+            _close(opened)
+            raise Unavailable(f"{config.device}: {error}") from None
+        self._serial = opened
 
     def write(self, data: bytes) -> None:
-        assert self._serial is not None
+        if self._serial is None:
+            self.drop("closed")
+            return
         try:
-            os.write(self._serial.fileno(), data)
-        except OSError as error:
-            self._drop(f"write failed: {error.strerror}")
+            taken = os.write(self._serial.fileno(), data)
+        except (OSError, ValueError) as error:
+            self.drop(f"write failed: {_text(error)}")
+            return
+        if taken < len(data):
+            self.drop(f"write failed: the adapter took {taken} of {len(data)} bytes")
 
     async def close(self) -> None:
-        self._drop("closed")
+        if self._serial is not None:
+            self.drop("closed")
+
+    def drop(self, why: str) -> None:
+        opened, self._serial = self._serial, None
+        if opened is not None:
+            with contextlib.suppress(OSError, ValueError):
+                asyncio.get_running_loop().remove_reader(opened.fileno())
+            _close(opened)
+        self.lost(why)
 
     def _readable(self) -> None:
-        assert self._serial is not None
+        if self._serial is None:
+            return
         try:
             data = os.read(self._serial.fileno(), 4096)
         except BlockingIOError:
             return
-        except OSError as error:
-            self._drop(f"read failed: {error.strerror}")
+        except (OSError, ValueError) as error:
+            self.drop(f"read failed: {_text(error)}")
             return
         if data:
             self.received(data)
         else:
-            self._drop("the adapter is gone")
-
-    def _drop(self, why: str) -> None:
-        if self._serial is not None:
-            asyncio.get_running_loop().remove_reader(self._serial.fileno())
-            self._serial.close()
-            self._serial = None
-            self.lost(why)
+            self.drop("the adapter is gone")
 
 
 @asynccontextmanager
@@ -153,6 +167,15 @@ def _behind(request: bytes, scan: Scan) -> Scan:
         return scan(received)
 
     return answer
+
+
+def _close(opened: serial.Serial) -> None:
+    with contextlib.suppress(OSError, ValueError, termios.error):
+        opened.close()  # of an adapter that is gone this can fail
+
+
+def _text(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _reason(error: Exception, device: str) -> str:

@@ -10,6 +10,7 @@ from pydantic import Field
 from drivers.errors import Unavailable
 from drivers.ports import Port, PortConfig
 from drivers.ports.line import Line
+from drivers.ports.sockets import CONNECT_ATTEMPT_DELAY_S, keep_alive
 
 _LONGEST_READ: Final = 4096
 
@@ -44,26 +45,36 @@ class Config(PortConfig):
         return f"{self.host}:{self.port}"
 
 
-class TcpLine(Line, asyncio.BufferedProtocol):
+class TcpLine(Line):
     """A TCP connection that is made again when it has ended."""
+
+    may_vanish = True
 
     def __init__(self, name: str, config: Config) -> None:
         super().__init__(name)
         self._config = config
-        self._transport: asyncio.Transport | None = None
-        self._incoming = bytearray(_LONGEST_READ)
+        self._connection: _Connection | None = None
         self.framing, self.byte_s, self.gap_s = config.framing, config.byte_s, config.gap_s
 
     @property
     def is_open(self) -> bool:
-        return self._transport is not None
+        return self._connection is not None and self._connection.is_open
 
     async def open(self) -> None:
         config = self._config
+        within_s = config.connect_within_ms / 1000
         loop = asyncio.get_running_loop()
+        connection = _Connection(self)
         try:
-            async with asyncio.timeout(config.connect_within_ms / 1000):
-                await loop.create_connection(lambda: self, config.host, config.port)
+            async with asyncio.timeout(within_s):
+                await loop.create_connection(
+                    lambda: connection,
+                    config.host,
+                    config.port,
+                    # One address that swallows everything must not take the whole time.
+                    happy_eyeballs_delay=min(CONNECT_ATTEMPT_DELAY_S, within_s / 4),
+                    interleave=1,
+                )
         except TimeoutError:
             raise Unavailable(
                 f"{config.place}: no connection within {config.connect_within_ms} ms"
@@ -71,15 +82,58 @@ class TcpLine(Line, asyncio.BufferedProtocol):
         except OSError as error:
             reason = "connection refused" if isinstance(error, ConnectionRefusedError) else error
             raise Unavailable(f"{config.place}: {reason}") from None
+        self._connection = connection
+        connection.keep_alive(within_s)
 
     def write(self, data: bytes) -> None:
-        assert self._transport is not None
-        self._transport.write(data)
+        if self._connection is None or not self._connection.is_open:
+            self.drop(f"{self._config.place}: connection lost")
+        else:
+            self._connection.write(data)
 
     async def close(self) -> None:
+        if self._connection is not None:
+            self.drop("closed")
+            await asyncio.sleep(0)  # asyncio closes the socket in its next round
+
+    def drop(self, why: str) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        self.lost(why)
+
+    def ended(self, connection: "_Connection", error: Exception | None) -> None:
+        """A connection has ended; an older one than ours is nothing to us."""
+        if connection is self._connection:
+            self._connection = None
+            self.lost(f"{self._config.place}: connection lost{f' ({error})' if error else ''}")
+
+
+class _Connection(asyncio.BufferedProtocol):
+    """One connection of a line."""
+
+    def __init__(self, line: TcpLine) -> None:
+        self._line = line
+        self._transport: asyncio.Transport | None = None
+        self._incoming = bytearray(_LONGEST_READ)
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    def keep_alive(self, unanswered_s: float) -> None:
         if self._transport is not None:
-            self._transport.close()
-            self._transport = None
+            sock = self._transport.get_extra_info("socket")
+            keep_alive(sock, unanswered_s)
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def abort(self) -> None:
+        """End it at once: what is not yet sent must not come later."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -89,11 +143,11 @@ class TcpLine(Line, asyncio.BufferedProtocol):
         return self._incoming
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.received(bytes(self._incoming[:nbytes]))
+        self._line.received(bytes(self._incoming[:nbytes]))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
-        self.lost(f"{self._config.place}: connection lost{f' ({error})' if error else ''}")
+        self._line.ended(self, error)
 
 
 @asynccontextmanager

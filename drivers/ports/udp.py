@@ -33,57 +33,101 @@ class Config(PortConfig):
         return f"{self.host}:{self.port}"
 
 
-class UdpLine(Line, asyncio.DatagramProtocol):
-    """A socket that hears only the host and port to which it speaks."""
+class UdpLine(Line):
+    """A socket that hears only the host and port to which it speaks. It is made anew when nobody
+    answers: the host's name may have got another address."""
 
     datagrams = True
+    may_vanish = True
     byte_s = gap_s = 0.0
 
     def __init__(self, name: str, config: Config) -> None:
         super().__init__(name)
         self._config = config
-        self._transport: asyncio.DatagramTransport | None = None
+        self._socket: _Socket | None = None
         self.framing = config.framing
 
     @property
     def is_open(self) -> bool:
-        return self._transport is not None
+        return self._socket is not None and self._socket.is_open
 
     async def open(self) -> None:
         config = self._config
         loop = asyncio.get_running_loop()
+        made = _Socket(self)
         try:
             async with asyncio.timeout(_FOUND_WITHIN_S):
                 await loop.create_datagram_endpoint(
-                    lambda: self, remote_addr=(config.host, config.port)
+                    lambda: made, remote_addr=(config.host, config.port)
                 )
         except TimeoutError:
             raise Unavailable(f"{config.place}: no address within {_FOUND_WITHIN_S:g} s") from None
         except OSError as error:
             raise Unavailable(f"{config.place}: {error}") from None
+        self._socket = made
 
     def write(self, data: bytes) -> None:
-        assert self._transport is not None
-        self._transport.sendto(data)
+        if self._socket is None or not self._socket.is_open:
+            self.drop("closed")
+        else:
+            self._socket.send(data)
 
     async def close(self) -> None:
+        if self._socket is not None:
+            self.drop("closed")
+            await asyncio.sleep(0)  # asyncio closes the socket in its next round
+
+    def drop(self, why: str) -> None:
+        made, self._socket = self._socket, None
+        if made is not None:
+            made.abort()
+        self.lost(why)
+
+    def refused(self, made: "_Socket", error: Exception) -> None:
+        """The other host says that nobody listens, or a router that there is no way."""
+        if made is self._socket:
+            self.lost(f"{self._config.place}: {error}")
+
+    def ended(self, made: "_Socket", error: Exception | None) -> None:
+        """A socket has been closed; an older one than ours is nothing to us."""
+        if made is self._socket:
+            self._socket = None
+            self.lost(f"{self._config.place}: {error or 'closed'}")
+
+
+class _Socket(asyncio.DatagramProtocol):
+    """One socket of a line."""
+
+    def __init__(self, line: UdpLine) -> None:
+        self._line = line
+        self._transport: asyncio.DatagramTransport | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    def send(self, data: bytes) -> None:
         if self._transport is not None:
-            self._transport.close()
-            self._transport = None
+            self._transport.sendto(data)
+
+    def abort(self) -> None:
+        """Close it at once."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Before 3.12 asyncio's own datagram transport is not one by its class.
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, _: object) -> None:
-        self.received(data)
+        self._line.received(data)
 
     def error_received(self, error: Exception) -> None:
-        """The other host says that nobody listens, or a router that there is no way."""
-        self.lost(f"{self._config.place}: {error}")
+        self._line.refused(self, error)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
+        self._line.ended(self, error)
 
 
 @asynccontextmanager

@@ -10,13 +10,16 @@ MODBUS Messaging on TCP/IP Implementation Guide V1.0b.
 
 import struct
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
-from drivers.errors import BadReply, Misconfigured, Unavailable
-from drivers.ports import Port, Scan
-
-RTU_OVERHEAD: Final = 3
-"""Bytes that RTU adds to a message: unit and checksum."""
+from drivers.errors import BadReply, DriverError, Misconfigured, NotNow, Refused, Unavailable
+from drivers.ports import Port
+from drivers.protocols.modbus_framing import ERROR_BIT as ERROR_BIT
+from drivers.protocols.modbus_framing import RTU_OVERHEAD as RTU_OVERHEAD
+from drivers.protocols.modbus_framing import Framing
+from drivers.protocols.modbus_framing import Rtu as Rtu
+from drivers.protocols.modbus_framing import Tcp as Tcp
+from drivers.protocols.modbus_framing import checksum as checksum
 
 READ_REQUEST_BYTES: Final = RTU_OVERHEAD + 5
 """Function, address, count."""
@@ -36,13 +39,7 @@ MOST_REGISTERS: Final = 125
 MOST_BITS: Final = 2000
 MOST_COILS_WRITTEN: Final = 1968
 
-_ERROR_BIT: Final = 0x80
-_EXCEPTION_BYTES: Final = 2
 _COIL_ON: Final = 0xFF00
-_CLICK: Final = 3
-"""Bytes that may follow an answer: a transceiver that lets go of the line clicks."""
-
-_MBAP: Final = struct.Struct(">HHHB")
 _THREE: Final = struct.Struct(">BHH")
 _WORDS: Final = [struct.Struct(f">{count}H") for count in range(MOST_REGISTERS + 1)]
 _WILL_NOT: Final[dict[int, str]] = {
@@ -51,6 +48,26 @@ _WILL_NOT: Final[dict[int, str]] = {
     3: "does not take this value or count",
 }
 """Exceptions that come again however often one asks; all others may pass."""
+
+NO_SUCH_REGISTER: Final = 2
+_NOT_NOW: Final[dict[int, str]] = {
+    4: "has failed",
+    5: "needs more time",
+    6: "is busy",
+    7: "cannot do this",
+    8: "has found a fault in its memory",
+}
+"""Exceptions of a device that answers. Others, such as 10 and 11, come from a gateway between, for
+a unit that does not."""
+
+_ADDRESSED: Final = {
+    READ_COILS: "coils",
+    READ_INPUTS: "inputs",
+    READ_HOLDING: "registers",
+    READ_INPUT: "registers",
+    WRITE_COILS: "coils",
+}
+"""What a request with an address and a count is about."""
 
 
 def read_answer_bytes(registers: int) -> int:
@@ -63,125 +80,6 @@ def relay_cycle_bytes(coils: int) -> int:
     packed = (coils + 7) // 8
     write = RTU_OVERHEAD + 6 + packed + RTU_OVERHEAD + 5
     return write + READ_REQUEST_BYTES + RTU_OVERHEAD + 2 + packed
-
-
-def _crc_table() -> tuple[int, ...]:
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (0xA001 if value & 1 else 0)
-        table.append(value)
-    return tuple(table)
-
-
-_CRC_TABLE: Final = _crc_table()
-
-
-def checksum(frame: bytes | bytearray) -> int:
-    """CRC-16 of a frame, which stands behind it with its low byte first; 0 of one with its own
-    checksum (MODBUS over Serial Line V1.02, 6.2.2)."""
-    crc = 0xFFFF
-    for byte in frame:
-        crc = crc >> 8 ^ _CRC_TABLE[(crc ^ byte) & 0xFF]
-    return crc
-
-
-class Framing(Protocol):
-    """How a message travels: with a checksum (RTU) or with a transaction number (TCP).
-
-    `numbered` answers tell to which request they belong.
-    """
-
-    numbered: bool
-
-    def wrap(self, unit: int, message: bytes) -> bytes:
-        """The frame that carries `message` to `unit`."""
-        ...
-
-    def scan(self, unit: int, head: bytes, length: int) -> Scan:
-        """Finds the answer to the frame last wrapped: `length` bytes that begin with `head`, the
-        function first, or an exception."""
-        ...
-
-
-class Rtu:
-    """Unit, message, CRC-16 with the low byte first."""
-
-    numbered = False
-
-    def __init__(self) -> None:
-        self._sent = b""
-
-    def wrap(self, unit: int, message: bytes) -> bytes:
-        frame = bytes((unit,)) + message
-        self._sent = frame + checksum(frame).to_bytes(2, "little")
-        return self._sent
-
-    def scan(self, unit: int, head: bytes, length: int) -> Scan:
-        sent = self._sent
-
-        def answer(received: bytearray) -> bytes | None:
-            if len(received) < 2:
-                return None
-            if received[0] != unit:
-                raise BadReply(f"unit {received[0]} spoke, unit {unit} was asked")
-            is_exception = received[1] == head[0] | _ERROR_BIT
-            need = RTU_OVERHEAD + (_EXCEPTION_BYTES if is_exception else length)
-            if not is_exception and not head.startswith(received[1 : 1 + len(head)]):
-                if not sent.startswith(received[: len(sent)]):
-                    raise _unlike(unit, received[1:], head)
-                if len(received) >= len(sent):
-                    raise BadReply("the line echoes what is sent: set echo = true for this port")
-                return None
-            if len(received) < need:
-                return None
-            if len(received) > need + _CLICK:
-                raise BadReply(f"{len(received)} bytes, {need} were due")
-            if checksum(received[:need]) != 0:
-                raise BadReply(f"unit {unit}: wrong checksum")
-            return bytes(received[1 : need - 2])
-
-        return answer
-
-
-class Tcp:
-    """MBAP header: transaction number, protocol 0, length, unit."""
-
-    numbered = True
-
-    def __init__(self) -> None:
-        self._transaction = 0
-
-    def wrap(self, unit: int, message: bytes) -> bytes:
-        self._transaction = self._transaction % 0xFFFF + 1
-        return _MBAP.pack(self._transaction, 0, len(message) + 1, unit) + message
-
-    def scan(self, unit: int, head: bytes, length: int) -> Scan:
-        expected = self._transaction
-
-        def answer(received: bytearray) -> bytes | None:
-            while len(received) > _MBAP.size:
-                transaction, protocol, size, speaker = _MBAP.unpack_from(received)
-                if protocol != 0 or not 2 <= size <= 254:
-                    raise BadReply(f"not a Modbus TCP frame: {received[:8].hex(' ')}")
-                if len(received) < (end := _MBAP.size - 1 + size):
-                    return None
-                message = bytes(received[_MBAP.size : end])
-                del received[:end]
-                if transaction != expected:
-                    continue  # the late answer to a request that was given up
-                if speaker != unit:
-                    raise BadReply(f"unit {speaker} spoke, unit {unit} was asked")
-                is_exception = message[0] == head[0] | _ERROR_BIT
-                need = _EXCEPTION_BYTES if is_exception else length
-                if message[0] == head[0] and len(message) != need:
-                    raise BadReply(f"unit {unit}: {len(message)} bytes, {need} were due")
-                if not is_exception and not message.startswith(head):
-                    raise _unlike(unit, message, head)
-                return message
-            return None
-
-        return answer
 
 
 class Master:
@@ -320,11 +218,8 @@ class Master:
             urgent=urgent,
             mistakable=mistakable and not framing.numbered,
         )
-        if answer[0] & _ERROR_BIT:
-            where = f"{port.name}: unit {unit}"
-            if (reason := _WILL_NOT.get(answer[1])) is not None:
-                raise Misconfigured(f"{where} {reason} (function {head[0]}, exception {answer[1]})")
-            raise Unavailable(f"{where} is busy or has failed (exception {answer[1]})")
+        if answer[0] & ERROR_BIT:
+            raise _exception(f"{port.name}: unit {unit}", message, answer[1])
         return answer
 
     def _pack(self, function: int, address: int, value: int) -> bytes:
@@ -336,7 +231,16 @@ class Master:
             ) from None
 
 
-def _unlike(unit: int, message: bytes | bytearray, head: bytes) -> BadReply:
-    if message[0] != head[0]:
-        return BadReply(f"function {message[0]} was answered, {head[0]} was asked")
-    return BadReply(f"unit {unit}: {message[1]} bytes of data, {head[1]} were due")
+def _exception(where: str, request: bytes, code: int) -> DriverError:
+    """What an exception says about a request, which begins with function, address and, of many,
+    their count."""
+    function, address, count = _THREE.unpack_from(request)
+    what = f"function {function}, address {address}"
+    if (kind := _ADDRESSED.get(function)) is not None:
+        what += f", {count} {kind if count > 1 else kind[:-1]}"
+    what += f", exception {code}"
+    if (reason := _WILL_NOT.get(code)) is not None:
+        return Refused(f"{where} {reason} ({what})", code)
+    if (reason := _NOT_NOW.get(code)) is not None:
+        return NotNow(f"{where} {reason} ({what})")
+    return Unavailable(f"{where} cannot be reached, says the gateway before it ({what})")

@@ -16,7 +16,7 @@ from pyasn1.type.univ import Integer
 from pysnmp.proto import api, rfc1905
 
 from drivers.errors import BadReply, DriverError, Misconfigured, Unavailable
-from drivers.ports import Port, Scan
+from drivers.ports import Port, Scan, remark
 
 Version = Literal["1", "2c"]
 Oid = tuple[int, ...]
@@ -109,7 +109,8 @@ class Manager:
             received.clear()
             pdu = self._pdu(datagram)
             if int(self._module.apiPDU.get_request_id(pdu)) != request_id:
-                return None  # the late answer to a request that was given up
+                remark(received, "the agent answered another request")  # one that was given up
+                return None
             keep(pdu)
             return datagram
 

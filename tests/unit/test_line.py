@@ -141,7 +141,9 @@ def test_what_comes_before_the_next_request_is_never_its_answer(how, strays):
 
 @settings(max_examples=100, deadline=None)
 @given(how=FAILURES, cut=st.integers(1, 6), together=st.booleans())
-def test_the_tail_of_a_late_answer_spoils_the_next_one_at_most(how, cut, together):
+def test_the_tail_of_a_late_answer_never_becomes_a_value(how, cut, together):
+    """It spoils the answer behind it, or is passed over as stray bytes."""
+
     async def main():
         tail = LATE[cut:]
         spoilt = [(0.01, tail + OWN)] if together else [(0.005, tail), (0.01, OWN)]
@@ -149,8 +151,9 @@ def test_the_tail_of_a_late_answer_spoils_the_next_one_at_most(how, cut, togethe
         master = Master(line)
         await _fail(how, line, master)
         line.feed([(left_s(line), LATE[:cut])])
-        with pytest.raises(DriverError):
-            await read(master)
+        with contextlib.suppress(DriverError):
+            assert await read(master) == [0x2222]
+            line.answers = [[(0.01, OWN)]]
         assert await read(master) == [0x2222]
 
     virtual.run(main())

@@ -111,7 +111,7 @@ def test_what_a_device_refuses_is_told_once_and_is_no_silence(caplog):
 
     virtual.run(main())
     assert [record.getMessage() for record in caplog.records] == [
-        "unit-1: bus: unit 1 has no such register (function 3, exception 2)"
+        "unit-1: bus: unit 1 has no such register (function 3, address 10, 1 register, exception 2)"
     ]
 
 

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from drivers.errors import BadReply
+from drivers.errors import BadReply, Refused
 from drivers.measures import Measure
 from drivers.profiles import Block, Profile
-from drivers.protocols.modbus import Master
+from drivers.protocols.modbus import NO_SUCH_REGISTER, Master
 from wire.reading import Quantity
 
 
@@ -35,15 +35,21 @@ class Device:
         does not wait for the rest after another device's silence.
         """
         line = self.profile.line
-        words = await self._master.read_registers(
-            self.unit,
-            block.function,
-            block.address,
-            block.words,
-            within_s=line.reply_within_s if within_s is None else within_s,
-            late_s=line.late_s,
-            urgent=urgent,
-        )
+        try:
+            words = await self._master.read_registers(
+                self.unit,
+                block.function,
+                block.address,
+                block.words,
+                within_s=line.reply_within_s if within_s is None else within_s,
+                late_s=line.late_s,
+                urgent=urgent,
+            )
+        except Refused as error:
+            if error.code != NO_SUCH_REGISTER or len(block.apart()) == 1:
+                raise
+            hint = f"; merge_gap = {line.merge_gap} reads registers along that no measure uses"
+            raise Refused(f"{error}{hint}", error.code) from None
         registers = {block.address + i: word for i, word in enumerate(words)}
         return tuple(_value(measure, registers) for measure in block.measures)
 

@@ -96,6 +96,20 @@ class Block(NamedTuple):
     words: int
     measures: tuple[Measure, ...]
 
+    def apart(self) -> "tuple[Block, ...]":
+        """The same values without the registers between them that none of them uses; only itself
+        where there are none."""
+        blocks: list[Block] = []
+        for measure in sorted(self.measures, key=lambda m: min(m.addresses)):
+            low, high = min(measure.addresses), max(measure.addresses) + 1
+            if blocks and low <= (end := blocks[-1].address + blocks[-1].words):
+                start, before = blocks[-1].address, blocks[-1].measures
+                words = max(end, high) - start
+                blocks[-1] = Block(self.function, start, words, (*before, measure))
+            else:
+                blocks.append(Block(self.function, low, high - low, (measure,)))
+        return tuple(blocks)
+
 
 class Profile(Model):
     """One kind of device.

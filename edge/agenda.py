@@ -15,7 +15,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final, Literal
 
 from drivers.device import Device, Value
-from drivers.profiles import Block
+from drivers.profiles import Block, Profile
 from drivers.protocols.modbus import READ_REQUEST_BYTES, read_answer_bytes
 from edge.health import SILENT_AFTER, AnswerTimes, Breaker, State
 
@@ -44,6 +44,7 @@ class Health:
         self.jobs: list[Job] = []
         self.doubted: Job | None = None
         self.answered_at: float | None = None
+        self.strays = 0
 
     @property
     def is_well(self) -> bool:
@@ -101,6 +102,24 @@ class Job:
             and self.device.profile == other.device.profile
         )
 
+    def parts(self) -> "list[Job]":
+        """Jobs for the same values, without the registers between them that none of them uses."""
+        parts = []
+        for block in self.block.apart():
+            sensors = {measure.key: self.sensors[measure.key] for measure in block.measures}
+            first = next(iter(sensors.values()))
+            parts.append(
+                Job(
+                    first,
+                    self.device,
+                    block,
+                    self.interval_s,
+                    urgent=self.urgent,
+                    sensors=sensors,
+                )
+            )
+        return parts
+
     def shares(self, values: Sequence[Value]) -> Iterator[tuple[str, tuple[Value, ...]]]:
         """The values of its measures, in their order, by the sensors that they belong to."""
         shares: dict[str, list[Value]] = {}
@@ -126,6 +145,7 @@ class Agenda:
         self._turn = True
         self._probe_from = 0.0
         self._tickets = 0
+        self._apart: list[tuple[int, Profile, Block]] = []  # reads that a device refuses as a whole
         self._take(jobs)
 
     def start(self, now: float) -> None:
@@ -135,6 +155,7 @@ class Agenda:
 
     def change(self, jobs: Sequence[Job], now: float) -> None:
         """`jobs` from now on. Those that were there before go on as they are."""
+        jobs = [part for job in jobs for part in self._whole_or_parts(job)]
         jobs = [next((old for old in self.jobs if old.is_as(job)), job) for job in jobs]
         new = [job for job in jobs if job not in self._members]
         self._take(jobs)
@@ -219,6 +240,16 @@ class Agenda:
             follower = health.jobs[(health.jobs.index(job) + 1) % len(health.jobs)]
             self._queue_probe(follower, now)
 
+    def split(self, job: Job, now: float) -> bool:
+        """The device refuses the job as a whole: from now on ask for its parts, and never again for
+        the registers between them. False if there are none."""
+        if job not in self._members or len(job.block.apart()) == 1:
+            return False
+        self._apart.append((job.device.unit, job.device.profile, job.block))
+        self.answered(job, now)
+        self.change(self.jobs, now)
+        return True
+
     def unread(self, job: Job, now: float) -> None:
         """The read was cut short, or there was no line: it has shown nothing."""
         if job not in self._members:
@@ -228,6 +259,10 @@ class Agenda:
             self._queue_probe(job, now)
         else:
             self._again(job, now)
+
+    def _whole_or_parts(self, job: Job) -> list[Job]:
+        read = (job.device.unit, job.device.profile, job.block)
+        return job.parts() if read in self._apart else [job]
 
     def _take(self, jobs: Sequence[Job]) -> None:
         # A job that is new may be of a device that is not.

@@ -194,7 +194,8 @@ class Field:
         port = await closing.enter_async_context(module.open(name, config))
         master = Master(port)
         beat = partial(self._heartbeats.beat, f"bus {name}")
-        bus = Bus(name, _jobs(setup, name, master), partial(self._heard, name), beat)
+        heard = partial(self._heard, name)
+        bus = Bus(name, _jobs(setup, name, master), heard, beat, port)
         return Line(config, port, master, bus, closing)
 
     async def _lamp(

@@ -7,12 +7,23 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from drivers.device import Value
-from drivers.errors import BadReply, DriverError, GivenUp, LineDown, Misconfigured, Unavailable
+from drivers.errors import (
+    BadReply,
+    DriverError,
+    GivenUp,
+    LineDown,
+    Misconfigured,
+    NotNow,
+    Refused,
+    Unavailable,
+)
+from drivers.ports import Port
+from drivers.protocols.modbus import NO_SUCH_REGISTER
 from edge import clock
 from edge.agenda import Agenda, Health, Job
 from edge.gauges import Busy, quantile
@@ -23,6 +34,7 @@ log: Final = logging.getLogger("shuichi.bus")
 
 _BRIEFLY: Final[tuple[tuple[type[DriverError], str], ...]] = (
     (LineDown, "no line"),
+    (NotNow, "busy"),
     (Unavailable, "no answer"),
     (BadReply, "bad reply"),
     (Misconfigured, "refused"),
@@ -30,6 +42,9 @@ _BRIEFLY: Final[tuple[tuple[type[DriverError], str], ...]] = (
 """Short, because it is sent with every missing reading."""
 
 _GAIN: Final = 1 / 8
+
+_AFTER_A_FAULT_S: Final = 0.1
+"""A fault that comes each time must not take the whole machine."""
 
 
 class Heard(NamedTuple):
@@ -59,6 +74,8 @@ class DeviceState(msgspec.Struct, frozen=True):
     wait_s: float
     cycle_s: float | None
     answered_s: float | None
+    strays: int = 0
+    """Bytes that came before its answers and belong to nothing: noise on the line."""
 
 
 class BusState(msgspec.Struct, frozen=True):
@@ -73,11 +90,22 @@ class BusState(msgspec.Struct, frozen=True):
     median_s: float | None
     p95_s: float | None
     devices: tuple[DeviceState, ...]
+    line: Literal["open", "closed", "down"] = "closed"
+    """Closed: nobody has needed it yet. Down: it cannot be opened, or it was lost."""
+    line_since_s: float | None = None
+    """For how long it has been so, s; None while nobody has tried."""
+    line_error: str = ""
+    """Why it is down."""
+    strays: int = 0
 
 
 class Bus:
     """Owns one port. `on_heard` is called in the bus's own task, before the next read; `beat` each
-    time round, at least every `BEAT_EVERY_S` and the longest exchange."""
+    time round, at least every `BEAT_EVERY_S` and the longest exchange. `port` is needed where
+    nothing is read: for the state of the line.
+
+    Whatever a read, `on_heard` or an action raises costs that read or action: the bus goes on.
+    """
 
     def __init__(
         self,
@@ -85,8 +113,10 @@ class Bus:
         jobs: Sequence[Job],
         on_heard: Callable[[Heard], None],
         beat: Beat = lambda: None,
+        port: Port | None = None,
     ) -> None:
         self.name = name
+        self._port = port
         self._agenda = Agenda(jobs)
         self._busy = Busy()
         self._on_heard = on_heard
@@ -95,6 +125,7 @@ class Bus:
         self._reading: Job | None = None
         self._waker: asyncio.Future[None] | None = None
         self._is_down = False
+        self._faults: set[tuple[str, type[Exception]]] = set()
 
     @property
     def jobs(self) -> tuple[Job, ...]:
@@ -114,9 +145,9 @@ class Bus:
                 return  # the caller has given up waiting
             try:
                 await action()
-            except DriverError as error:
+            except Exception as error:  # noqa: BLE001 - it is the caller's, not the bus's
                 if not done.done():
-                    done.set_exception(error)
+                    done.set_exception(self._mapped("an action", error))
             else:
                 if not done.done():
                     done.set_result(None)
@@ -145,23 +176,43 @@ class Bus:
             median_s=quantile(times, 0.5),
             p95_s=quantile(times, 0.95),
             devices=tuple(_device(health) for health in healths),
+            **self._line(),
+            strays=sum(health.strays for health in healths),
         )
+
+    def _line(self) -> dict[str, Any]:
+        port = self._port or (self.jobs[0].device.port if self.jobs else None)
+        if port is None:
+            return {}
+        is_open, since, error = port.state()
+        return {
+            "line": "open" if is_open else "down" if error else "closed",
+            "line_since_s": None if since is None else clock.monotonic() - since,
+            "line_error": error,
+        }
 
     async def run(self) -> None:
         """Poll for ever."""
         self._agenda.start(clock.monotonic())
         while True:
-            self._beat()
-            began = clock.monotonic()
-            free_at = self._free_at()
-            if self._asked:
-                await self._asked.popleft()()
-            elif (job := self._agenda.next(began, free_at)) is not None:
-                await self._read(job, began)
-            else:
-                await self._sleep(min(self._agenda.wake_at(began, free_at), began + BEAT_EVERY_S))
-                continue
-            self._busy.add(clock.monotonic() - began)
+            try:
+                await self._round()
+            except Exception as error:  # noqa: BLE001 - one port's fault must not end the others
+                self._tell_fault("the bus", error)
+                await asyncio.sleep(_AFTER_A_FAULT_S)
+
+    async def _round(self) -> None:
+        self._beat()
+        began = clock.monotonic()
+        free_at = self._free_at()
+        if self._asked:
+            await self._asked.popleft()()
+        elif (job := self._agenda.next(began, free_at)) is not None:
+            await self._read(job, began)
+        else:
+            await self._sleep(min(self._agenda.wake_at(began, free_at), began + BEAT_EVERY_S))
+            return
+        self._busy.add(clock.monotonic() - began)
 
     def _free_at(self) -> float:
         return self.jobs[0].device.port.free_at() if self.jobs else 0.0
@@ -184,9 +235,7 @@ class Bus:
         port = job.device.port
         self._reading = job
         try:
-            values = await job.device.read(
-                job.block, within_s=job.health.times.wait_s, urgent=job.urgent
-            )
+            values = await self._ask(job)
         except GivenUp:
             self._agenda.unread(job, clock.monotonic())
             return
@@ -206,15 +255,45 @@ class Bus:
             self._reading = None
         age_ms = round((clock.monotonic() - at) * 1000)
         for sensor, own in job.shares(values):
-            self._on_heard(Heard(sensor, own, clock.utc_ms() - age_ms, at))
+            try:
+                self._on_heard(Heard(sensor, own, clock.utc_ms() - age_ms, at))
+            except Exception as error:  # noqa: BLE001 - the next reading is not its fault
+                self._tell_fault(sensor, error)
         if job.urgent:
             await asyncio.sleep(0)  # a lamp that this turns is asked for in its keeper's task: now
+
+    async def _ask(self, job: Job) -> tuple[Value, ...]:
+        try:
+            return await job.device.read(
+                job.block, within_s=job.health.times.wait_s, urgent=job.urgent
+            )
+        except Exception as error:  # noqa: BLE001
+            raise self._mapped(job.sensor, error) from None
+
+    def _mapped(self, about: str, error: Exception) -> DriverError:
+        """What is no DriverError becomes one, and is told once."""
+        if isinstance(error, DriverError):
+            return error
+        self._tell_fault(about, error)
+        kind = LineDown if isinstance(error, OSError) else BadReply
+        return kind(f"{self.name}: {type(error).__name__}: {error}")
+
+    def _tell_fault(self, about: str, error: Exception) -> None:
+        if (about, type(error)) not in self._faults:
+            self._faults.add((about, type(error)))
+            extra = {"port": self.name}
+            log.error("%s: %s: %r", self.name, about, error, exc_info=error, extra=extra)
 
     def _answered(self, job: Job, began: float, at: float) -> None:
         health = job.health
         if health.breaker.failures:
             self._say(logging.INFO, job, f"answers again after {health.breaker.failures} failures")
         job.refused = False
+        if strays := job.device.port.strays:
+            if not health.strays:
+                text = f"{strays} stray {'byte' if strays == 1 else 'bytes'} before the answer"
+                self._say(logging.WARNING, job, f"{text}: check the cable and its termination")
+            health.strays += strays
         took_s = at - began
         job.took_s = took_s if job.took_s is None else job.took_s + _GAIN * (took_s - job.took_s)
         job.cycle_s = None if job.answered_at is None else at - job.answered_at
@@ -235,11 +314,15 @@ class Bus:
 
     def _failed(self, job: Job, error: DriverError, began: float, now: float) -> None:
         breaker = job.health.breaker
-        if isinstance(error, Misconfigured):  # an answer, though not a welcome one
-            if not job.refused:
-                self._say(logging.WARNING, job, str(error))
-            job.refused = True
+        if isinstance(error, Misconfigured | NotNow):  # an answer, though not a welcome one
             job.health.answered_at = now
+            is_new, job.refused = not job.refused, True
+            may_split = isinstance(error, Refused) and error.code == NO_SUCH_REGISTER
+            if may_split and self._agenda.split(job, now):
+                self._say(logging.WARNING, job, f"{error}: from now on they are left out")
+                return
+            if is_new:
+                self._say(logging.WARNING, job, str(error))
             self._agenda.answered(job, now)
             return
         if isinstance(error, Unavailable):
@@ -274,5 +357,6 @@ def _device(health: Health) -> DeviceState:
         p95_s=quantile(last, 0.95),
         wait_s=health.times.wait_s,
         cycle_s=job.cycle_s,
+        strays=health.strays,
         answered_s=(None if health.answered_at is None else clock.monotonic() - health.answered_at),
     )

@@ -116,7 +116,7 @@ class SignalKeeper:
             nonlocal found
             found = await self._signal.read_back()
 
-        with contextlib.suppress(DriverError):
+        with contextlib.suppress(Exception):
             await (look() if self._bus is None else self._bus.first(look))
         if found is not None:
             self.on_found(found)
@@ -132,10 +132,10 @@ class SignalKeeper:
 
         try:
             await (show_and_look() if self._bus is None else self._bus.first(show_and_look))
-        except DriverError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a library raises: it is tried again
             self._saw(None)
             self._turning = False
-            return str(error)
+            return str(error) if isinstance(error, DriverError) else repr(error)
         self._saw(seen)
         self._turning = seen is not wanted
         if seen is wanted:

@@ -6,11 +6,17 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help demo test check constraints clean
+# Tests of tasks, cancellation, sockets and threads: there interpreters differ.
+ON_NEWEST := tests/unit/test_wire_loop.py tests/unit/test_line.py tests/unit/test_poller.py tests/unit/test_signal.py \
+	tests/unit/test_outbox.py tests/unit/test_keeper.py tests/unit/test_ingest_flow.py tests/unit/test_ledgercli.py \
+	tests/system/test_uplink.py tests/system/test_process.py
+
+.PHONY: help demo test test-newest check constraints clean
 
 help:
 	@echo "make demo         run a storm from ruler to lamp to person    (ARGS for shuichi demo)"
 	@echo "make test         every test, against real servers            (ARGS for pytest)"
+	@echo "make test-newest  those that depend on the interpreter, on the newest Python that is here"
 	@echo "make check        format, lint, types, and who imports whom"
 	@echo "make constraints  compile constraints.txt again               (ARGS=--upgrade for newer releases)"
 	@echo "make clean        remove .venv, caches and build output"
@@ -26,9 +32,17 @@ test:
 ifeq ($(strip $(ARGS)),)
 	@$(BIN)/pytest --numprocesses 3 --dist loadfile tests/unit tests/contract tests/golden
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile tests/system
+	@$(MAKE) --no-print-directory test-newest
 else
 	@$(BIN)/pytest $(ARGS)
 endif
+
+# What depends on the interpreter (tasks, cancellation, sockets) once more on the newest one that is there.
+test-newest:
+	@python=$$(scripts/newest-python.sh); \
+	if [ -z "$$python" ]; then echo "No Python newer than .venv's is here."; exit 0; fi; \
+	PYTHON=$$python scripts/venv.sh dev .venv-newest && \
+	.venv-newest/bin/pytest --numprocesses 2 --dist loadfile -p no:cacheprovider $(ON_NEWEST)
 
 check:
 	@scripts/venv.sh dev
@@ -44,5 +58,5 @@ constraints:
 	@scripts/venv.sh dev
 
 clean:
-	@rm -rf .venv .venv.lock build dist shuichi.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv.lock .venv-newest .venv-newest.lock build dist shuichi.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

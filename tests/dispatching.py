@@ -1,5 +1,7 @@
 """A dispatch with a clock of its own, in a database in memory."""
 
+import weakref
+
 import msgspec
 from sqlalchemy import create_engine, event, select
 
@@ -30,6 +32,7 @@ class Office:
         event.listen(self.engine, "connect", _no_autobegin)
         event.listen(self.engine, "begin", lambda c: c.exec_driver_sql("BEGIN"))
         self.connection = self.engine.connect()
+        weakref.finalize(self, _close, self.connection, self.engine)
         with self.connection.begin():
             tables.metadata.create_all(self.connection)
         self.now_ms = BEGIN_MS
@@ -99,6 +102,11 @@ class Office:
 
     def last_call(self):
         return max(self.rows(tables.call), key=lambda row: row.made_ms)
+
+
+def _close(connection, engine):
+    connection.close()
+    engine.dispose()
 
 
 def _no_autobegin(connection, _):

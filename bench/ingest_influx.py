@@ -26,7 +26,8 @@ from bench import aggregator
 from bench.aggregator import READINGS, Backlog, Worker
 from bench.figure import MARGIN, Figure, Goal, Part, Progress, Result, spread, worst
 from bench.programs import Process
-from cloud.ingest import SENDERS, TAKE
+from cloud.ingest.worker import TAKE
+from cloud.ingest.writing import SENDERS
 from cloud.store import Points
 from cloud.store.lineprotocol import encode
 from configs.loader import UserError

@@ -21,7 +21,7 @@ from sqlalchemy.schema import CreateTable
 from bench import aggregator
 from bench.aggregator import READINGS, Backlog, Worker
 from bench.figure import Figure, Goal, Progress, Result, spread
-from cloud.ingest import TAKE
+from cloud.ingest.worker import TAKE
 from cloud.store import sqlite
 from wire import codec
 from wire.mqtt import Broker

@@ -21,7 +21,7 @@ from paho.mqtt.properties import Properties
 from bench.aggregator import GATEWAYS, KEEP_S, backlog, queue
 from bench.figure import Figure, Goal, Progress, Result, spread
 from bench.programs import Mosquitto, free_port
-from cloud.ingest import TAKE, UNACKED
+from cloud.ingest.worker import TAKE, UNACKED
 from wire.mqtt import Broker, connect
 
 RUNS: Final = 5

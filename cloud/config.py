@@ -67,6 +67,10 @@ class Ingest(Model):
     soon as it names any; before that all are accepted, for first steps. `unknown_gateways` says so
     explicitly. So it is with the sites that neither the config nor the response plan names, where
     there is a plan and the gateway has no list of its own: `unknown_sites`.
+
+    What waits for the store longer than `release_after_s` is left to its gateways, which send it
+    again, so that new messages come in and raise alerts. A store that has taken nothing for
+    `store_away_s`, though something waits, is a fault that raises an alert itself.
     """
 
     shards: Annotated[tuple[Name, ...], BeforeValidator(shards_of)] = ("0",)
@@ -76,6 +80,8 @@ class Ingest(Model):
     unknown_sites: Unknown = "quarantine"
     future_s: Annotated[float, Field(ge=1, le=31_536_000)] = 600
     oldest_days: Annotated[float, Field(ge=1, le=36_500)] = 400
+    release_after_s: Annotated[float, Field(ge=0.1, le=300)] = 5
+    store_away_s: Annotated[float, Field(ge=1, le=86_400)] = 60
 
 
 class Quarantine(Model):

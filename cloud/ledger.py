@@ -1,6 +1,6 @@
 """The ledger: which batches of each stream the store has, told exactly."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +30,9 @@ class Stream:
     the cloud's, of the first and the last batch that was not dropped. `version` counts the commits
     that changed it, 0 before the first.
 
+    `examined` are batches that the rules have seen and that are not stored yet: their gateway sends
+    them again, and the rules do not look at them again.
+
     `newest_ms` is the time of the newest reading that was stored. `hole` is the lowest batch that
     is missing, if any, and since `hole_since_ms` (the cloud's time) it has been the lowest.
     """
@@ -47,6 +50,7 @@ class Stream:
     hole: int | None = None
     hole_since_ms: int | None = None
     version: int = 0
+    examined: Intervals = field(default_factory=Intervals)
 
     @property
     def expected(self) -> int:
@@ -62,7 +66,7 @@ class Stream:
         return known.missing(self.expected)
 
     def copy(self) -> "Stream":
-        made = Stream(self.received.copy(), lost=self.lost.copy())
+        made = Stream(self.received.copy(), lost=self.lost.copy(), examined=self.examined.copy())
         for name in _COUNTED:
             setattr(made, name, getattr(self, name))
         made.readings_lost = self.readings_lost
@@ -78,6 +82,8 @@ class Stream:
         """Batch `number` with so many stored `readings`, the newest of `newest_ms`, is in the
         store, or in quarantine (0)."""
         self.received.add(number)
+        if self.examined:
+            self.examined.discard(number)
         self.renew(newest_ms)
         self.readings += readings
         if self.first_at_ms is None:
@@ -124,11 +130,10 @@ def load(connection: Connection, keys: Collection[Key] | None = None) -> dict[Ke
             hole_since_ms=row.hole_since_ms,
             version=row.version,  # read first: what is read after it is as new, or newer
         )
-    ranges: dict[Key, list[Range]] = {}
-    for row in _rows(connection, tables.ledger, keys):
-        ranges.setdefault(Key(row.gateway, row.stream), []).append((row.first, row.last))
-    for key, received in ranges.items():
-        streams[key].received = Intervals.of(received)
+    for key, received in _intervals(connection, tables.ledger, keys).items():
+        streams[key].received = received
+    for key, examined in _intervals(connection, tables.examined, keys).items():
+        streams[key].examined = examined
     for row in _rows(connection, tables.gap, keys):
         batches = msgspec.json.decode(row.batches, type=tuple[Range, ...])
         streams[Key(row.gateway, row.stream)].declare(
@@ -144,30 +149,22 @@ def save(connection: Connection, new: Mapping[Key, Stream], old: Mapping[Key, St
     has it: two workers can handle a stream at once, and it is still counted exactly.
     """
     streams: list[dict[str, object]] = []
-    ranges: list[dict[str, object]] = []
-    joined: list[dict[str, object]] = []
     for key, now in sorted(new.items()):  # one order for all: two workers wait, and never deadlock
         now.version = old[key].version + 1
-        names = key._asdict()
-        streams.append(names | {name: getattr(now, name) for name in _COUNTED})
-        before, after = dict(old[key].received), dict(now.received)
-        joined += [{"of": key.gateway, "in": key.stream, "at": at} for at in before.keys() - after]
-        ranges += [names | {"first": at, "last": to} for at, to in after.items() - before.items()]
+        streams.append(key._asdict() | {name: getattr(now, name) for name in _COUNTED})
     swapped = state.upsert(
         connection, tables.stream, streams, "WHERE stream.version = excluded.version - 1"
     )
     if swapped != len(streams):
         raise Conflict(f"one of {len(streams)} streams was changed by another worker")
-    if joined:
-        connection.execute(_JOINED, joined)
-    state.upsert(connection, tables.ledger, ranges)
+    both = [(key, old[key], now) for key, now in sorted(new.items())]
+    _save_intervals(
+        connection, tables.ledger, [(key, a.received, b.received) for key, a, b in both]
+    )
+    _save_intervals(
+        connection, tables.examined, [(key, a.examined, b.examined) for key, a, b in both]
+    )
 
-
-_JOINED: Final = delete(tables.ledger).where(
-    tables.ledger.c.gateway == bindparam("of"),
-    tables.ledger.c.stream == bindparam("in"),
-    tables.ledger.c.first == bindparam("at"),
-)
 
 _COUNTED: Final = (
     "readings",
@@ -181,6 +178,39 @@ _COUNTED: Final = (
     "hole_since_ms",
     "version",
 )
+
+
+def _save_intervals(
+    connection: Connection, table: Table, changed: Iterable[tuple[Key, Intervals, Intervals]]
+) -> None:
+    """Bring a table of intervals from what it has to what there is now, by stream."""
+    gone: list[dict[str, object]] = []
+    ranges: list[dict[str, object]] = []
+    for key, before, after in changed:
+        if not before and not after:
+            continue
+        ended, begun = after.since(before)
+        gone += [{"of": key.gateway, "in": key.stream, "at": first} for first in ended]
+        names = key._asdict()
+        ranges += [names | {"first": first, "last": last} for first, last in begun]
+    if gone:
+        column = table.c
+        ended_here = delete(table).where(
+            column.gateway == bindparam("of"),
+            column.stream == bindparam("in"),
+            column.first == bindparam("at"),
+        )
+        connection.execute(ended_here, gone)
+    state.upsert(connection, table, ranges)
+
+
+def _intervals(
+    connection: Connection, table: Table, keys: Collection[Key] | None
+) -> dict[Key, Intervals]:
+    ranges: dict[Key, list[Range]] = {}
+    for row in _rows(connection, table, keys):
+        ranges.setdefault(Key(row.gateway, row.stream), []).append((row.first, row.last))
+    return {key: Intervals.of(found) for key, found in ranges.items()}
 
 
 def _rows(connection: Connection, table: Table, keys: Collection[Key] | None) -> CursorResult[Any]:

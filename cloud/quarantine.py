@@ -41,6 +41,8 @@ _DIGITS: Final = 64
 
 _LONGEST_WORDS: Final = 1000
 
+_UNTOUCHABLE: Final = 10_000
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -62,6 +64,7 @@ class Reason(StrEnum):
     TIME = "absurd-time"
     REFUSED = "refused"  # by the store
     QUOTA = "over-quota"
+    FAILED = "failed"  # something of ours failed over it
 
 
 class Verdict(StrEnum):
@@ -211,6 +214,17 @@ def find(connection: Connection, wanted: Filter, limit: int | None = None) -> li
     order = (quarantine.c.last_at_ms.desc(), quarantine.c.digest)
     asked = _asked(select(quarantine), wanted).order_by(*order).limit(limit)
     return [_kept(row) for row in connection.execute(asked)]
+
+
+def untouchable(connection: Connection) -> set[bytes]:
+    """The names of messages that nobody could even read the number of, because something of ours
+    fails over them: they come again and again, and must not be decoded again."""
+    asked = select(quarantine.c.digest).where(
+        quarantine.c.reason == Reason.FAILED,
+        quarantine.c.kind == Kind.MESSAGE,
+        quarantine.c.batch.is_(None),
+    )
+    return {*connection.execute(asked.limit(_UNTOUCHABLE)).scalars()}
 
 
 def digests(connection: Connection, wanted: Filter) -> list[bytes]:

@@ -4,18 +4,28 @@ most which it was; but writing is idempotent, so parts can be tried until the ba
 Refusals come in clumps: a conflict of types is about a measurement, retention about all that is
 older than something, a limit on series about some of them. So points are parted by measurement
 first, then by time as long as that leaves one of the halves clean, then by series.
+
+A store, or a proxy before it, may also fail at some points as if it were away: for ever, while it
+takes all others. Those are found in the same way; see `doubted`.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
-from cloud.errors import Rejected
+from cloud.errors import Rejected, Unavailable
 from cloud.store import Points
 from wire.reading import Reading
 
 MOST_TRIES: Final = 200
 """Writes in one search."""
+
+DOUBT_TRIES: Final = 40
+"""Writes in a search for points at which a store fails as if it were away: each may take long."""
+
+_ROUND_S: Final = 0.5
+"""Between rounds in which points that are doubted are tried once more."""
 
 Place = tuple[int, int]
 """Where the caller has a reading: in which batch, and where in it."""
@@ -51,18 +61,22 @@ Write = Callable[[Sequence[Points]], Awaitable[None]]
 
 
 async def find(
-    write: Write, points: Sequence[Point], error: Rejected, *, at_last: bool
+    write: Write,
+    points: Sequence[Point],
+    error: Rejected,
+    *,
+    at_last: bool,
+    tries: int = MOST_TRIES,
 ) -> dict[Place, str]:
     """The points that `write` refuses, by place, each with the store's words; `error` is what it
     said of all of them together, and of what else was to be committed with them. Points that are
     not refused have been written. Empty if it is not the points.
 
     k clumps among n points take about 2 k log2(n) writes; all points of a measurement take one, if
-    the store says how many it refused. After `MOST_TRIES` raises TooMany; or, `at_last`, gives up
-    with the clumps that are not told apart: a retry searches on in them.
+    the store says how many it refused. After so many `tries` raises TooMany; or, `at_last`, gives
+    up with the clumps that are not told apart: a retry searches on in them.
     """
     refused: dict[Place, str] = {}
-    tries = MOST_TRIES
     if error.dropped is None:  # it may have been said of what was to be committed with the points
         try:
             await write(grouped(points))
@@ -94,6 +108,50 @@ async def find(
         if len(parts) == len(unclear) == 2:  # no half is clean, or foul: it is not about time
             found = [one._replace(by_series=True) for one in found]
         clumps += found
+    return refused
+
+
+async def doubted(
+    write: Write,
+    points: Sequence[Point],
+    error: Unavailable,
+    control: Sequence[Points],
+    *,
+    rounds: int,
+) -> dict[Place, str]:
+    """The points at which `write` fails with Unavailable however often it is asked, while it takes
+    others: then it is not the store that is away. `error` is what it said of all of them together.
+
+    `control` is something that the store has taken before; without it, one of `points` must serve.
+    The points that are found fail as one in each of so many `rounds`, and the control is taken
+    before and after each. Empty if nothing is found. Raises Unavailable where the store is away for
+    all that anybody can tell.
+    """
+
+    async def judged(some: Sequence[Points]) -> None:
+        try:
+            await write(some)
+        except Unavailable as one:
+            raise Rejected(str(one)) from one
+
+    if control:
+        await write(control)
+    whole = Rejected(str(error), 0)  # it has said nothing of how many
+    refused = await find(judged, points, whole, at_last=True, tries=DOUBT_TRIES)
+    bad = [one for one in points if one.place in refused]
+    good = [one for one in points if one.place not in refused]
+    check = control or grouped(good[:1])
+    if not bad or not check:
+        return {}
+    for n in range(rounds):
+        await asyncio.sleep(_ROUND_S if n else 0)
+        await write(check)
+        try:
+            await judged(grouped(bad))
+        except Rejected:
+            continue
+        return {}
+    await write(check)
     return refused
 
 

@@ -22,7 +22,7 @@ from cloud.config import Setup
 from cloud.desk import open_desk
 from cloud.errors import Rejected, Unavailable
 from cloud.health import Health
-from cloud.ingest import Ingest
+from cloud.ingest.worker import Ingest
 from cloud.intake import filters
 from cloud.shards import Lease, Leases
 from cloud.state import State

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 from sqlalchemy import Connection, insert
 
-from cloud import database, tables
-from cloud.intake import Arrived
+from cloud import database, state, tables
+from cloud.intake import Arrived, Intake
 from wire.messages import Batch, Event, InterlockState, Status
 
 
@@ -22,6 +22,19 @@ def save(connection: Connection, batches: Iterable[Arrived]) -> None:
         connection.execute(insert(tables.event_log), events)
     if gaps := [row for one in many for row in _gap_rows(one.batch)]:
         connection.execute(insert(tables.gap), gaps)
+
+
+def save_states(connection: Connection, intake: Intake, shard: str, now_ms: int) -> None:
+    """Keep what gateways last said of themselves and of their interlocks."""
+    latest = {status.gateway: status for status in intake.statuses}
+    knowing = {status.gateway: status for status in intake.statuses if status.stream}
+    # A last will, which the broker sends, knows nothing of batches: it leaves what was known.
+    for statuses in (knowing, {g: s for g, s in latest.items() if not s.stream}):
+        rows = [status_row(one, shard, now_ms) for one in statuses.values()]
+        state.upsert(connection, tables.gateway, rows)
+    interlocks = {(gateway, one.site): one for gateway, one in intake.interlocks}
+    rows = [interlock_row(gateway, one) for (gateway, _), one in interlocks.items()]
+    state.upsert(connection, tables.interlock, rows)
 
 
 def event_row(

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from typing import Self
+from typing import Final, Self
 
 Range = tuple[int, int]
 """A closed interval of batch numbers."""
@@ -51,6 +51,39 @@ class Intervals:
         else:
             firsts.insert(at, number)
             lasts.insert(at, number)
+
+    def discard(self, number: int) -> None:
+        """Take `number` out; nothing happens if it is not there."""
+        firsts, lasts = self._firsts, self._lasts
+        at = bisect_left(lasts, number)
+        if at == len(firsts) or firsts[at] > number:
+            return
+        first, last = firsts[at], lasts[at]
+        rest = [one for one in ((first, number - 1), (number + 1, last)) if one[0] <= one[1]]
+        firsts[at : at + 1] = [first for first, _ in rest]
+        lasts[at : at + 1] = [last for _, last in rest]
+
+    def since(self, before: "Intervals") -> tuple[list[int], list[Range]]:
+        """What has changed since it was `before`: the beginnings of the intervals that are no more,
+        and the intervals that are new. What both have at their ends costs next to nothing."""
+        start = end = 0
+        if (most := min(len(self._firsts), len(before._firsts))) > _STEP:
+            start = _alike(self._firsts, before._firsts, self._lasts, before._lasts, most)
+            end = _alike(
+                self._firsts[::-1],
+                before._firsts[::-1],
+                self._lasts[::-1],
+                before._lasts[::-1],
+                most - start,
+            )
+        was = dict(list(before)[start : len(before._firsts) - end])
+        now = dict(list(self)[start : len(self._firsts) - end])
+        return [first for first in was if first not in now], [
+            (first, last) for first, last in now.items() if was.get(first) != last
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self._firsts)
 
     def add_range(self, first: int, last: int) -> None:
         """Put all of `first` .. `last` in."""
@@ -108,3 +141,20 @@ class Intervals:
 
     def __repr__(self) -> str:
         return f"Intervals.of({list(self)})"
+
+
+_STEP: Final = 512
+
+
+def _alike(
+    firsts: list[int], others: list[int], lasts: list[int], other_lasts: list[int], most: int
+) -> int:
+    """A number of intervals at the beginning that two sets have in common, nearly all of them, and
+    at most `most`: whole steps are compared at once."""
+    at = 0
+    while at < most:
+        end = min(at + _STEP, most)
+        if firsts[at:end] != others[at:end] or lasts[at:end] != other_lasts[at:end]:
+            break
+        at = end
+    return at

@@ -1,6 +1,6 @@
 """All rules over all places: what arrives is looked at once, and what follows from it is committed
-together with the ledger. So neither kill -9 nor a batch that comes again can lose a finding or
-repeat it.
+together with the note of what was looked at (`cloud.ingest.examination`). So neither kill -9 nor a
+batch that comes again can lose a finding or repeat it.
 
 Each place of a rule has a state of its own. Which places a series of readings concerns is worked
 out once, when its first reading comes; a reading of a series that concerns nobody costs one look
@@ -148,8 +148,12 @@ class Watch:
             if key.part == name and isinstance(state, service.State) and state.level is not None
         ]
 
+    def has_heard(self, gateway: str) -> bool:
+        """Whether it has spoken to us since we began."""
+        return self._heard.get(gateway, 0) > 0
+
     def adopt(self, findings: Findings) -> None:
-        """The findings have been committed."""
+        """The findings hold from now on; whoever asked for them commits them."""
         for key in findings.states.keys() - self._states.keys():
             self._let_tick(key, self._parts[key.rule, key.part])
         self._states |= findings.states

@@ -20,7 +20,9 @@ from cloud.tables.alerts import (
 )
 from cloud.tables.base import metadata
 from cloud.tables.ledger import (
+    beginning,
     event_log,
+    examined,
     gap,
     gateway,
     interlock,
@@ -44,11 +46,13 @@ __all__ = [
     "alarm",
     "alert",
     "alert_change",
+    "beginning",
     "call",
     "cap_document",
     "copy_position",
     "escalation",
     "event_log",
+    "examined",
     "gap",
     "gateway",
     "heard",

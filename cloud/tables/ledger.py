@@ -58,6 +58,29 @@ ledger: Final = Table(
 )
 """The batches that the store has, as closed intervals."""
 
+examined: Final = Table(
+    "examined",
+    metadata,
+    Column("gateway", String, primary_key=True),
+    Column("stream", String, primary_key=True),
+    Column("first", BigInteger, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The batches that the rules have seen and the store does not have yet, as closed intervals."""
+
+beginning: Final = Table(
+    "beginning",
+    metadata,
+    Column("shard", String, primary_key=True),
+    Column("unfinished", BigInteger, nullable=False),
+    Column("digest", LargeBinary),  # NULL: no message is taken alone
+    Column("tries", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How often a worker of each shard has ended before it had what waited for it, and the message that
+was taken alone: see `cloud.ingest.beginning`."""
+
 gateway: Final = Table(
     "gateway",
     metadata,

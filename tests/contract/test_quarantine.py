@@ -24,7 +24,7 @@ from cloud.alerts.watch import Watch
 from cloud.cases import Order, Outcome
 from cloud.config import Config, Setup
 from cloud.desk import Clerk
-from cloud.ingest import Ingest
+from cloud.ingest.worker import Ingest
 from cloud.intake import sort
 from cloud.quarantine import Case, Filter, Kind, Reason
 from cloud.shards import Lease
@@ -33,6 +33,7 @@ from cloud.store import Points, Store
 from configs import loader
 from tests.contract.test_stores import influx_v1
 from tests.services import Postgres, Service
+from tests.taking import settle
 from wire import codec, topics
 from wire.messages import Batch, Event, GatewayState, Status
 from wire.mqtt import Message
@@ -73,7 +74,7 @@ class Cloud:
             Watch([]),
             lambda: None,
         )
-        await worker._settle(sort(messages, admission, NOW))
+        await settle(worker, sort(messages, admission, NOW))
 
     async def status(self, sealed: int, readings: int, pending: int = 0) -> None:
         status = Status("g", GatewayState.ONLINE, NOW, "s", sealed, readings, pending)

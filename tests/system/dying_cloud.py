@@ -18,29 +18,38 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from cloud import config, service
-from cloud.ingest import Ingest, Plan
+from cloud.ingest.examination import Examination
+from cloud.ingest.streams import Plan
+from cloud.ingest.take import Take
 from cloud.intake import Intake
+from cloud.store import Store
+from wire.messages import Batch
 
-_commit, _plan, _save = Ingest._commit, Ingest._plan, Ingest._save
+_commit, _plan, _save = Examination.commit, Examination._plan, Examination._save
 
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def commit_and_die(self: Ingest, intake: Intake) -> None:
-    await _commit(self, intake)
+async def commit_and_die(
+    self: Examination, take: Take, intake: Intake, store: Store
+) -> list[Batch]:
+    missing = await _commit(self, take, intake, store)
+    if intake.batches:
+        die()
+    return missing
+
+
+def save_and_die(
+    self: Examination, connection: Connection, take: Take, intake: Intake, plan: Plan
+) -> None:
+    _save(self, connection, take, intake, plan)
     if intake.batches:
         die()
 
 
-def save_and_die(self: Ingest, connection: Connection, intake: Intake, plan: Plan) -> None:
-    _save(self, connection, intake, plan)
-    if intake.batches:
-        die()
-
-
-async def plan_and_stop(self: Ingest, intake: Intake) -> Plan:
+async def plan_and_stop(self: Examination, intake: Intake) -> Plan:
     plan = await _plan(self, intake)
     if intake.batches:
         signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # here and now
@@ -51,10 +60,10 @@ if __name__ == "__main__":
     point, file = sys.argv[1:]
     match point:
         case "in-commit":
-            Ingest._save = save_and_die  # type: ignore[method-assign]  # this is the experiment
+            Examination._save = save_and_die  # type: ignore[method-assign]  # this is the experiment
         case "before-commit":
-            Ingest._plan = plan_and_stop  # type: ignore[method-assign]  # this is the experiment
+            Examination._plan = plan_and_stop  # type: ignore[method-assign]  # this is the experiment
         case "after-commit":
-            Ingest._commit = commit_and_die  # type: ignore[method-assign]  # this is the experiment
+            Examination.commit = commit_and_die  # type: ignore[method-assign]  # this is the experiment
     logging.basicConfig(level=logging.INFO)
     asyncio.run(service.serve(config.read(Path(file))))

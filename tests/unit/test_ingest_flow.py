@@ -4,25 +4,27 @@ acknowledged before its time."""
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cloud import ingest, ledger, shards, state
+from cloud import ledger, shards, state
 from cloud.admission import Admission
 from cloud.alerts.watch import Watch
 from cloud.config import Ingest as Settings
 from cloud.errors import Unavailable
-from cloud.ingest import IN_FLIGHT, SENDERS, Ingest
+from cloud.ingest import streams, worker, writing
+from cloud.ingest.worker import Ingest
+from cloud.ingest.writing import SENDERS
 from cloud.ledger import Key
 from cloud.state import State
 from cloud.store import Also, Points
 from tests.waiting import until
 from wire import codec, topics
-from wire.messages import Batch
+from wire.messages import Ack, Batch
 from wire.mqtt import Broker, Disconnected, Message
 from wire.ranges import Intervals
 from wire.reading import Quality, Quantity, Reading
@@ -30,6 +32,11 @@ from wire.topics import What
 
 NOW_MS = time.time_ns() // 1_000_000
 KEY = Key("g", "s")
+
+
+@pytest.fixture(autouse=True)
+def one_message_is_a_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "TAKE", 1)
 
 
 def message(number: int, stream: str = "s") -> Message:
@@ -45,6 +52,7 @@ class Session:
         self.waiting: asyncio.Queue[Message | None] = asyncio.Queue()
         self.taken = 0
         self.acked: list[int] = []
+        self.acks = Intervals()
 
     async def subscribe(self, *filters: str) -> None:
         pass
@@ -60,6 +68,8 @@ class Session:
         self.acked.append(one.mid)
 
     def send(self, topic: str, payload: bytes, *, retain: bool = False) -> asyncio.Future[bool]:
+        for first, last in codec.decode(payload, Ack).batches:
+            self.acks.add_range(first, last)
         return asyncio.get_running_loop().create_future()
 
 
@@ -92,30 +102,37 @@ class Server:
 class Flow:
     """A worker of which only store and session are played."""
 
-    def __init__(self, database: State, lease: shards.Lease) -> None:
+    def __init__(self, database: State, lease: shards.Lease, **settings: Any) -> None:
         self.session = Session()
         self.store = Server(database)
         self.database = database
         parts: Any = (self.store, Watch([]), lambda: None)
         admission = Admission({}, "accept", 3_600_000, 3_600_000)
-        self.ingest = Ingest(Broker(), Settings(), admission, lease, "0", database, *parts)
+        ours = (Broker(), Settings(**settings), admission, lease, "0", database)
+        self.ingest: Any = Ingest(*ours, *parts)
 
     async def serve(self) -> None:
-        serve: Any = self.ingest._serve
-        await serve(self.session)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.ingest._look_after())
+            with suppress(Disconnected):
+                await self.ingest.serve(group, self.session)
 
     async def ledgered(self) -> Intervals:
         found = await self.database.run(lambda connection: ledger.load(connection, {KEY}))
         return found[KEY].received
 
+    async def examined(self) -> Intervals:
+        found = await self.database.run(lambda connection: ledger.load(connection, {KEY}))
+        return found[KEY].examined
+
 
 @asynccontextmanager
-async def flowing(folder: Path) -> AsyncIterator[Flow]:
+async def flowing(folder: Path, **settings: Any) -> AsyncIterator[Flow]:
     async with state.opened(folder / "cloud.db") as database:
         leases = shards.Leases(database, 60)
         lease = await database.run(lambda connection: leases._take(connection, "shard 0"))
         assert isinstance(lease, shards.Lease)
-        flow = Flow(database, lease)
+        flow = Flow(database, lease, **settings)
         serving = asyncio.create_task(flow.serve(), name="serving")
         try:
             yield flow
@@ -144,9 +161,9 @@ async def test_sends_overlap_and_the_rest_is_in_order(tmp_path: Path) -> None:
 async def test_streams_that_were_not_used_for_long_are_had_from_the_database_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "STREAMS_KNOWN", 2)
+    monkeypatch.setattr(streams, "STREAMS_KNOWN", 2)
     async with flowing(tmp_path) as flow:
-        known: Any = flow.ingest._streams
+        known: Any = flow.ingest._examination._streams._known
         held = []
         for number, stream in enumerate("abacb", 1):
             flow.session.waiting.put_nowait(message(number, stream))
@@ -181,26 +198,38 @@ async def test_a_batch_that_comes_twice_at_once_is_counted_once(tmp_path: Path) 
         assert (found[KEY].readings, found[KEY].redelivered) == (1, 1)
 
 
-async def test_a_store_that_is_away_stops_the_taking_and_loses_nothing(
+async def test_while_the_store_is_away_messages_are_taken_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr(writing, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr(writing, "LONGEST_DELAY_S", 0.05)
     away = True
-    async with flowing(tmp_path) as flow:
+    async with flowing(tmp_path, release_after_s=0.1) as flow:
 
         async def send(points: Sequence[Points]) -> None:
             if away:
                 raise Unavailable("nobody there")
 
         monkeypatch.setattr(flow.store, "send", send)
-        for number in range(1, 11):
+        for number in range(1, 31):
             flow.session.waiting.put_nowait(message(number))
-        await until(lambda: flow.session.taken == IN_FLIGHT)
-        await asyncio.sleep(0.1)
-        assert (flow.session.taken, flow.session.acked) == (IN_FLIGHT, [])
+        # The broker has all of them back, and nothing is stored, and no gateway hears of it.
+        await until(lambda: sorted(flow.session.acked) == [*range(1, 31)])
+        assert await flow.ledgered() == Intervals()
+        assert flow.session.acks == Intervals()
+        assert await flow.examined() == Intervals(range(1, 31))
+        hand = flow.ingest._examination.hand
+        assert len(hand) <= worker.IN_HAND + 1
         away = False
-        await until(lambda: len(flow.session.acked) == 10)
-        assert flow.session.acked == flow.store.committed == list(range(1, 11))
+        await until(lambda: not hand)
+        stored = await flow.ledgered()
+        assert stored == flow.session.acks == Intervals(flow.store.committed)
+        for number in range(1, 31):  # their gateways have them, and send them again
+            flow.session.waiting.put_nowait(message(number))
+        await until(lambda: len(flow.session.acks) == 30)
+        assert await flow.ledgered() == Intervals(range(1, 31))
+        assert sorted(flow.store.committed) == [*range(1, 31)]
+        assert await flow.examined() == Intervals()
 
 
 async def test_what_is_in_flight_is_ended_before_the_connection_is_given_up(tmp_path: Path) -> None:
@@ -226,7 +255,7 @@ async def test_a_gateway_that_sends_nothing_but_garbage_does_not_flood_the_log(
         told = [one.message for one in caplog.records if "to quarantine" in one.message]
         assert len(told) == 1
         assert "to quarantine: 1 more, among them: not zlib" in told[0]
-        flow.ingest._aside._quiet_until = 0.0  # a minute later
+        flow.ingest._examination.failures._quiet_until = 0.0  # a minute later
         flow.session.waiting.put_nowait(message(21)._replace(payload=b"garbage"))
         await until(lambda: len(flow.session.acked) == 21)
         assert "to quarantine: 20 more" in caplog.text

@@ -4,12 +4,14 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, insert
 
 from cloud import ledger, state, tables
 from cloud.ledger import Key, Stream
+from wire import ranges
 from wire.messages import Gap
 from wire.ranges import Intervals
 
@@ -39,6 +41,29 @@ def test_missing_is_the_rest_up_to_a_number(added: list[int], up_to: int) -> Non
     missing = Intervals(added).missing(up_to)
     told = [n for first, last in missing for n in range(first, last + 1)]
     assert told == sorted(set(range(1, up_to + 1)) - set(added))
+
+
+@given(numbers, numbers)
+def test_what_is_taken_out_is_out(added: list[int], out: list[int]) -> None:
+    intervals = Intervals(added)
+    for number in out:
+        intervals.discard(number)
+    assert intervals == Intervals(set(added) - set(out))
+
+
+@given(numbers, numbers, st.integers(1, 9))
+def test_the_changes_since_a_set_make_it_the_other(
+    before: list[int], after: list[int], step: int
+) -> None:
+    then, now = Intervals(before), Intervals(after)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranges, "_STEP", step)
+        gone, new = now.since(then)
+    table = dict(then)
+    for first in gone:
+        del table[first]
+    table |= dict(new)
+    assert table == dict(now)
 
 
 def test_a_copy_goes_its_own_way() -> None:
@@ -118,10 +143,13 @@ async def test_a_declared_gap_is_not_missing_and_survives_a_restart(tmp_path: Pa
 
 def test_a_copy_of_a_stream_is_whole_and_goes_its_own_way() -> None:
     lost = Intervals([9])
-    stream = Stream(Intervals([1, 2]), 3, 4, 5, 6, 7, 8, lost, 10, 11, 12, 13, 14)
+    examined = Intervals([3])
+    stream = Stream(Intervals([1, 2]), 3, 4, 5, 6, 7, 8, lost, 10, 11, 12, 13, 14, examined)
     copy = stream.copy()
     assert copy == stream
     copy.accept(3, 1, now_ms=20)
     copy.lost.add(8)
-    assert stream == Stream(Intervals([1, 2]), 3, 4, 5, 6, 7, 8, lost, 10, 11, 12, 13, 14)
-    assert lost == Intervals([9])
+    assert stream == Stream(
+        Intervals([1, 2]), 3, 4, 5, 6, 7, 8, lost, 10, 11, 12, 13, 14, Intervals([3])
+    )
+    assert (lost, copy.examined) == (Intervals([9]), Intervals())

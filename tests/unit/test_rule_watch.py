@@ -17,13 +17,14 @@ from cloud.alerts.rule import Finding, Place, Rule, Said
 from cloud.alerts.rules.threshold import State
 from cloud.alerts.watch import Findings, Watch
 from cloud.config import Config
-from cloud.ingest import Ingest
+from cloud.ingest.worker import Ingest
 from cloud.intake import sort
 from cloud.ledger import Key, Stream
 from cloud.shards import Lease
 from cloud.store import sqlite
 from configs.loader import parse
 from tests.rules import MINUTE, NOW, reading, rule, rules
+from tests.taking import settle
 from wire import codec, topics
 from wire.aspect import Aspect
 from wire.messages import Batch, Event, Gap, GatewayState, InterlockState, Level, Status
@@ -295,11 +296,11 @@ async def test_ingest_commits_what_it_hears_and_what_time_brings(tmp_path: Path)
             Message(topics.topic("0", "g", what), payload, False, n, 1)
             for n, (what, payload) in enumerate(said.items())
         ]
-        await ingest._settle(sort(messages, admission, now))
+        await settle(ingest, sort(messages, admission, now))
         assert [one["rule"] for one in await rows(path, tables.alert)] == ["depth"]
-        await ingest._look(now)
-        await ingest._look(now)
+        await ingest._examination.tick(now)
+        await ingest._examination.tick(now)
         assert [one["rule"] for one in await rows(path, tables.alert)] == ["depth", "dead"]
         assert len(woken) == 2
-        await ingest._settle(sort(messages, admission, now))  # the same again
+        await settle(ingest, sort(messages, admission, now))  # the same again
         assert len(await rows(path, tables.alert_change)) == 2

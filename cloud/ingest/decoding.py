@@ -1,0 +1,89 @@
+"""Decoding and admission of one take, beside the event loop and within a budget.
+
+What is drawn from the broker is worked on in a thread, message by message. A take ends when its
+budget does: the rest comes with the next. So no message holds up the lease, and none of one gateway
+holds up those of others for long.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
+
+from cloud.admission import Admission
+from cloud.ingest.condemning import case_of, digest, untouched, words_of
+from cloud.intake import Intake, sort
+from cloud.quarantine import Case
+from wire.mqtt import Message
+
+BUDGET_S: Final = 0.1
+"""CPU time for one take; the message that goes beyond it is the last."""
+
+RECORDS: Final = 60_000
+"""Readings, events and gaps of one take; the message that goes beyond it is the last."""
+
+SLOW_S: Final = 2.0
+"""CPU time for one message, beyond which it goes to quarantine: its readings and events would cost
+as much again in each part that handles them. What our gateways send takes a few milliseconds."""
+
+
+class Decoded(NamedTuple):
+    """What the first `done` messages bring."""
+
+    intake: Intake
+    done: int
+    failed: Sequence[Message]
+    """Those of them that something of ours failed over, or that took too long."""
+
+
+def decode(
+    messages: Sequence[Message],
+    admission: Admission,
+    now_ms: int,
+    deadly: Collection[bytes] = (),
+    budget_s: float = BUDGET_S,
+) -> Decoded:
+    """Sort `messages` up to the end of the budget, one at least. Never raises over one of them.
+    Those whose digests are `deadly` become cases untouched."""
+    intake = Intake()
+    failed: list[Message] = []
+    records, done = 0, 0
+    began = before = time.thread_time()
+    for message in messages:
+        try:
+            if deadly and digest(message) in deadly:
+                part = Intake(cases=[untouched(message)])
+            else:
+                part = sort([message], admission, now_ms)
+        except Exception as error:  # noqa: BLE001 - whatever one message raises is its own
+            part = Intake(cases=[case_of(message, words_of(error))])
+            failed.append(message)
+        done += 1
+        now = time.thread_time()
+        if now - before > SLOW_S:
+            part = Intake(cases=[case_of(message, f"takes {now - before:.1f} s to decode")])
+            failed.append(message)
+        before = now
+        intake.batches += part.batches
+        intake.cases += part.cases
+        intake.statuses += part.statuses
+        intake.interlocks += part.interlocks
+        for arrived in part.batches:
+            batch = arrived.batch
+            records += len(batch.readings) + len(batch.events) + len(batch.gaps)
+        if now - began > budget_s or records > RECORDS:
+            break
+    _sum_up(intake.cases)
+    return Decoded(intake, done, failed)
+
+
+def _sum_up(cases: list[Case]) -> None:
+    """What is beyond a quota is only counted: once for each gateway and quota."""
+    surplus: dict[tuple[str | None, str], Case] = {}
+    for case in cases:
+        if case.surplus and case.batch is None:
+            key = case.gateway, case.words
+            before = surplus.get(key)
+            surplus[key] = case._replace(surplus=case.surplus + (before.surplus if before else 0))
+    if surplus:
+        cases[:] = [one for one in cases if not one.surplus or one.batch is not None]
+        cases += surplus.values()

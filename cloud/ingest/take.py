@@ -1,0 +1,41 @@
+"""What is taken from the broker at once, and how far it has come."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cloud.alerts.watch import Findings
+from cloud.intake import Intake
+from cloud.ledger import Key
+from wire.mqtt import Message, Session
+
+Name = tuple[str, str, int]
+"""Gateway, stream and number of a batch."""
+
+
+@dataclass(eq=False, slots=True)
+class Take:
+    """`findings` are what the rules made of it and the state does not have yet, None once it has.
+    `settled` are the parts of which store and ledger have all. `is_released`: the broker has its
+    messages back, acknowledged; their gateways still have the batches."""
+
+    intake: Intake
+    messages: Sequence[Message]
+    session: Session
+    began: float = field(default_factory=time.monotonic)
+    findings: Findings | None = None
+    is_saved: bool = False
+    is_released: bool = False
+    sent: set[Name] = field(default_factory=set)
+    settled: list[Intake] = field(default_factory=list)
+
+    def release(self) -> None:
+        """Let the broker forget its messages."""
+        if not self.is_released:
+            self.is_released = True
+            for message in self.messages:
+                self.session.ack(message)
+
+
+def name_of(key: Key, number: int) -> Name:
+    return (*key, number)

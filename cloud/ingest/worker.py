@@ -1,0 +1,330 @@
+"""Takes in what gateways send: decode, let the rules see what is new, store, commit the ledger, and
+only then acknowledge; first to the broker, then to the gateway.
+
+Whatever is killed at whatever point, a message is still with somebody: unacknowledged at the
+broker, or in the gateway's outbox, which forgets a batch on our own ack alone. What comes twice
+because of that, the ledger knows.
+
+While the store is away the broker gets its messages back acknowledged, and the gateways get no ack
+of ours: they keep their batches and send them again. So new messages go on coming in, and the rules
+see them.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from cloud.admission import Admission
+from cloud.alerts.rule import ServiceFault
+from cloud.alerts.watch import TICK_S, Watch
+from cloud.config import Ingest as Settings
+from cloud.ingest import condemning
+from cloud.ingest.beginning import Beginning
+from cloud.ingest.decoding import decode
+from cloud.ingest.examination import Examination
+from cloud.ingest.failures import WINDOW_S
+from cloud.ingest.take import Take
+from cloud.ingest.turns import WAITING, Turns, gateway_of
+from cloud.ingest.writing import SENDERS, Writing
+from cloud.intake import Intake, filters
+from cloud.ledger import Key
+from cloud.shards import Lease
+from cloud.state import State
+from cloud.store import Store
+from wire import codec, topics
+from wire.authentication import Keys
+from wire.messages import Ack
+from wire.mqtt import Broker, Disconnected, Message, PublishRefused, Session, keep_connected
+from wire.topics import What
+
+log: Final = logging.getLogger("shuichi.ingest")
+
+TAKE: Final = 250
+"""Messages in one commit at most."""
+
+TAKE_BYTES: Final = 2 << 20
+"""Of payload in one commit at most, unless it is one message: six times what so many batches of
+100 readings come to. What is unpacked of it is tens of times as much."""
+
+IN_HAND: Final = SENDERS + 1
+"""Takes on their way to the store: one is committed while the others are sent."""
+
+UNACKED: Final = (IN_HAND + 1) * TAKE + WAITING
+"""Messages that the broker may have given us and not yet have back: this bounds our memory."""
+
+ALONE_S: Final = 60.0
+"""For so long a gateway shares no take with others, after something failed over its message."""
+
+STREAMS_WAITING: Final = 32768
+"""Streams that are told when the store is there again."""
+
+PAUSE_S: Final = 0.02
+"""Between looks for room."""
+
+QUIET_S: Final = 3.0
+"""Without a message for so long, a worker that has begun is through with what had waited."""
+
+LOOK_S: Final = 0.5
+"""Between looks at how long takes have waited for the store."""
+
+
+class Ingest:
+    """The worker of one shard."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        settings: Settings,
+        admission: Admission,
+        lease: Lease,
+        shard: str,
+        database: State,
+        store: Store,
+        watch: Watch,
+        wake: Callable[[], None],
+        keys: Mapping[str, Keys] | None = None,
+    ) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._admission = admission
+        self._shard = shard
+        self._watch = watch
+        self._keys = keys or {}  # by gateway: what proves our acks
+        self._refused: set[str] = set()
+        self._examination = Examination(database, lease, shard, watch, wake, admission.room)
+        self._writing = Writing(store, self._examination, shard)
+        self._beginning = Beginning(database, lease, shard)
+        self._before = asyncio.Event()  # of the next take: that the last one is settled
+        self._before.set()
+        self._room = asyncio.Event()
+        self._session: Session | None = None
+        self._deciding = asyncio.Lock()  # admission counts, here and in the decoding thread
+        self._waiting: set[Key] = set()  # streams whose batches the broker got back
+        self._store_is_away: bool | None = None
+        self._handled = 0
+        self.on_sign_of_life: Callable[[], None] = lambda: None
+
+    async def run(self) -> None:
+        """Take in for ever, connection after connection."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look_after(), name=f"shard {self._shard} store")
+            await keep_connected(
+                self._broker,
+                f"shuichi-cloud-{self._shard}",
+                partial(self.serve, group),
+                keep_session_s=self._settings.keep_session_s,
+                receive_maximum=UNACKED,
+                bulk=True,
+            )
+
+    async def report(self, faults: list[ServiceFault]) -> None:
+        """Faults that somebody else observes, for the rules of this shard."""
+        await self._writing.insist(partial(self._examination.report, faults))
+
+    async def serve(self, group: asyncio.TaskGroup, session: Session) -> None:
+        """Take in over one connection, to its end; what is on its way to the store then goes on in
+        `group`."""
+        await session.subscribe(*filters(self._shard))
+        log.info("shard %s: listening at %s", self._shard, self._broker)
+        self._session = session
+        await self._writing.insist(self._beginning.begin)
+        turns, news = Turns(), asyncio.Event()
+        async with asyncio.TaskGroup() as here:
+            pulling = here.create_task(
+                self._pull(session, turns, news), name=f"shard {self._shard} pull"
+            )
+            pulling.add_done_callback(lambda _: news.set())
+            ticking = here.create_task(self._tick(), name=f"shard {self._shard} tick")
+            while not pulling.done():
+                if turns.count:
+                    await self._take(group, session, turns)
+                else:
+                    news.clear()
+                    await self._idle(news)
+            ticking.cancel()
+        raise pulling.result()
+
+    async def _pull(self, session: Session, turns: Turns, news: asyncio.Event) -> Disconnected:
+        """Have everything that comes wait for its turn, as far as there is room."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            while turns.is_full:
+                if surplus := turns.surplus(clock()):
+                    self._let_go(session, surplus)
+                else:
+                    await asyncio.sleep(PAUSE_S)
+            try:
+                messages = await session.take(TAKE, TAKE_BYTES)
+            except Disconnected as error:
+                return error
+            turns.put(messages, clock())
+            news.set()
+
+    def _let_go(self, session: Session, surplus: list[Message]) -> None:
+        """Give messages back to the broker unseen: their gateways have them, and send them again
+        when we can take them."""
+        for message in surplus:
+            session.ack(message)
+        gateways = {gateway_of(one) for one in surplus}
+        self._examination.failures.pass_over(len(surplus), gateways)
+
+    async def _idle(self, news: asyncio.Event) -> None:
+        """Wait for a message. If none comes for a while, nothing has waited for us any more."""
+        if self._beginning.is_over:
+            await news.wait()
+            return
+        try:
+            async with asyncio.timeout(QUIET_S):
+                await news.wait()
+        except TimeoutError:
+            if not self._examination.hand:
+                await self._writing.insist(self._beginning.end)
+
+    async def _take(self, group: asyncio.TaskGroup, session: Session, turns: Turns) -> None:
+        """Decode and examine what is next, and start its way to the store."""
+        clock = asyncio.get_running_loop().time
+        failures, beginning = self._examination.failures, self._beginning
+        while failures.suspects:
+            turns.set_alone(failures.suspects.pop(), clock() + ALONE_S)
+        drawn = turns.draw(1 if beginning.is_careful else TAKE, TAKE_BYTES, clock())
+        if beginning.is_careful:
+            await self._writing.insist(partial(beginning.note, drawn[0]))
+        now_ms = time.time_ns() // 1_000_000
+        async with self._deciding:
+            found = await asyncio.to_thread(
+                decode, drawn, self._admission, now_ms, beginning.deadly
+            )
+        turns.put_back(drawn[found.done :], clock())
+        failures.blame(map(gateway_of, found.failed))
+        intake = found.intake
+        if cases := [*intake.cases, *(one for part in intake.batches for one in part.cases)]:
+            failures.say(len(cases), cases[0].words)
+        take = Take(intake, drawn[: found.done], session)
+        await self._writing.insist(partial(self._examination.examine, take))
+        self._handled += found.done
+        if await self._has_room(take):
+            writing = self._write(group, take)
+            if beginning.is_careful:
+                await asyncio.wait((writing,), timeout=self._settings.release_after_s)
+        else:
+            settled = await self._writing.insist(partial(self._examination.release, take))
+            self._gave_back(take)
+            self._answer([settled])
+        if not beginning.is_over and self._handled >= UNACKED:
+            await self._writing.insist(beginning.end)  # the broker cannot have more of ours
+
+    async def _has_room(self, take: Take) -> bool:
+        """Wait until one more take may be on its way to the store; False if the store is away."""
+        hand = self._examination.hand
+        while len(hand) > IN_HAND:
+            if self._late(hand[0]):
+                return False
+            self._room.clear()
+            await self._room.wait()
+        take.began = time.monotonic()
+        return True
+
+    def _write(self, group: asyncio.TaskGroup, take: Take) -> asyncio.Task[None]:
+        before, self._before = self._before, asyncio.Event()
+
+        async def work(done: asyncio.Event) -> None:
+            await self._writing.write(take, before, done)
+            take.release()
+            self._answer(take.settled)
+            self._room.set()
+
+        return group.create_task(work(self._before), name=f"shard {self._shard} take")
+
+    def _late(self, take: Take) -> bool:
+        return time.monotonic() - take.began >= self._settings.release_after_s
+
+    def _gave_back(self, take: Take) -> None:
+        """The broker has its messages back; its gateways wait for our ack."""
+        take.release()
+        if len(self._waiting) < STREAMS_WAITING:
+            self._waiting |= {one.key for one in take.intake.batches}
+
+    async def _look_after(self) -> None:
+        """See how long takes wait for the store, and do what follows."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            late = [one for one in self._examination.hand if self._late(one)]
+            if [one for one in late if not one.is_released]:
+                await self._writing.insist(self._examination.save)
+                for take in late:
+                    self._gave_back(take)
+            self._room.set()
+            if self._waiting and not late and self._writing.taken_at:
+                self._wake_up()
+            await self._judge_store()
+
+    async def _judge_store(self) -> None:
+        """Report that the store is away, or is there again."""
+        hand, taken_at = self._examination.hand, self._writing.taken_at
+        since = max(taken_at, hand[0].began) if hand else None
+        away_s = 0.0 if since is None else time.monotonic() - since
+        is_away = away_s >= self._settings.store_away_s
+        if is_away is self._store_is_away or not (is_away or taken_at):
+            return
+        detail = {"away_s": round(away_s)} if is_away else {}
+        fault = ServiceFault("store_away", is_away, subject=f"shard-{self._shard}", detail=detail)
+        await self.report([fault])
+        self._store_is_away = is_away
+
+    def _wake_up(self) -> None:
+        """The store is there again: tell the gateways that have waited longest for an ack. One that
+        acknowledges nothing says so all the same, and they send again at once."""
+        for key in self._waiting:
+            self._acknowledge(key, Ack(key.stream, ()))
+        self._waiting.clear()
+
+    async def _tick(self) -> None:
+        """Tell the rules that time passes, while we listen: silence in a time in which nothing
+        could be heard, or examined, is nobody's."""
+        listening_ms = time.time_ns() // 1_000_000
+        inherited: set[str] | None = None
+        ends_at = time.monotonic() + WINDOW_S
+        while True:
+            self.on_sign_of_life()  # we are connected
+            await asyncio.sleep(TICK_S)
+            now_ms = time.time_ns() // 1_000_000
+            if self._writing.is_blocked:
+                listening_ms = now_ms
+                continue
+            await self._writing.insist(partial(self._examination.tick, listening_ms))
+            if inherited is None:  # what an earlier process has reported must end too
+                inherited = {one.gateway for one in self._watch.standing("readings_refused")}
+                self._admission.inherit(self._watch.standing("quota_exceeded"), now_ms)
+            async with self._deciding:
+                faults = self._admission.conditions(now_ms)
+            over = set[str]()
+            if time.monotonic() >= ends_at:
+                over = {one for one in inherited if self._watch.has_heard(one)}
+                inherited -= over
+            await self.report([*faults, *self._examination.failures.faults(over)])
+
+    def _answer(self, settled: Sequence[Intake]) -> None:
+        """Tell the gateways what they may forget. What is lost of this they send again."""
+        for key, numbers in condemning.merged(settled).acks().items():
+            self._acknowledge(key, Ack(key.stream, tuple(numbers)))
+
+    def _acknowledge(self, key: Key, ack: Ack) -> None:
+        if self._session is not None:
+            if (keys := self._keys.get(key.gateway)) is not None:
+                ack = keys.prove(ack, key.gateway)
+            topic = topics.topic(self._shard, key.gateway, What.ACK)
+            sent = self._session.send(topic, codec.encode(ack))
+            sent.add_done_callback(partial(self._told, key.gateway))
+
+    def _told(self, gateway: str, sent: asyncio.Future[bool]) -> None:
+        error = None if sent.cancelled() else sent.exception()
+        if isinstance(error, PublishRefused):
+            if gateway not in self._refused:
+                log.error("the broker refuses our acks to %s: %s", gateway, error)
+                self._refused.add(gateway)
+        elif error is None and gateway in self._refused:
+            log.info("the broker takes our acks to %s again", gateway)
+            self._refused.discard(gateway)

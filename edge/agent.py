@@ -108,6 +108,7 @@ class Agent:
             lambda reply: self.uplink.reply(reply),
             self._move,
         )
+        self.desk.rules.fresh_for_s = config.command.fresh_for_s
         self._file = file
         self._notifier = notifier
         # What the outside asks for, in order; None is to stop.
@@ -223,6 +224,7 @@ class Agent:
         await self.field.adopt(plan)
         self.sealer.urgent = _urgent(self.setup)
         self.desk.keys = after.command.keys
+        self.desk.rules.fresh_for_s = after.command.fresh_for_s
         self._proof = await asyncio.to_thread(proof_of, self.setup)  # the key may be another one
         self.uplink.acks.proof = self._proof
         if (after.gateway, after.uplink) != (before.gateway, before.uplink):

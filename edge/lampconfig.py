@@ -4,10 +4,11 @@ it obeys. Part of `gateway.toml`."""
 import base64
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from configs.loader import Kind, Model
 from drivers.signals import SignalConfig
+from edge.commandrules import FRESH_FOR_S
 from edge.interlock import Rule
 from edge.localswitch import LocalSwitchConfig
 from edge.rulers import RulerRule
@@ -116,6 +117,22 @@ def _public_key(text: str) -> str:
 
 
 class Commands(Model):
-    """Whose orders the interlocks obey: public Ed25519 keys (base64) by name."""
+    """Whose orders the interlocks obey: public Ed25519 keys (base64) by name. While the gateway's
+    clock is trusted, a command is obeyed within `fresh_for_s` of the time at which it was issued,
+    before and after."""
 
     keys: dict[Name, Annotated[str, AfterValidator(_public_key)]] = {}
+    fresh_for_s: Annotated[float, Field(ge=10, le=86400)] = FRESH_FOR_S
+
+    @field_validator("keys")
+    @classmethod
+    def _each_key_once(cls, keys: dict[str, str]) -> dict[str, str]:
+        """The log names the key that gave a command: it must be one person's, or one group's."""
+        names: dict[bytes, str] = {}
+        for name, text in keys.items():
+            first = names.setdefault(base64.b64decode(text), name)
+            if first != name:
+                raise ValueError(
+                    f"{first!r} and {name!r} are the same key: nobody could tell who gave a command"
+                )
+        return keys

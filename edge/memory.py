@@ -26,6 +26,9 @@ _T = TypeVar("_T")
 class SequenceMemory:
     """The highest sequence taken of each key, on disk: a replay is refused after a power cut too.
 
+    What was taken while no clock was trusted stands apart, under "<key> untrusted": such a sequence
+    may lie in a future that no clock will reach.
+
     `trustworthy` is False if the file could not be read: nobody knows then which commands were
     taken before. It stays so until a person repairs or removes the file and restarts the gateway.
     """
@@ -38,18 +41,23 @@ class SequenceMemory:
 
     def last(self, key: str) -> int:
         """The highest sequence taken of `key`, -1 if none."""
+        return max(self.sure(key), self._last.get(f"{key} untrusted", -1))
+
+    def sure(self, key: str) -> int:
+        """The highest one that was taken under a trusted clock, -1 if none."""
         return self._last.get(key, -1)
 
-    def take(self, key: str, sequence: int) -> None:
-        """Remember in memory that `sequence` was taken."""
-        self._last[key] = max(sequence, self.last(key))
+    def take(self, key: str, sequence: int, *, trusted: bool = True) -> None:
+        """Remember in memory that `sequence` was taken, under a clock that is `trusted` or not."""
+        name = key if trusted else f"{key} untrusted"
+        self._last[name] = max(sequence, self._last.get(name, -1))
 
     def save(self) -> None:
         """Put what is remembered on the disk; returns when it is there. Raises OSError; always if
         the file could not be read, for a person may still repair it."""
         if not self.trustworthy:
             raise OSError(0, self.trouble, str(self._path))
-        _replace(self._path, self._last)
+        _replace(self._path, dict(self._last))  # this is a thread, and the next may be taken now
 
 
 class LatchMemory:

@@ -24,6 +24,7 @@ def status(console: Console, one: Status, *, every_device: bool) -> None:
     _process(console, one)
     _lamps(console, one)
     _queue(console, one)
+    _commands(console, one)
     _parts(console, one)
     _buses(console, one)
     _devices(console, one, every_device)
@@ -53,6 +54,16 @@ def _lamps(console: Console, one: Status) -> None:
         else:
             line.append(f", BUT IT SHOWS {confirmed}", "bold red")
         console.print(line)
+
+
+def _commands(console: Console, one: Status) -> None:
+    commands = one.commands
+    if any((commands.taken, commands.refused, commands.dropped)):
+        console.print(
+            f"orders  {commands.taken} taken, {commands.refused} refused, "
+            f"{commands.dropped} dropped without an answer",
+            highlight=False,
+        )
 
 
 def _queue(console: Console, one: Status) -> None:

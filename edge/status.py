@@ -69,6 +69,14 @@ class Uplink(msgspec.Struct, frozen=True):
     acks_unproven: bool = False
 
 
+class Commands(msgspec.Struct, frozen=True):
+    """Commands since the start: `taken`, `refused` with an answer, `dropped` without one."""
+
+    taken: int
+    refused: int
+    dropped: int
+
+
 class Lamp(msgspec.Struct, frozen=True):
     """A site's signal: what it should show, since when and why, and what it was seen to show."""
 
@@ -90,6 +98,7 @@ class Status(msgspec.Struct, frozen=True):
     uplink: Uplink
     buses: tuple[BusState, ...]
     lamps: tuple[Lamp, ...]
+    commands: Commands
     parts: tuple[PartState, ...] = ()
 
 
@@ -114,6 +123,7 @@ def of(agent: "Agent") -> Status:
             )
             for name, site in agent.field.sites.items()
         ),
+        commands=Commands(*agent.desk.counts),
         parts=agent.supervisor.states(),
     )
 

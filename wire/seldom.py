@@ -2,20 +2,31 @@
 
 import time
 from collections.abc import Callable, Hashable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 MOST_KINDS: Final = 256
 """Kinds that are told apart; beyond them all others count as one."""
 
+_OTHERS: Final = "others"
+
+
+class _Said(NamedTuple):
+    since: float
+    times: int
+    held: int
+
 
 class Seldom:
-    """Lets the first of a kind through and then one in `every_s`, with the number of those that
-    were held back since. Its memory is bounded, whatever the kinds are."""
+    """Lets the first `burst` of a kind through in each `every_s`, and counts those that it holds
+    back. Its memory is bounded, whatever the kinds are."""
 
-    def __init__(self, every_s: float = 60.0, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, every_s: float = 60.0, burst: int = 1, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._every_s = every_s
+        self._burst = burst
         self._now = now
-        self._kinds: dict[Hashable, tuple[float, int]] = {}  # said at, held back since
+        self._kinds: dict[Hashable, _Said] = {}
 
     def says(self, kind: Hashable = None) -> int | None:
         """None: hold it back. Otherwise say it, and that so many more were held back before."""
@@ -24,27 +35,27 @@ class Seldom:
             self._drop_quiet(now)
             if len(self._kinds) >= MOST_KINDS:
                 kind = _OTHERS
-        said_at, held = self._kinds.get(kind, (float("-inf"), 0))
-        if now - said_at < self._every_s:
-            self._kinds[kind] = said_at, held + 1
-            return None
-        self._kinds[kind] = now, 0
-        return held
+        said = self._kinds.get(kind)
+        if said is None or now - said.since >= self._every_s:
+            self._kinds[kind] = _Said(now, 1, 0)
+            return 0 if said is None else said.held
+        if said.times < self._burst:
+            self._kinds[kind] = said._replace(times=said.times + 1)
+            return 0
+        self._kinds[kind] = said._replace(held=said.held + 1)
+        return None
 
     def due(self) -> Iterator[tuple[Hashable, int]]:
         """The kinds of which some were held back, and whose time has come: how many those were."""
         now = self._now()
-        for kind, (said_at, held) in [*self._kinds.items()]:
-            if held and now - said_at >= self._every_s:
-                self._kinds[kind] = now, 0
-                yield kind, held
+        for kind, said in [*self._kinds.items()]:
+            if said.held and now - said.since >= self._every_s:
+                self._kinds[kind] = _Said(now, self._burst, 0)
+                yield kind, said.held
 
     def _drop_quiet(self, now: float) -> None:
         self._kinds = {
-            kind: (said_at, held)
-            for kind, (said_at, held) in self._kinds.items()
-            if held or now - said_at < self._every_s
+            kind: said
+            for kind, said in self._kinds.items()
+            if said.held or now - said.since < self._every_s
         }
-
-
-_OTHERS: Final = "others"

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _PREFIX: Final = b"shuichi/v1/"
 
+LARGEST_COMMAND: Final = 4096
+"""Bytes of a signed command: what is larger no gateway reads."""
+
 
 class Context(StrEnum):
     """What a signature is for."""
@@ -36,7 +39,9 @@ class SignatureError(ValueError):
     """The message is not signed by a key that we know; the text says why."""
 
 
-class _Signed(msgspec.Struct):
+class Signed(msgspec.Struct, frozen=True):
+    """A message as it travels, not verified: the body, and by which key it claims to be signed."""
+
     body: str
     key: str
     signature: str
@@ -73,7 +78,7 @@ def sign_body(body: bytes, context: Context, key: str, private: str) -> bytes:
 
     signer = Ed25519PrivateKey.from_private_bytes(_bytes(private, "private key"))
     signature = signer.sign(_signed_bytes(context, body))
-    return msgspec.json.encode(_Signed(body.decode(), key, base64.b64encode(signature).decode()))
+    return msgspec.json.encode(Signed(body.decode(), key, base64.b64encode(signature).decode()))
 
 
 def verify_command(payload: bytes, keys: Mapping[str, str]) -> tuple[Command, str]:
@@ -102,16 +107,20 @@ def public_key(text: str) -> "Ed25519PublicKey":
         raise SignatureError(str(error)) from None
 
 
-def verify_body(payload: bytes, keys: Mapping[str, str], context: Context) -> tuple[bytes, str]:
-    """The body that was signed for `context`, and the name of its key. Raises SignatureError."""
-    from cryptography.exceptions import InvalidSignature
-
+def opened(payload: bytes) -> Signed:
+    """The parts of a signed message, none of which is proven. Raises SignatureError."""
     try:
-        signed = msgspec.json.decode(payload, type=_Signed)
+        return msgspec.json.decode(payload, type=Signed)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SignatureError(f"not signed: {error}") from None
+
+
+def verify(signed: Signed, keys: Mapping[str, str], context: Context) -> bytes:
+    """The body that was signed for `context`. Raises SignatureError."""
+    from cryptography.exceptions import InvalidSignature
+
     if (public := keys.get(signed.key)) is None:
-        raise SignatureError(f"key {signed.key!r} is not known here")
+        raise SignatureError(f"key {signed.key[:64]!r} is not known here")
     body = signed.body.encode()
     try:
         public_key(public).verify(
@@ -119,7 +128,18 @@ def verify_body(payload: bytes, keys: Mapping[str, str], context: Context) -> tu
         )
     except InvalidSignature:
         raise SignatureError(f"the signature does not fit key {signed.key!r}") from None
-    return body, signed.key
+    return body
+
+
+def verify_body(payload: bytes, keys: Mapping[str, str], context: Context) -> tuple[bytes, str]:
+    """The body that was signed for `context`, and the name of its key. Raises SignatureError."""
+    signed = opened(payload)
+    return verify(signed, keys, context), signed.key
+
+
+def load_library() -> None:
+    """Load the library that verifies, which takes a moment: not in the event loop."""
+    import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401
 
 
 def _context(kind: type[Command] | type[Lease]) -> Context:

@@ -20,8 +20,10 @@ OURS = keyfile.parse(keyfile.make())
 OTHER = keyfile.parse(keyfile.make())
 
 numbers = st.integers(1, 2**53)
-ranges = st.tuples(numbers, numbers)
-acks = st.builds(Ack, st.text(max_size=20), st.lists(ranges, max_size=4).map(tuple))
+ranges = st.lists(numbers, max_size=8, unique=True).map(
+    lambda some: tuple(zip(sorted(some)[::2], sorted(some)[1::2], strict=False))
+)
+acks = st.builds(Ack, st.text(max_size=20), ranges)
 replies = st.builds(
     Reply,
     st.text(max_size=20),
@@ -138,7 +140,6 @@ def sent(acks_: Acks, *numbers: int) -> Acks:
         ("s", ((1, 10**400),)),
         ("s", ((1, 4),)),
         ("s", ((4, 4),)),
-        ("s", ((3, 1),)),
         ("s", ((1, 3), (6, 6))),
         ("t", ((1, 1),)),
     ],

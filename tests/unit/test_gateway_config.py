@@ -275,3 +275,14 @@ def test_so_is_the_line_behind_a_serial_server(tmp_path, baud, doubted):
     text = RIGHT.replace('kind = "serial"\ndevice = "/dev/ttyUSB0"', SERVER.format("rtu"))
     file.write_text(text.replace('framing = "rtu"', f'framing = "rtu"\n{baud}'))
     assert bool(list(crosscheck.line_doubts(config.read(file)))) == doubted
+
+
+def test_one_key_has_one_name(tmp_path):
+    key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    other = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh9="  # the same bytes, spelled otherwise
+    for second in (key, other):
+        text = RIGHT + f'\n[command]\nkeys = {{ "ops" = "{key}", "night" = "{second}" }}\n'
+        (fault,) = faults(tmp_path, text)
+        assert "'ops' and 'night' are the same key" in fault
+    (fault,) = faults(tmp_path, RIGHT + "\n[command]\nfresh_for_s = 1\n")
+    assert "fresh_for_s" in fault

@@ -15,7 +15,7 @@ class Hands:
 
 def test_the_first_is_said_at_once_and_the_others_are_counted():
     hands = Hands()
-    seldom = Seldom(60, hands)
+    seldom = Seldom(60, now=hands)
     assert [seldom.says("a"), seldom.says("b"), seldom.says("a"), seldom.says("a")] == [
         *(0, 0, None, None)
     ]
@@ -31,7 +31,7 @@ def test_the_first_is_said_at_once_and_the_others_are_counted():
 @given(st.lists(st.tuples(st.integers(0, 1000), st.floats(0, 100)), max_size=600))
 def test_each_is_said_or_counted_and_memory_is_bounded(happened):
     hands = Hands()
-    seldom = Seldom(60, hands)
+    seldom = Seldom(60, now=hands)
     said = held = 0
     for kind, pause_s in happened:
         hands.now += pause_s

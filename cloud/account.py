@@ -1,27 +1,23 @@
 """What was sealed, stored, missing, received twice and put aside: from the ledger, and from a count
 of what is really in the store."""
 
-import asyncio
 import itertools
 import time
 from collections.abc import Iterator
 from functools import partial
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, select
 
-from cloud import ledger, overflow, quarantine, tables
-from cloud.errors import Unavailable
+from cloud import ledger, overflow, problems, quarantine, tables
+from cloud.comparison import Mismatch, Step, compare
 from cloud.ledger import Key, Stream
 from cloud.missing import GRACE_MS, Word, judge
 from cloud.quarantine import Held
 from cloud.state import State
-from cloud.store import Query, Retired, Store
+from cloud.store import Store
 from wire.ranges import Range
-
-_TRIES: Final = 5
-_PAUSE_S: Final = 0.5
 
 
 class GapAccount(msgspec.Struct, frozen=True):
@@ -104,9 +100,20 @@ class AlertAccount(msgspec.Struct, frozen=True):
     cleared_value: float | None
 
 
+class RefusedAccount(msgspec.Struct, frozen=True):
+    """What was beyond a quota of a gateway ("": of all that nobody knows) so far."""
+
+    gateway: str
+    quota: str
+    things: int
+    last_at_ms: int
+
+
 class Account(msgspec.Struct, frozen=True):
-    """`ok`: nothing is missing, and the store holds as many readings as the ledger says, together
-    with those that its retention has taken (`readings_retired`). `cases_let_go`: the quarantine had
+    """`ok`: there are no `problems`. Nothing is missing, the store holds the readings of the
+    ledger, gateway by gateway and day by day (`mismatches`), together with those that its retention
+    has taken (`readings_retired`), few are in quarantine, and none is refused. `notes` are what
+    somebody should know all the same. `cases_let_go`: the quarantine had
     no room for them; the readings in them are among `readings_dropped`. `readings_in_store` None:
     the store does not answer, as `store_fault` says."""
 
@@ -128,6 +135,10 @@ class Account(msgspec.Struct, frozen=True):
     quarantined: int
     cases_let_go: int
     alerts: list[AlertAccount]
+    mismatches: list[Mismatch]
+    refused: list[RefusedAccount]
+    problems: list[str]
+    notes: list[str]
     ok: bool
 
 
@@ -141,49 +152,37 @@ class _Books(NamedTuple):
     cases: int
     let_go: int
     alerts: list[AlertAccount]
-
-    @property
-    def readings(self) -> int:
-        return sum(one.readings for one in self.streams.values())
+    refused: list[RefusedAccount]
 
 
 async def take(
-    database: State, store: Store, gateway: str | None = None, since_ms: int | None = None
+    database: State,
+    store: Store,
+    gateway: str | None = None,
+    since_ms: int | None = None,
+    step: Step = lambda *_: None,
 ) -> Account:
     """The account of one gateway or of all, of the streams that were active since then (cloud's
-    time). Raises Unavailable for the state; a store that is away is part of the account."""
-    read = partial(_read, gateway=gateway)
-    retired, in_store, fault = Retired(0, None), None, ""
-    for _ in range(_TRIES):
-        before = await database.run(read)
-        try:
-            retired = await store.retired(gateway)
-            in_store = await store.count(Query(gateway=gateway, since_ms=retired.since_ms))
-        except Unavailable as error:
-            in_store, fault = None, str(error)
-        books = await database.run(read)
-        if in_store is None or books.readings == before.readings == in_store + retired.readings:
-            break
-        await asyncio.sleep(_PAUSE_S)  # a service that runs may have stored in between
-    stored = None if in_store is None else in_store + retired.readings
+    time). `step` is told how far the count of the store is. Raises Unavailable for the state; a
+    store that is away is part of the account."""
+    compared = await compare(database, store, gateway, since_ms, step)
+    books = await database.run(partial(_read, gateway=gateway))
     now_ms = time.time_ns() // 1_000_000
     streams = [one for one in _streams(books, now_ms) if _is_active(one, books, since_ms)]
     active = {one.gateway for one in streams}
     silent = books.gateways.keys() - {key.gateway for key in books.streams}
     active |= {one for one in silent if books.gateways[one].received_at_ms >= (since_ms or 0)}
-    missing = sum(last - first + 1 for one in streams for first, last in one.missing)
-    unaccounted = sum(max(0, one.readings_unaccounted or 0) for one in streams)
-    return Account(
+    found = Account(
         at_ms=now_ms,
         gateways=[one for name, one in books.gateways.items() if name in active],
         streams=streams,
         readings_sealed=sum(one.readings_sealed for one in streams),
-        readings_ledgered=books.readings,
-        readings_in_store=in_store,
-        store_fault=fault,
-        readings_retired=retired.readings,
-        readings_unaccounted=unaccounted,
-        missing_batches=missing,
+        readings_ledgered=compared.in_ledger,
+        readings_in_store=compared.in_store,
+        store_fault=compared.fault,
+        readings_retired=compared.retired,
+        readings_unaccounted=sum(max(0, one.readings_unaccounted or 0) for one in streams),
+        missing_batches=sum(b - a + 1 for one in streams for a, b in one.missing),
         batches_on_the_way=sum(b - a + 1 for one in streams for a, b in one.on_the_way),
         readings_lost=sum(one.readings_lost for one in streams),
         readings_quarantined=sum(one.readings_quarantined for one in streams),
@@ -192,8 +191,14 @@ async def take(
         quarantined=books.cases,
         cases_let_go=books.let_go,
         alerts=[one for one in books.alerts if _is_lately(one, since_ms)],
-        ok=not missing and not unaccounted and stored == books.readings,
+        mismatches=compared.mismatches,
+        refused=books.refused,
+        problems=[],
+        notes=[],
+        ok=True,
     )
+    wrong = problems.of(found)
+    return msgspec.structs.replace(found, problems=wrong, notes=problems.notes(found), ok=not wrong)
 
 
 def _read(connection: Connection, gateway: str | None) -> _Books:
@@ -219,6 +224,7 @@ def _read(connection: Connection, gateway: str | None) -> _Books:
         quarantine.count(connection, gateway),
         overflow.count(connection, gateway),
         _alerts(connection, gateway),
+        _refused(connection, gateway),
     )
 
 
@@ -284,6 +290,17 @@ def _is_active(one: StreamAccount, books: _Books, since_ms: int | None) -> bool:
 def _is_lately(one: AlertAccount, since_ms: int | None) -> bool:
     """Whether it lasts, or lasted then."""
     return since_ms is None or one.cleared_at_ms is None or one.cleared_at_ms >= since_ms
+
+
+def _refused(connection: Connection, gateway: str | None) -> list[RefusedAccount]:
+    table = tables.refused
+    wanted = select(table).order_by(table.c.gateway, table.c.quota)
+    if gateway is not None:
+        wanted = wanted.where(table.c.gateway == gateway)
+    return [
+        RefusedAccount(row.gateway, row.quota, row.things, row.last_at_ms)
+        for row in connection.execute(wanted)
+    ]
 
 
 def _alerts(connection: Connection, gateway: str | None) -> list[AlertAccount]:

@@ -8,9 +8,16 @@ from rich.text import Text
 
 from cloud.account import Account, AlertAccount, GatewayAccount, StreamAccount
 from cloud.quarantine import Kept
+from configs.text import for_terminal
 from wire.ranges import Range
 
 _MOST_RANGES = 12
+
+_MOST_LINES = 50
+"""Problems that are told one by one."""
+
+_MOST_GAPS = 20
+"""Of one stream."""
 
 
 def show(console: Console, found: Account, *, in_full: bool = False) -> None:
@@ -23,19 +30,34 @@ def show(console: Console, found: Account, *, in_full: bool = False) -> None:
     for gateway, streams in sorted(by_gateway.items()):
         word = said.get(gateway)
         _line(console, _gateway(gateway, word, found.at_ms), 0)
-        done = [] if in_full else [one for one in streams if _is_done(one, word)]
+        done: list[StreamAccount] = []
+        left: list[StreamAccount] = []
+        for one in streams:
+            (done if not in_full and _is_done(one, word) else left).append(one)
         if done:
             _line(console, Text(_done(done)), 2)
-        for one in streams:
-            if one not in done:
-                name = Text.assemble("stream ", (one.stream, "bold"), _lateness(one, found))
-                _line(console, name, 2)
-                _facts(console, _stream(one, found.at_ms), 4)
+        for one in left:
+            name = Text.assemble("stream ", (one.stream, "bold"), _lateness(one, found))
+            _line(console, name, 2)
+            _facts(console, _stream(one, found.at_ms), 4)
     if not by_gateway:
         _line(console, Text("nothing has come that can be counted"), 0)
     for alert in found.alerts:
         if alert.cleared_at_ms is None:
             _line(console, Text(_alert(alert)), 0)
+    show_problems(console, found)
+
+
+def show_problems(console: Console, found: Account) -> None:
+    """What is wrong, what somebody should know beside that, and the verdict."""
+    for words in found.problems[:_MOST_LINES]:
+        _line(console, Text.assemble((words, "bold red")), 0)
+    if (more := len(found.problems) - _MOST_LINES) > 0:
+        _line(console, Text(f"and {more} more problems; --json has them all"), 0)
+    for words in found.notes[:_MOST_LINES]:
+        _line(console, Text(words), 0)
+    if (more := len(found.notes) - _MOST_LINES) > 0:
+        _line(console, Text(f"and {more} more of that kind; --json has them all"), 0)
     _line(console, _verdict(found), 0)
 
 
@@ -87,7 +109,9 @@ def _facts(console: Console, facts: Iterable[tuple[str, Text]], indent: int) -> 
 
 def _line(console: Console, words: Text, indent: int, before: Text | None = None) -> None:
     """Wrapped, without blanks at the end, for it may go into a file; what is `before` it stands in
-    the indent of the first line."""
+    the indent of the first line. What a gateway may have written does nothing to the terminal."""
+    if (plain := for_terminal(words.plain)) != words.plain:
+        words = Text(plain, words.style)
     for line in words.wrap(console, console.width - indent, overflow="fold"):
         line.rstrip()
         head = before or Text()
@@ -150,11 +174,13 @@ def _stream(one: StreamAccount, now_ms: int) -> Iterator[tuple[str, Text]]:
         waited = _span(now_ms - one.hole_since_ms)
         yield "waits", Text(f"for batch {one.hole}, as the oldest for {waited}")
     yield "readings", Text(", ".join(_readings(one)))
-    for gap in one.gaps:
+    for gap in one.gaps[:_MOST_GAPS]:
         many = "an unknown number" if gap.readings is None else str(gap.readings)
         batches = f", batches {_ranges(gap.batches)}" if gap.batches else ""
         span = f"{_time(gap.from_ms)} to {_time(gap.to_ms)}"
         yield "lost", Text(f"{gap.reason}: {many} from {span}{batches}")
+    if (more := len(one.gaps) - _MOST_GAPS) > 0:
+        yield "", Text(f"and {more} more gaps; --json has them all")
 
 
 def _readings(one: StreamAccount) -> Iterator[str]:
@@ -221,7 +247,9 @@ def _ranges(ranges: Iterable[Range]) -> str:
 
 
 def _time(at_ms: int) -> str:
-    """In the local zone."""
+    """In the local zone; a gateway may have sent anything."""
+    if not 0 <= at_ms < 2**47:
+        return f"no time ({at_ms} ms)"
     return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
 
 

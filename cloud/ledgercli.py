@@ -1,4 +1,4 @@
-"""`shuichi account` and `shuichi quarantine`: what came, what did not, and what was put aside."""
+"""`shuichi quarantine`: what was put aside."""
 
 import asyncio
 import base64
@@ -17,7 +17,6 @@ import msgspec
 from rich.console import Console
 from sqlalchemy import Connection
 
-from cloud import account as accounts
 from cloud import accountview, cases, config, desk, quarantine
 from cloud.accountview import many
 from cloud.cases import Order, Outcome
@@ -42,37 +41,6 @@ _reason = click.option(
 )
 _every = click.option("--all", "every", is_flag=True, help="All cases, or all of the kind named.")
 _ids = click.argument("ids", nargs=-1, metavar="ID...")
-
-
-@click.command()
-@config_option
-@click.option("--gateway", help="Only this gateway.")
-@click.option(
-    "--since", metavar="WHEN", help="Streams active since then: 90s, 30m, 1h, 2d, or ISO 8601."
-)
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-def account(file: Path, gateway: str | None, since: str | None, as_json: bool) -> None:
-    """Tell what was sealed, stored, put aside, declared lost, and what is missing.
-
-    Streams that are over and complete share a line, but with --gateway or --json.
-    Exit code 1 if a batch is missing that its gateway does not have any more, or if the store does
-    not hold exactly the readings of which the ledger knows; 2 if the store does not answer.
-    """
-    setup, since_ms = config.read(file), moment("--since", since)
-
-    async def ask(database: State, store: Store) -> accounts.Account:
-        return await accounts.take(database, store, gateway, since_ms)
-
-    found = look(setup, ask)
-    if gateway is not None and not found.gateways and not found.streams and not found.quarantined:
-        raise UserError(f"--gateway {gateway}: nothing has ever come from it")
-    if as_json:
-        click.echo(msgspec.json.encode(found))
-    else:
-        accountview.show(Console(), found, in_full=gateway is not None)
-    if found.store_fault:
-        raise UserError(found.store_fault)
-    sys.exit(0 if found.ok else 1)
 
 
 @click.group("quarantine")

@@ -11,7 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from cloud import cases, descriptors, migrations, overflow, proofs, room, shards, state, upkeep
+from cloud import (
+    cases,
+    descriptors,
+    migrations,
+    overflow,
+    proofs,
+    room,
+    shards,
+    state,
+    upkeep,
+    writeoffs,
+)
 from cloud.admission import Admission
 from cloud.alerts import demands
 from cloud.alerts.office import Office, office_of
@@ -59,7 +70,7 @@ async def serve(setup: Setup, faults: Sequence[str] = ()) -> None:
             return
         service = await _Service.of(stack, setup, *found, faults)
         desk = open_desk(
-            *(setup, *found, cases.RETRY, cases.DROP, *demands.ALL),
+            *(setup, *found, cases.RETRY, cases.DROP, writeoffs.CLOSE, *demands.ALL),
             wake=service.office.wake,
             dispatch=service.office.dispatch,
         )

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 from sqlalchemy import Connection, insert
 
-from cloud import database, state, tables
+from cloud import database, state, tables, tally
 from cloud.intake import Arrived, Intake
 from wire.messages import Batch, Event, InterlockState, Status
 
 
 def save(connection: Connection, batches: Iterable[Arrived]) -> None:
-    """Add the events and the gaps of batches that are new, and the series that are."""
+    """Add the events and the gaps of batches that are new, the series that are, and count their
+    readings by day."""
     many = [*batches]
+    tally.add(connection, (one.batch for one in many))
     if series := [row for one in many for row in _series_rows(one)]:
         connection.execute(
             database.insert(connection, tables.known_series).on_conflict_do_nothing(), series

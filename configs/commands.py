@@ -22,7 +22,7 @@ _ROOMS: Final = {
     "cloud": ("cloud.cli:cloud", "Check and run the aggregator."),
     "query": ("cloud.querycli:query", "Print stored readings: table, file, chart or picture."),
     "store": ("cloud.storecli:group", "Copy a store into another."),
-    "account": ("cloud.ledgercli:account", "Tell what was sealed, stored, put aside and missing."),
+    "account": ("cloud.accountcli:account", "Tell what was sealed, stored, put aside and missing."),
     "quarantine": (
         "cloud.ledgercli:quarantine_group",
         "What could not be stored: list, retry, drop.",

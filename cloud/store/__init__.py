@@ -157,6 +157,14 @@ class Query:
         )
 
 
+class Counted(NamedTuple):
+    """So many points, and the sum of their times since the beginning of the range that was asked
+    for, ms; None where the store cannot tell, or the range has no beginning."""
+
+    readings: int
+    offsets_ms: int | None
+
+
 class Retired(NamedTuple):
     """What retention took from a store: so many `readings`, which are no more among those that it
     counts from `since_ms` on."""
@@ -201,6 +209,9 @@ class Store(Protocol):
 
     async def count(self, query: Query) -> int:
         """How many points `query` asks for; its limit does not count."""
+
+    async def counted(self, query: Query) -> dict[str, Counted]:
+        """The same by gateway: those that have any."""
 
     async def upkeep(self, now_ms: int) -> None:
         """Bring rollups up to what was written, and let go what is older than the retention. Done

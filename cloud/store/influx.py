@@ -24,6 +24,7 @@ from cloud.state import State
 from cloud.store import (
     Also,
     Bucket,
+    Counted,
     Points,
     Query,
     Rollup,
@@ -82,6 +83,7 @@ class _Server(Protocol):
     async def settle(self) -> None: ...
     async def read(self, query: Query) -> list[Row]: ...
     async def counts(self, query: Query) -> dict[str, int]: ...
+    async def counted(self, query: Query) -> dict[str, Counted]: ...
     async def aggregated(self, query: Query, bucket: Bucket) -> list[Rollup]: ...
 
 
@@ -156,6 +158,7 @@ class _Influx:
         self.init = init
         self.check = server.check
         self.read = server.read
+        self.counted = server.counted
         self.retired = retirement.retired
         self._settle = server.settle
 

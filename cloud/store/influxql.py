@@ -9,7 +9,7 @@ import msgspec
 
 from cloud.errors import Rejected, Unavailable
 from cloud.http import ask
-from cloud.store import Bucket, Query, Rollup, Row
+from cloud.store import Bucket, Counted, Query, Rollup, Row
 from wire.reading import Quantity
 
 _NO_DATABASE: Final = "database not found"
@@ -138,6 +138,10 @@ class InfluxQL:
                 gateway = one.tags["gateway"]
                 found[gateway] = found.get(gateway, 0) + _int(number)
         return found
+
+    async def counted(self, query: Query) -> dict[str, Counted]:
+        """The same; InfluxQL has no sum of times."""
+        return {name: Counted(many, None) for name, many in (await self.counts(query)).items()}
 
     async def aggregated(
         self, query: Query, bucket: Bucket, gateways: Sequence[str] = ()

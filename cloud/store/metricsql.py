@@ -17,7 +17,7 @@ import msgspec
 
 from cloud.errors import Unavailable
 from cloud.http import ask, unavailable
-from cloud.store import Bucket, Query, Rollup, Row
+from cloud.store import Bucket, Counted, Query, Rollup, Row
 from wire.reading import Quality, Quantity
 
 _LAST_MS: Final = 4_102_444_800_000  # 2100: an export without an end stops at the server's now
@@ -96,11 +96,20 @@ class MetricsQL:
 
     async def counts(self, query: Query) -> dict[str, int]:
         """How many points of each gateway; the limit does not count."""
+        return {name: one.readings for name, one in (await self.counted(query)).items()}
+
+    async def counted(self, query: Query) -> dict[str, Counted]:
+        """The same, with the sum of their times."""
         # Not count_over_time(): it would count a point twice that was written twice.
-        found: dict[str, int] = {}
+        found: dict[str, Counted] = {}
+        begin = query.since_ms
         async for *_, series in self._export(query, "quality"):
-            gateway = series.metric["gateway"]
-            found[gateway] = found.get(gateway, 0) + len(set(series.timestamps))
+            gateway, times = series.metric["gateway"], set(series.timestamps)
+            before = found.get(gateway, Counted(0, 0))
+            offsets = None
+            if begin is not None and before.offsets_ms is not None:
+                offsets = before.offsets_ms + sum(times) - len(times) * begin
+            found[gateway] = Counted(before.readings + len(times), offsets)
         return found
 
     async def _export(

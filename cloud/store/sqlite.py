@@ -36,6 +36,7 @@ from cloud.state import State
 from cloud.store import (
     Also,
     Bucket,
+    Counted,
     Points,
     Query,
     Retention,
@@ -185,6 +186,15 @@ class _Sqlite:
     async def count(self, query: Query) -> int:
         wanted = _where(query, select(func.count()), reading)
         return await self._state.run(lambda connection: connection.execute(wanted).scalar_one())
+
+    async def counted(self, query: Query) -> dict[str, Counted]:
+        begin = query.since_ms
+        offsets = literal_column("NULL") if begin is None else func.sum(reading.c.at_ms - begin)
+        wanted = _where(query, select(series.c.gateway, func.count(), offsets), reading)
+        rows = await self._state.run(
+            lambda connection: connection.execute(wanted.group_by(series.c.gateway)).all()
+        )
+        return {gateway: Counted(int(many), offset) for gateway, many, offset in rows}
 
     async def upkeep(self, now_ms: int) -> None:
         await rollup_sqlite.settle(self._state)

@@ -34,6 +34,8 @@ from cloud.tables.ledger import (
     quarantine_log,
     refused,
     stream,
+    tally,
+    written_off,
 )
 from cloud.tables.store import (
     copy_position,
@@ -76,5 +78,7 @@ __all__ = [
     "rule_state",
     "secret",
     "stream",
+    "tally",
     "timeline",
+    "written_off",
 ]

@@ -214,3 +214,27 @@ known_series: Final = Table(
     sqlite_with_rowid=False,
 )
 """The series that each gateway has sent: what counts against its quota, also after a restart."""
+
+tally: Final = Table(
+    "tally",
+    metadata,
+    Column("gateway", String, primary_key=True),
+    Column("day_ms", BigInteger, primary_key=True),  # when the day (UTC) begins
+    Column("readings", BigInteger, nullable=False),
+    Column("offsets_ms", BigInteger, nullable=False),  # the sum of their times since then
+    sqlite_with_rowid=False,
+)
+"""How many readings were stored of each day: see `cloud.tally`."""
+
+written_off: Final = Table(
+    "written_off",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("gateway", String, nullable=False),
+    Column("day_ms", BigInteger, nullable=False),  # -1: nobody knows which
+    Column("readings", BigInteger, nullable=False),
+    Column("person", String, nullable=False),
+    Column("reason", String, nullable=False),
+)
+"""Readings that the store has lost, closed by a person; rows are only ever added."""

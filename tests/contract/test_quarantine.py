@@ -26,6 +26,7 @@ from cloud.config import Config, Setup
 from cloud.desk import Clerk
 from cloud.ingest.worker import Ingest
 from cloud.intake import sort
+from cloud.problems import MOST_IN_QUARANTINE
 from cloud.quarantine import Case, Filter, Kind, Reason
 from cloud.shards import Lease
 from cloud.state import State
@@ -99,7 +100,9 @@ class Cloud:
 
     async def stream(self) -> StreamAccount:
         account = await self.account()
-        assert account.ok
+        assert account.missing_batches == account.readings_unaccounted == 0
+        assert account.mismatches == []
+        assert account.ok is (account.quarantined <= MOST_IN_QUARANTINE)
         (one,) = account.streams
         return one
 

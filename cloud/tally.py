@@ -1,0 +1,79 @@
+"""How many readings of each gateway and day (UTC) were stored, beside the ledger and in its
+transactions: what is counted in the store is compared with that, day by day.
+
+The sum of their times is kept too: a reading too few and one too many are as many, but hardly at
+the same time.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, select, text
+
+from cloud import tables
+from cloud.store import DAY_MS
+from wire.messages import Batch
+from wire.reading import Columns, columns
+
+
+class Tally(NamedTuple):
+    """So many readings, and the sum of their times since the day began, ms."""
+
+    readings: int = 0
+    offsets_ms: int = 0
+
+
+Day = tuple[str, int]
+"""A gateway, and the beginning of a day, ms since 1970."""
+
+_ADD: Final = text(
+    "INSERT INTO tally (gateway, day_ms, readings, offsets_ms)"
+    " VALUES (:gateway, :day_ms, :readings, :offsets_ms)"
+    " ON CONFLICT (gateway, day_ms) DO UPDATE SET readings = tally.readings + excluded.readings,"
+    " offsets_ms = tally.offsets_ms + excluded.offsets_ms"
+)
+
+
+def add(connection: Connection, batches: Iterable[Batch]) -> None:
+    """The readings of these batches are stored."""
+    sums: dict[Day, Tally] = {}
+    for batch in batches:
+        for day_ms, more in _days(columns(batch.readings)):
+            before = sums.get((batch.gateway, day_ms), Tally())
+            sums[batch.gateway, day_ms] = Tally(
+                before.readings + more.readings, before.offsets_ms + more.offsets_ms
+            )
+    if sums:
+        connection.execute(
+            _ADD,
+            [
+                {"gateway": gateway, "day_ms": day_ms} | tally._asdict()
+                for (gateway, day_ms), tally in sorted(sums.items())
+            ],
+        )
+
+
+def load(connection: Connection, gateway: str | None = None) -> dict[Day, Tally]:
+    """All there are, of one gateway or of all."""
+    wanted = select(tables.tally)
+    if gateway is not None:
+        wanted = wanted.where(tables.tally.c.gateway == gateway)
+    return {
+        (row.gateway, row.day_ms): Tally(row.readings, row.offsets_ms)
+        for row in connection.execute(wanted)
+    }
+
+
+def _days(readings: Columns) -> Iterator[tuple[int, Tally]]:
+    first, last = readings.first_ms, readings.last_ms
+    if first is None or last is None:
+        return
+    day = first // DAY_MS * DAY_MS
+    if last < day + DAY_MS:  # nearly always
+        yield day, Tally(len(readings), sum(readings.at_ms) - len(readings) * day)
+        return
+    by_day: dict[int, list[int]] = {}
+    for at_ms in readings.at_ms:
+        by_day.setdefault(at_ms // DAY_MS * DAY_MS, []).append(at_ms)
+    for day, times in by_day.items():
+        yield day, Tally(len(times), sum(times) - len(times) * day)

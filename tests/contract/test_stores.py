@@ -206,11 +206,18 @@ async def test_a_time_range_has_its_beginning_and_not_its_end(kept: Kept) -> Non
     async def times(**asked: int) -> list[int]:
         rows = await kept.read(**asked)
         assert await kept.count(**asked) == len(rows)
+        counted = await kept.store.counted(replace(Query(gateway=kept.gateway), **asked))
+        ((gateway, one),) = counted.items()
+        assert (gateway, one.readings) == (kept.gateway, len(rows))
+        offsets = sum(row.at_ms - asked.get("since_ms", 0) for row in rows)
+        assert one.offsets_ms in (None, offsets)
         return [one.at_ms - T0 for one in rows]
 
     assert await times(since_ms=T0 + 3, until_ms=T0 + 6) == [3, 4, 5]
     assert await times(since_ms=T0 + 8) == [8, 9]
     assert await times(until_ms=T0 + 2) == [0, 1]
+    nothing = Query(gateway=kept.gateway, since_ms=T0 + 100)
+    assert await kept.store.counted(nothing) == {}
 
 
 async def test_a_limit_takes_the_oldest_or_the_newest(kept: Kept) -> None:

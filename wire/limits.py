@@ -33,6 +33,7 @@ DETAIL_TEXT: Final = 2000
 ID: Final = 100
 PERSON: Final = 200
 MAC: Final = 128
+SIGNATURE: Final = 128
 MACHINE: Final = 100
 """What tells the machine of a gateway from another."""
 

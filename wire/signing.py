@@ -11,11 +11,11 @@ A context word is signed with them, so that a lease can never pass for a command
 import base64
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from wire import codec
+from wire import codec, limits
 from wire.messages import Command, Lease
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class Signed(msgspec.Struct, frozen=True):
     """A message as it travels, not verified: the body, and by which key it claims to be signed."""
 
     body: str
-    key: str
-    signature: str
+    key: Annotated[str, msgspec.Meta(max_length=limits.ID)]
+    signature: Annotated[str, msgspec.Meta(max_length=limits.SIGNATURE)]
 
 
 def generate() -> tuple[str, str]:
@@ -109,6 +109,8 @@ def public_key(text: str) -> "Ed25519PublicKey":
 
 def opened(payload: bytes) -> Signed:
     """The parts of a signed message, none of which is proven. Raises SignatureError."""
+    if len(payload) > limits.SMALL_BYTES:
+        raise SignatureError(f"not signed: {len(payload)} bytes are too many")
     try:
         return msgspec.json.decode(payload, type=Signed)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -206,6 +206,21 @@ def test_a_small_message_is_small():
         codec.decode(padded, Ack)
 
 
+@pytest.mark.parametrize(
+    "signed",
+    [
+        {"body": "x" * 66_000, "key": "k", "signature": "AAAA"},
+        {"body": "x", "key": "k" * 101, "signature": "AAAA"},
+        {"body": "x", "key": "k", "signature": "A" * 132},
+    ],
+    ids=["body", "key", "signature"],
+)
+def test_what_is_signed_is_small_too(signed):
+    with pytest.raises(signing.SignatureError, match="not signed") as refused:
+        signing.verify_command(json.dumps(signed).encode(), {"k": "AAAA"})
+    assert len(str(refused.value)) < 200
+
+
 def test_a_long_topic_is_none_of_ours():
     assert topics.parse("shuichi/v1/0/gw/interlock/" + "s" * 63) is not None
     assert topics.parse("shuichi/v1/0/gw/interlock/" + "s" * 64) is None

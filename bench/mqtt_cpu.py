@@ -1,15 +1,13 @@
 """CPU of taking a message from the broker and acknowledging it, with nothing done in between.
 
-What our own receiver needs, beside what the connection that stands on aiomqtt and a bare paho loop
-need for the same messages: batches of 100 readings that wait in a kept session at mosquitto before
-the measurement begins.
+What our own receiver needs, beside what a bare paho loop needs for the same messages: batches of
+100 readings that wait in a kept session at mosquitto before the measurement begins.
 """
 
 import asyncio
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -42,8 +40,7 @@ async def measure(progress: Progress) -> Result:
     waiting = backlog(BATCHES)
     count = len(waiting.messages)
     drains: dict[str, Callable[[Broker, int], Awaitable[None]]] = {
-        "receiver": partial(_drain, bulk=True),
-        "aiomqtt": partial(_drain, bulk=False),
+        "receiver": _drain,
         "bare paho": _paho,
     }
     used: dict[str, list[float]] = {name: [] for name in drains}
@@ -65,10 +62,8 @@ async def measure(progress: Progress) -> Result:
     return Result(spread(used["receiver"]).median, {"gateways": GATEWAYS, **details})
 
 
-async def _drain(broker: Broker, count: int, bulk: bool) -> None:
-    async with connect(
-        broker, _SESSION, keep_session_s=KEEP_S, receive_maximum=UNACKED, bulk=bulk
-    ) as session:
+async def _drain(broker: Broker, count: int) -> None:
+    async with connect(broker, _SESSION, keep_session_s=KEEP_S, receive_maximum=UNACKED) as session:
         while count > 0:
             messages = await session.take(TAKE)
             count -= len(messages)

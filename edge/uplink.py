@@ -26,7 +26,7 @@ from edge.outbox import Outbox
 from edge.shelf import LADDERS, Priority, Range
 from wire import bounded, codec, topics
 from wire.messages import Ack, GatewayState, InterlockState, Reply, Status
-from wire.mqtt import Disconnected, PublishRefused, Session, Will, keep_connected
+from wire.mqtt import TO_GATEWAY, Disconnected, PublishRefused, Session, Will, keep_connected
 from wire.ranges import Intervals
 from wire.topics import What
 
@@ -113,6 +113,7 @@ class UplinkWorker:
             f"shuichi-{self._gateway.id}",
             self._serve,
             will=Will(self._topic(What.STATUS), self._status(GatewayState.LOST)),
+            room=TO_GATEWAY,
         )
 
     def offer(self, batch: Sealed) -> None:

@@ -117,7 +117,6 @@ class Ingest:
                 partial(self.serve, group),
                 keep_session_s=self._settings.keep_session_s,
                 receive_maximum=UNACKED,
-                bulk=True,
             )
 
     async def report(self, faults: list[ServiceFault]) -> None:

@@ -132,7 +132,9 @@ class Mqtt:
     async def run(self) -> None:
         """Keep the connection, for ever."""
         identifier = f"shuichi-signal-{self._site}-{token_hex(4)}"
-        await mqtt.keep_connected(self._config.broker, identifier, self._listen)
+        await mqtt.keep_connected(
+            self._config.broker, identifier, self._listen, room=mqtt.TO_GATEWAY
+        )
 
     async def _lease(self, aspect: Aspect) -> None:
         assert self._session is not None

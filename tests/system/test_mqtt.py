@@ -1,4 +1,4 @@
-"""The contract of `wire.mqtt` against a real broker, for both implementations of a connection: what
+"""The contract of `wire.mqtt` against a real broker, as a gateway and as the cloud connect: what
 is not acknowledged comes again, memory is bounded, a no is an error, nothing stays open."""
 
 import asyncio
@@ -18,12 +18,12 @@ WAIT_S = PATIENCE_S
 LEFT_WITHIN_S = 15
 """What is left within a second or two on a machine that has nothing else to do; a connection that
 waited for its broker would wait for its keepalive, a minute."""
-IMPLEMENTATIONS = {"library": False, "receiver": True}
+ROOMS = {"gateway": mqtt.TO_GATEWAY, "cloud": mqtt.TO_CLOUD}
 
 
-@pytest.fixture(params=IMPLEMENTATIONS.values(), ids=list(IMPLEMENTATIONS))
+@pytest.fixture(params=ROOMS.values(), ids=list(ROOMS))
 def connect(request):
-    return partial(mqtt.connect, bulk=request.param)
+    return partial(mqtt.connect, room=request.param)
 
 
 @pytest.fixture(params=["5", "3.1.1"])

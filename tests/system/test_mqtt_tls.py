@@ -1,4 +1,4 @@
-"""TLS to a broker, for both implementations of a connection."""
+"""TLS to a broker, as a gateway and as the cloud connect."""
 
 import asyncio
 import ssl
@@ -9,14 +9,14 @@ import pytest
 
 from tests import services
 from tests.certificates import Authority
-from tests.system.test_mqtt import IMPLEMENTATIONS, take
+from tests.system.test_mqtt import ROOMS, take
 from wire import mqtt
 from wire.mqtt import Broker, Refused, Unreachable
 
 
-@pytest.fixture(params=IMPLEMENTATIONS.values(), ids=list(IMPLEMENTATIONS))
+@pytest.fixture(params=ROOMS.values(), ids=list(ROOMS))
 def connect(request):
-    return partial(mqtt.connect, bulk=request.param)
+    return partial(mqtt.connect, room=request.param)
 
 
 async def test_tls_is_believed_only_with_the_right_authority(tmp_path, connect):
@@ -29,9 +29,9 @@ async def test_tls_is_believed_only_with_the_right_authority(tmp_path, connect):
         trusting = Broker(port=broker.port, tls=True, ca_file=str(ours.file))
         async with connect(trusting, "probe") as probe:
             await probe.subscribe("a")
-            await probe.publish("a", bytes(100_000))
+            await probe.publish("a", bytes(50_000))
             (echo,) = await probe.take(1)
-            assert echo.payload == bytes(100_000)
+            assert echo.payload == bytes(50_000)
             sent = [probe.send("a", b"%d" % i) for i in range(10)]  # several in one record of TLS
             assert [int(m.payload) for m in await take(probe, 10)] == list(range(10))
             assert all(await asyncio.gather(*sent))

@@ -38,15 +38,14 @@ def test_the_line_over_nats_loses_nothing_when_nats_and_the_cloud_die(tmp_path: 
             check_store(line, account)
 
 
-@pytest.mark.parametrize("bulk", [False, True], ids=["library", "receiver"])
-async def test_what_we_need_of_mqtt_nats_has(tmp_path: Path, bulk: bool) -> None:
+async def test_what_we_need_of_mqtt_nats_has(tmp_path: Path) -> None:
     """Kept sessions, retained messages and wills, over a kill -9; and a no to a subscription."""
     with services.nats(tmp_path / "nats") as broker, FaultProxy(broker.port) as way:
         direct = Broker(port=broker.port, protocol="3.1.1")
-        cloud: dict[str, Any] = {"keep_session_s": 60, "bulk": bulk}
+        cloud: dict[str, Any] = {"keep_session_s": 60}
         async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(Refused, match=r'protocol version: try protocol = "3\.1\.1"'):
-                async with mqtt.connect(Broker(port=broker.port), "cloud", bulk=bulk):
+                async with mqtt.connect(Broker(port=broker.port), "cloud"):
                     pass
             async with mqtt.connect(direct, "cloud", **cloud) as reader:
                 assert not reader.kept
@@ -54,14 +53,14 @@ async def test_what_we_need_of_mqtt_nats_has(tmp_path: Path, bulk: bool) -> None
                 with pytest.raises(Refused, match="does not let us subscribe to a b"):
                     await reader.subscribe("a b")
             gateway = Broker(port=way.port, protocol="3.1.1")
-            async with mqtt.connect(gateway, "gw", will=Will("a/status", b"lost"), bulk=bulk) as gw:
+            async with mqtt.connect(gateway, "gw", will=Will("a/status", b"lost")) as gw:
                 assert await gw.publish("a/status", b"online", retain=True)
                 assert await gw.publish("a/data", b"1")
                 way.make(Way.SHUT)
             # Until the broker has said the will: a retained message is for whoever comes new.
             said = b"online"
             while said != b"lost":
-                async with mqtt.connect(direct, "new", bulk=bulk) as new:
+                async with mqtt.connect(direct, "new") as new:
                     await new.subscribe("a/status")
                     (status,) = await new.take(1)
                 assert status.retained

@@ -93,8 +93,7 @@ def left_pending():
 
 @pytest.mark.usefixtures("_no_pause")
 @pytest.mark.parametrize("work", left_pending(), ids=lambda work: work.__name__)
-@pytest.mark.parametrize("bulk", [False, True])
-async def test_a_silent_broker_after_a_lost_connection_is_waited_for(work, bulk):
+async def test_a_silent_broker_after_a_lost_connection_is_waited_for(work):
     runs = []
     async with scripted("loses", "silent", "loses", "silent", "silent", "good") as (broker, met):
 
@@ -104,7 +103,7 @@ async def test_a_silent_broker_after_a_lost_connection_is_waited_for(work, bulk)
                 await work(session)
 
         async with asyncio.timeout(30):
-            await mqtt.keep_connected(broker, "probe", run, bulk=bulk)
+            await mqtt.keep_connected(broker, "probe", run)
     assert met == ["loses", "silent", "loses", "silent", "silent", "good"]
     assert len(runs) == 3
     assert own_task().cancelling() == 0

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import virtual
-from wire.mqtt import Broker, Disconnected, Message, PublishRefused, Will, packets, receiver
+from wire.mqtt import Broker, Disconnected, Message, PublishRefused, Room, Will, packets
 from wire.mqtt.packets import Malformed
 from wire.mqtt.receiver import Receiver
 from wire.mqtt.terms import Terms
@@ -176,9 +176,8 @@ async def test_a_take_has_as_many_messages_as_fit_and_always_one():
     one._hang_up()
 
 
-async def test_large_messages_fill_the_inbox_before_many_do(monkeypatch):
-    monkeypatch.setattr(receiver, "INBOX_BYTES", 1000)
-    one, line = connected()
+async def test_large_messages_fill_the_inbox_before_many_do():
+    one, line = connected(ROOMY._replace(room=Room(500, 1000)))
     one.data_received(b"".join(said("a", bytes(300), i) for i in range(1, 11)))
     assert (len(one._inbox), line.reading) == (4, False)
     heard = await one.take(3)

@@ -1,8 +1,6 @@
-"""MQTT as both ends need it: manual acknowledgement, kept sessions, a publish whose fate is known.
-
-A connection is made by one of two implementations. `library` stands on aiomqtt and serves whoever
-has a handful of messages a second. `receiver` is our own, for a worker that takes in thousands
-(`bulk`); decision record 0013 says why there is one. One contract suite runs on both.
+"""MQTT as both ends need it: manual acknowledgement, kept sessions, a publish whose fate is known,
+and memory that is bounded whatever the broker sends. Decision record 0013 says why the connection
+(`wire.mqtt.receiver`) is our own.
 """
 
 import asyncio
@@ -16,16 +14,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final
 
 from wire.mqtt.address import BrokerAddress, parse_address
-from wire.mqtt.library import Library
 from wire.mqtt.receiver import Receiver
 from wire.mqtt.terms import (
     ANY_SIZE,
+    TO_CLOUD,
+    TO_GATEWAY,
     Broker,
-    Client,
+    CannotRetain,
     Disconnected,
     Message,
     PublishRefused,
     Refused,
+    Room,
     Terms,
     Unreachable,
     Will,
@@ -33,12 +33,15 @@ from wire.mqtt.terms import (
 from wire.tasks import CancelledAlone, apart
 
 __all__ = [
+    "TO_CLOUD",
+    "TO_GATEWAY",
     "Broker",
     "BrokerAddress",
     "Disconnected",
     "Message",
     "PublishRefused",
     "Refused",
+    "Room",
     "Session",
     "Unreachable",
     "Will",
@@ -58,13 +61,29 @@ _STEADY_AFTER_S: Final = 10.0
 class Session:
     """One connection to the broker, from CONNACK to its end."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Receiver) -> None:
         self._client = client
 
     @property
     def kept(self) -> bool:
         """Whether the broker still had our session: subscriptions and what was not acknowledged."""
         return self._client.kept
+
+    @property
+    def retains(self) -> bool:
+        """Whether the broker keeps retained messages, as far as it says. Where it does not, what is
+        sent to be retained is sent all the same, to those who listen now."""
+        return self._client.retains
+
+    @property
+    def most_payload(self) -> int:
+        """Bytes of payload that the broker takes in one message, as far as it says."""
+        return self._client.most_payload
+
+    @property
+    def skipped(self) -> int:
+        """Messages that came, were too large, and were let go."""
+        return self._client.skipped
 
     async def subscribe(self, *filters: str) -> None:
         """Subscribe at QoS 1. Raises Refused for a filter that the broker does not grant."""
@@ -105,7 +124,7 @@ async def connect(
     will: Will | None = None,
     keep_session_s: int = 0,
     receive_maximum: int = 1000,
-    bulk: bool = False,
+    room: Room = TO_CLOUD,
 ) -> AsyncIterator[Session]:
     """One connection. `keep_session_s` > 0 lets the broker keep our subscriptions and unacked
     messages that long after the connection has ended (MQTT 3.1.1: as long as it likes).
@@ -113,20 +132,28 @@ async def connect(
     `receive_maximum` bounds our memory: the broker may send so many messages before we acknowledge
     (MQTT 5, 3.1.2.11.3), and so many may wait for a `take` until we stop to read. MQTT 3.1.1 has no
     other bound; there a `publish` is answered only while somebody takes, and while a `subscribe`
-    waits for its answer more may come in.
+    waits for its answer more may come in. `room` bounds it in bytes; a message that is larger is
+    acknowledged, skipped and logged, once an hour for each topic.
 
-    `bulk` is for whoever takes in thousands of messages a second.
+    A broker that cannot keep a retained message gets the will without that.
 
     Raises Unreachable or Refused on entry, Disconnected from within.
     """
-    terms = Terms(broker, identifier, will, keep_session_s, receive_maximum)
+    terms = Terms(broker, identifier, will, keep_session_s, receive_maximum, room)
     with _files():
-        client: Client = Receiver(terms) if bulk else Library(terms)
+        client = Receiver(terms)
         # In a thread: the certificates of all authorities take a while to read.
         tls = await asyncio.to_thread(_tls, broker) if broker.tls else None
     try:
         async with asyncio.timeout(broker.connect_timeout_s):
-            await client.open(tls)
+            try:
+                await client.open(tls)
+            except CannotRetain:
+                if will is None:
+                    raise
+                client = Receiver(terms._replace(will=will._replace(retain=False)))
+                await client.open(tls)
+                client.retains = False
     except Refused as error:
         old = broker.protocol == "5" and "protocol version" in str(error)
         hint = ': try protocol = "3.1.1"' if old else ""
@@ -151,7 +178,7 @@ async def keep_connected(
     will: Will | None = None,
     keep_session_s: int = 0,
     receive_maximum: int = 1000,
-    bulk: bool = False,
+    room: Room = TO_CLOUD,
 ) -> None:
     """Call `run(session)` for connection after connection until it returns by itself.
 
@@ -172,7 +199,7 @@ async def keep_connected(
             will=will,
             keep_session_s=keep_session_s,
             receive_maximum=receive_maximum,
-            bulk=bulk,
+            room=room,
         ) as session:
             if down:
                 log.info("broker %s: connected again", broker)

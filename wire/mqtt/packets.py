@@ -11,9 +11,6 @@ from typing import Final, NamedTuple
 
 from wire.mqtt.terms import Message, Terms
 
-MAX_PACKET: Final = 4 << 20
-"""Bytes in a packet that we take; told to a broker that speaks MQTT 5."""
-
 MAX_MID: Final = 65_535
 
 
@@ -35,22 +32,18 @@ class Kind(IntEnum):
     DISCONNECT = 14
 
 
-class Frame(NamedTuple):
-    """Where in the data a packet's body lies. `first` is its first byte: kind and flags."""
-
-    first: int
-    start: int
-    end: int
-
-
 class Connack(NamedTuple):
-    """`reason` is None where the broker lets us in. The rest is what it asks of us (3.2.2.3)."""
+    """`reason` is None where the broker lets us in, and `code` 0. The rest is what it asks of us
+    (3.2.2.3)."""
 
     reason: str | None
     kept: bool
+    code: int = 0
     receive_maximum: int = MAX_MID
     maximum_packet: int | None = None
     keepalive_s: int | None = None
+    retains: bool = True
+    maximum_qos: int = 2
 
 
 NO_SUBSCRIBERS: Final = 0x10
@@ -58,6 +51,8 @@ FAILURE: Final = 0x80
 """Reason codes from here on mean failure (2.4)."""
 
 PROTOCOL_ERROR: Final = 0x81
+RETAIN_NOT_SUPPORTED: Final = 0x9A
+QOS_NOT_SUPPORTED: Final = 0x9B
 
 _REASONS: Final = {
     # CONNACK of 3.1.1, also from a broker that was asked in 5 and speaks only that
@@ -81,7 +76,7 @@ _REASONS: Final = {
     0x8B: "server shutting down",
     0x8C: "bad authentication method",
     0x8D: "keep alive timeout",
-    0x8E: "session taken over",
+    0x8E: "session taken over by another client of the same name",
     0x8F: "topic filter invalid",
     0x90: "topic name invalid",
     0x91: "packet identifier in use",
@@ -126,12 +121,12 @@ def connect(terms: Terms, password: str | None) -> bytes:
     if v5 := broker.protocol == "5":
         properties = b"\x11" + _U32.pack(terms.keep_session_s)
         properties += b"\x21" + _U16.pack(terms.receive_maximum)
-        properties += b"\x27" + _U32.pack(MAX_PACKET)
+        properties += b"\x27" + _U32.pack(terms.room.packet_bytes)
         properties = _varint(len(properties)) + properties
         will_properties = b"\0"
     payload = _text(terms.identifier)
     if terms.will is not None:
-        flags |= 0x2C  # QoS 1, retained
+        flags |= 0x0C | 0x20 * terms.will.retain  # QoS 1
         payload += will_properties + _text(terms.will.topic) + _binary(terms.will.payload)
     if broker.username is not None:
         flags |= 0x80
@@ -190,16 +185,13 @@ def _text(text: str) -> bytes:
 # In -------------------------------------------------------------------------------------------
 
 
-def frame(data: bytes, at: int) -> Frame | None:
-    """The packet that begins at `at`, or None while more bytes must come. Raises Malformed for one
-    that is longer than MAX_PACKET."""
-    if (head := _length(data, at + 1, len(data))) is None:
+def head(data: bytes, at: int) -> tuple[int, int, int] | None:
+    """Of the packet that begins at `at`: its first byte, the length of its body, and where that
+    begins. None while more bytes must come. Raises Malformed."""
+    if (found := _length(data, at + 1, len(data))) is None:
         return None
-    length, start = head
-    if length > MAX_PACKET:
-        raise Malformed(f"a packet of {length} bytes")
-    end = start + length
-    return Frame(data[at], start, end) if end <= len(data) else None
+    length, start = found
+    return data[at], length, start
 
 
 def message(first: int, data: bytes, start: int, end: int, v5: bool) -> Message:
@@ -234,7 +226,7 @@ def connack(data: bytes, start: int, end: int, v5: bool) -> Connack:
     if flags > 1:
         raise Malformed("a CONNACK with flags that do not exist")
     if code:
-        return Connack(reason(code), kept=False)
+        return Connack(reason(code), kept=False, code=code)
     asked = _properties(data, start + 2, end) if v5 else {}
     if not asked.get(0x21, 1):
         raise Malformed("a receive maximum of 0")
@@ -244,6 +236,8 @@ def connack(data: bytes, start: int, end: int, v5: bool) -> Connack:
         receive_maximum=asked.get(0x21, MAX_MID),
         maximum_packet=asked.get(0x27),
         keepalive_s=asked.get(0x13),
+        retains=bool(asked.get(0x25, 1)),
+        maximum_qos=asked.get(0x24, 2),
     )
 
 

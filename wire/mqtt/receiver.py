@@ -1,11 +1,13 @@
-"""A connection of our own, for a worker that takes in thousands of messages a second.
+"""The connection to a broker, for a gateway as for a worker that takes in thousands of messages a
+second.
 
-Of MQTT it knows what such a worker needs: QoS 0 and 1 in, QoS 1 out. What arrives is cut into
-messages a whole read at a time, what goes out in one round of the event loop goes out in one write;
-that is what makes it cheap (decision record 0013).
+Of MQTT it knows what these need: QoS 0 and 1 in, QoS 1 out. What arrives is cut into messages a
+whole read at a time, what goes out in one round of the event loop goes out in one write; that is
+what makes it cheap. Whatever arrives, its memory is bounded (decision record 0013).
 """
 
 import asyncio
+import logging
 import os
 import ssl
 from collections import deque
@@ -14,10 +16,12 @@ from typing import Final, NamedTuple
 from wire.dial import dial
 from wire.mqtt import packets
 from wire.mqtt.packets import Connack, Kind, Malformed
+from wire.mqtt.stream import Oversize, Stream
 from wire.mqtt.terms import (
     ANY_SIZE,
     GOODBYE_S,
     HUNG_UP,
+    CannotRetain,
     Disconnected,
     Message,
     PublishRefused,
@@ -25,9 +29,15 @@ from wire.mqtt.terms import (
     Terms,
     draw,
 )
+from wire.seldom import Seldom
 
-INBOX_BYTES: Final = 32 << 20
-"""Bytes of messages that may wait for a `take`, however many they are."""
+log: Final = logging.getLogger("shuichi.mqtt")
+
+TOLD_EVERY_S: Final = 3600.0
+"""How often it is logged that messages of one topic are too large."""
+
+_HEAD_BYTES: Final = 512
+"""Of a packet, beside its payload: more than any topic of ours needs."""
 
 IN_FLIGHT: Final = 1000
 """Publishes that may be without a PUBACK, if the broker does not ask for fewer."""
@@ -45,10 +55,18 @@ class _Draft(NamedTuple):
 
 
 class Receiver(asyncio.Protocol):
-    """A `Client`. Raises OSError if the password file cannot be read."""
+    """A connection, as `Session` uses it. Made for one `open` and one `leave`. Raises OSError if
+    the password file cannot be read.
+
+    `kept`: the broker still had our session. `retains`: it keeps retained messages, as far as it
+    says. `skipped`: messages that were too large for us.
+    """
 
     def __init__(self, terms: Terms) -> None:
         self.kept = False
+        self.retains = True
+        self.skipped = 0
+        self._too_large = Seldom(TOLD_EVERY_S)
         self._terms = terms
         self._v5 = terms.broker.protocol == "5"
         self._password = terms.broker.password()
@@ -58,7 +76,7 @@ class Receiver(asyncio.Protocol):
         self._over: Disconnected | None = None
         self._leaving = False
         # In.
-        self._rest = b""
+        self._stream = Stream(terms.room.packet_bytes)
         self._inbox: deque[Message] = deque()
         self._inbox_bytes = 0
         self._is_full = False
@@ -76,6 +94,8 @@ class Receiver(asyncio.Protocol):
         self._clock: asyncio.TimerHandle | None = None
 
     async def open(self, tls: ssl.SSLContext | None) -> None:
+        """Connect. Raises OSError, or Refused with the broker's reason alone. Sets no time limit;
+        leaves nothing open if it fails or is cancelled."""
         broker = self._terms.broker
         line = await dial(broker.host, broker.port, None, unanswered_s=broker.keepalive_s)
         await self._loop.create_connection(
@@ -84,14 +104,19 @@ class Receiver(asyncio.Protocol):
         try:
             self._put(packets.connect(self._terms, self._password))
             connack = await self._connected
+            if connack.code == packets.RETAIN_NOT_SUPPORTED:
+                raise CannotRetain(packets.reason(connack.code))
             if connack.reason is not None:
                 raise Refused(connack.reason)
+            if connack.maximum_qos < 1:
+                raise Refused(packets.reason(packets.QOS_NOT_SUPPORTED))
         except BaseException:
             self._hang_up()
             raise
         self._agree(connack)
 
     async def leave(self) -> None:
+        """Say goodbye, and hang up within `GOODBYE_S`."""
         try:
             if self._over is None:
                 self._leaving = True
@@ -105,6 +130,7 @@ class Receiver(asyncio.Protocol):
             self._hang_up()
 
     async def subscribe(self, topic_filter: str) -> str | None:
+        """The broker's reason if it does not grant QoS 1. Raises Disconnected."""
         self._check()
         mid = self._next_mid()
         answer = self._subscribing[mid] = self._loop.create_future()
@@ -120,20 +146,23 @@ class Receiver(asyncio.Protocol):
         return None if code < packets.FAILURE else packets.reason(code)
 
     async def take(self, limit: int, limit_bytes: int = ANY_SIZE) -> list[Message]:
+        """What waits, as `draw` has it, and at least one message. Raises Disconnected."""
         while not self._inbox:
             self._check()
             self._news.clear()
             await self._news.wait()
         messages = draw(self._inbox, limit, limit_bytes)
-        self._inbox_bytes -= sum([len(one.payload) for one in messages])
+        self._inbox_bytes -= sum(map(_size, messages))
         self._resume()
         return messages
 
     def acknowledge(self, message: Message) -> None:
+        """Let the broker forget `message`."""
         if message.qos:
             self._put(packets.puback(message.mid))
 
     def send(self, topic: str, payload: bytes, *, retain: bool) -> asyncio.Future[bool]:
+        """Publish at QoS 1; see `Session.send`."""
         draft = _Draft(self._loop.create_future(), topic, payload, retain)
         if self._over is not None:
             _fail(draft.future, Disconnected("the connection has ended"))
@@ -145,12 +174,18 @@ class Receiver(asyncio.Protocol):
 
     def _publish(self, draft: _Draft) -> None:
         mid = self._next_mid()
-        packet = packets.publish(mid, draft.topic, draft.payload, draft.retain, self._v5)
+        retain = draft.retain and self.retains
+        packet = packets.publish(mid, draft.topic, draft.payload, retain, self._v5)
         if self._maximum_packet is not None and len(packet) > self._maximum_packet:
-            draft.future.set_exception(PublishRefused("packet too large"))
+            _fail(draft.future, PublishRefused("packet too large"))
             return
         self._unconfirmed[mid] = draft.future
         self._put(packet)
+
+    @property
+    def most_payload(self) -> int:
+        """Bytes that a message may have which we publish, whatever its topic."""
+        return ANY_SIZE if self._maximum_packet is None else self._maximum_packet - _HEAD_BYTES
 
     def _next_mid(self) -> int:
         while True:
@@ -160,7 +195,7 @@ class Receiver(asyncio.Protocol):
 
     def _agree(self, connack: Connack) -> None:
         """Keep to what the broker asks of us."""
-        self.kept = connack.kept
+        self.kept, self.retains = connack.kept, connack.retains
         self._maximum_packet = connack.maximum_packet
         self._in_flight = min(IN_FLIGHT, connack.receive_maximum)
         if connack.keepalive_s is not None:
@@ -191,8 +226,9 @@ class Receiver(asyncio.Protocol):
         if self._leaving or self._over is not None:
             return
         self._heard_at = self._loop.time()
-        self._rest = self._rest + data if self._rest else data
-        self._digest()
+        self._stream.feed(data)
+        if not self._is_full:
+            self._digest()
 
     def eof_received(self) -> None:
         self._end(HUNG_UP)
@@ -210,36 +246,53 @@ class Receiver(asyncio.Protocol):
     def _digest(self) -> None:
         """Take what has arrived apart, until there is no more or no room for it: a broker that
         does not know MQTT 5 keeps the rest when we stop to read."""
-        data, at = self._rest, 0
+        peek, drop = self._stream.peek, self._stream.drop
         try:
-            while (found := packets.frame(data, at)) is not None:
-                first, start, end = found
-                if first & 0xF0 != _PUBLISH:
-                    self._hear(first, data, start, end)
+            while (found := peek()) is not None:
+                if isinstance(found, Oversize):
+                    self._check_connected()
+                    self._skip(found)
+                elif found.first & 0xF0 != _PUBLISH:
+                    self._hear(*found)
                 elif self._has_room():
-                    one = packets.message(first, data, start, end, self._v5)
+                    one = packets.message(*found, self._v5)
                     self._inbox.append(one)
-                    self._inbox_bytes += len(one.payload)
+                    self._inbox_bytes += _size(one)
                 else:
                     self._is_full = True
                     self._transport.pause_reading()
                     break
-                at = end
+                drop()
         except Malformed as error:
             self._put(packets.disconnect(self._v5, packets.PROTOCOL_ERROR))
             self._flush()
             self._end(f"what it says is not MQTT: {error}")
             self._transport.abort()
-        self._rest = data[at:]
         if self._inbox:
             self._news.set()
 
-    def _has_room(self) -> bool:
+    def _skip(self, message: Oversize) -> None:
+        """Let the broker forget what we shall never take: else it would send it again for ever."""
+        self.skipped += 1
+        if message.mid:
+            self._put(packets.puback(message.mid))
+        if self._too_large.says(message.topic[:_HEAD_BYTES]) is not None:
+            log.warning(
+                "a message of %d bytes on %a is skipped: at most %d are taken",
+                message.size,
+                message.topic[:_HEAD_BYTES],
+                self._terms.room.packet_bytes,
+            )
+
+    def _check_connected(self) -> None:
         if not self._connected.done():
             raise Malformed("a message before its CONNACK")
+
+    def _has_room(self) -> bool:
+        self._check_connected()
         # A SUBACK may come behind more messages of a kept session than anybody has taken yet.
         few = len(self._inbox) < self._terms.receive_maximum or self._subscribing
-        return bool(few) and self._inbox_bytes < INBOX_BYTES
+        return bool(few) and self._inbox_bytes < self._terms.room.inbox_bytes
 
     def _resume(self) -> None:
         """Go on where there was no room."""
@@ -323,7 +376,11 @@ class Receiver(asyncio.Protocol):
         self._news.set()
 
 
-def _fail(future: asyncio.Future[bool] | asyncio.Future[int], error: Disconnected) -> None:
+def _size(message: Message) -> int:
+    return len(message.topic) + len(message.payload)
+
+
+def _fail(future: asyncio.Future[bool] | asyncio.Future[int], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
         future.exception()  # seen: nobody need await what was given up

@@ -1,15 +1,14 @@
-"""What both implementations of a connection share: settings, messages, and what goes wrong."""
+"""The terms of a connection: settings, messages, and what goes wrong."""
 
-import asyncio
 import errno
-import ssl
 import sys
 from collections import deque
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from wire import limits
 from wire.mqtt.address import is_loopback, parse_address, shown
 
 GOODBYE_S: Final = 1.0
@@ -29,12 +28,17 @@ class Refused(Unreachable):
     """The broker answered and said no: wrong password, not authorised, wrong version."""
 
 
+class CannotRetain(Refused):
+    """The broker takes no retained message, and so no last will that is one."""
+
+
 class Disconnected(Exception):
     """The connection ended while it was in use."""
 
 
 class PublishRefused(Exception):
-    """The broker acknowledged a publish with a reason code that means failure."""
+    """The broker acknowledged a publish with a reason code that means failure, or has said before
+    that it takes none so large."""
 
 
 class Broker(BaseModel):
@@ -113,10 +117,11 @@ class Broker(BaseModel):
 
 
 class Will(NamedTuple):
-    """What the broker says for us, retained, when we vanish."""
+    """What the broker says for us when we vanish; retained, where it can."""
 
     topic: str
     payload: bytes
+    retain: bool = True
 
 
 class Message(NamedTuple):
@@ -142,6 +147,18 @@ def draw(inbox: deque[Message], limit: int, limit_bytes: int) -> list[Message]:
     return messages
 
 
+class Room(NamedTuple):
+    """How much of what arrives is kept in memory: of one packet, and of payloads that wait for a
+    `take`."""
+
+    packet_bytes: int
+    inbox_bytes: int
+
+
+TO_GATEWAY: Final = Room(limits.PACKET_TO_GATEWAY, limits.INBOX_TO_GATEWAY)
+TO_CLOUD: Final = Room(limits.PACKET_TO_CLOUD, limits.INBOX_TO_CLOUD)
+
+
 class Terms(NamedTuple):
     """What a client asks of its broker when it connects; see `wire.mqtt.connect`."""
 
@@ -150,29 +167,4 @@ class Terms(NamedTuple):
     will: Will | None
     keep_session_s: int
     receive_maximum: int
-
-
-class Client(Protocol):
-    """A connection, as `Session` uses it. Made for one `open` and one `leave`."""
-
-    kept: bool
-    """Whether the broker still had our session."""
-
-    async def open(self, tls: ssl.SSLContext | None) -> None:
-        """Connect. Raises OSError, or Refused with the broker's reason alone. Sets no time limit;
-        leaves nothing open if it fails or is cancelled."""
-
-    async def leave(self) -> None:
-        """Say goodbye, and hang up within `GOODBYE_S`."""
-
-    async def subscribe(self, topic_filter: str) -> str | None:
-        """The broker's reason if it does not grant QoS 1. Raises Disconnected."""
-
-    async def take(self, limit: int, limit_bytes: int = ANY_SIZE) -> list[Message]:
-        """What waits, as `draw` has it, and at least one message. Raises Disconnected."""
-
-    def acknowledge(self, message: Message) -> None:
-        """Let the broker forget `message`."""
-
-    def send(self, topic: str, payload: bytes, *, retain: bool) -> asyncio.Future[bool]:
-        """Publish at QoS 1; see `Session.send`."""
+    room: Room = TO_CLOUD

@@ -243,7 +243,7 @@ def _streams(books: _Books, now_ms: int) -> Iterator[StreamAccount]:
                 stream=key.stream,
                 expected_batches=one.expected,
                 sealed_batches=one.sealed,
-                received_batches=len(one.received),
+                received_batches=one.received.count,
                 missing=judged[key].missing,
                 on_the_way=judged[key].on_the_way,
                 hole=one.hole if has_hole else None,

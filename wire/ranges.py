@@ -128,8 +128,14 @@ class Intervals:
         at = bisect_left(self._lasts, number)
         return at < len(self._firsts) and self._firsts[at] <= number
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """How many numbers are in the set."""
         return sum(last - first + 1 for first, last in self)
+
+    def __len__(self) -> int:
+        """How many intervals there are: what is iterated over, for `list` asks for it."""
+        return len(self._firsts)
 
     def __iter__(self) -> Iterator[Range]:
         return zip(self._firsts, self._lasts, strict=True)

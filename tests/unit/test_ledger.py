@@ -24,7 +24,8 @@ def test_it_holds_what_a_set_holds(added: list[int]) -> None:
     for number in added:
         intervals.add(number)
     assert [n for n in range(63) if n in intervals] == sorted(plain)
-    assert len(intervals) == len(plain)
+    assert intervals.count == len(plain)
+    assert len(intervals) == len([*intervals])
     assert intervals.highest == max(plain, default=0)
     assert intervals == Intervals(added) == Intervals.of(intervals) == intervals.copy()
 
@@ -153,3 +154,9 @@ def test_a_copy_of_a_stream_is_whole_and_goes_its_own_way() -> None:
         Intervals([1, 2]), 3, 4, 5, 6, 7, 8, lost, 10, 11, 12, 13, 14, Intervals([3])
     )
     assert (lost, copy.examined) == (Intervals([9]), Intervals())
+
+
+def test_a_set_of_very_many_numbers_takes_no_memory() -> None:
+    declared = Intervals.of([(1, 2**53)])
+    assert list(declared) == [(1, 2**53)]
+    assert declared.count == 2**53

@@ -166,7 +166,7 @@ async def _fire(
     try:
         while sum(sent.values()) < MESSAGES:  # the broker may end a connection for a packet
             try:
-                async with connect(Broker(port=port), "bench-hostile", bulk=True) as session:
+                async with connect(Broker(port=port), "bench-hostile") as session:
                     await _send(session, gateway, private, sent, progress)
             except* (Disconnected, Unreachable):
                 await asyncio.sleep(0.1)
@@ -286,7 +286,7 @@ def _write(folder: Path, port: int) -> tuple[str, str]:
     file = folder / "gateway.toml"
     edge = tomlkit.parse(file.read_text(encoding="utf-8"))
     edge["command"] = {"keys": {"ops-1": public}}
-    edge["sensor"] = {"ruler-1": edge["sensor"]["ruler-1"]}  # type: ignore[index]
+    edge["sensor"] = {"ruler-1": edge["sensor"]["ruler-1"]}
     file.write_text(tomlkit.dumps(edge), encoding="utf-8")
     wide = {
         "mb_per_minute": 1e6,

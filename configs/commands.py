@@ -6,8 +6,8 @@ import io
 import os
 import select
 import sys
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
 
 import click
 
@@ -32,6 +32,15 @@ _ROOMS: Final = {
     "plan": ("cloud.plancli:group", "Check a response plan, rehearse it, bring people into it."),
     "sim": ("firmware_sim.cli:sim", "Run simulated devices on real lines."),
 }
+
+
+_OF_A_PATH: Final = frozenset(
+    {
+        *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+        *(errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS),
+    }
+)
+"""Errors by which a path is at fault that somebody named."""
 
 
 class _Lazy(click.Group):
@@ -88,7 +97,13 @@ def main(loaded: Callable[[], None]) -> None:
         lines, code = [error.format_message()], error.exit_code
     except (click.Abort, KeyboardInterrupt):
         lines, code = [], 130
+    except UnicodeEncodeError:
+        if not (wrong := [word for word in sys.argv[1:] if _is_bytes(word)]):
+            raise
+        lines, code = [f"{wrong[0]!a} is not text in UTF-8"], 2
     except OSError as error:
+        if isinstance(error.filename, str) and error.errno in _OF_A_PATH:
+            _end([f"{error.filename[:200]}: {error.strerror}"], 2)
         if error.errno == errno.ENOSPC:
             lines, code = [f"the output cannot be written: {error.strerror}"], 2
         elif isinstance(error, BrokenPipeError) and _is_left(sys.stdout.fileno()):
@@ -97,9 +112,18 @@ def main(loaded: Callable[[], None]) -> None:
             raise
         # What is still in the buffer must not be tried again at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _end(lines, code)
+
+
+def _end(lines: Sequence[str], code: int) -> NoReturn:
     for line in lines:
         click.echo(f"shuichi: {line}", err=True)
     sys.exit(code)
+
+
+def _is_bytes(word: str) -> bool:
+    """Whether a word of the command line was no text: Python keeps its bytes as surrogates."""
+    return any("\udc80" <= character <= "\udcff" for character in word)
 
 
 def _is_left(pipe: int) -> bool:

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    PrivateAttr,
+    ValidationError,
+    create_model,
+)
 from pydantic_core import ErrorDetails, core_schema
 
 from configs import allowed
@@ -29,6 +36,17 @@ class Model(BaseModel):
     """What people write: frozen, strict, and without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Tables(Model):
+    """The whole of a config. While its faults are looked for, it knows which of its parts were
+    right by themselves, for whatever is looked for between the parts."""
+
+    _cut: frozenset[tuple[str | int, ...]] = PrivateAttr(frozenset())
+
+    def is_sound(self, *place: str | int) -> bool:
+        """Whether nothing was wrong at a place, in what it is part of, or below it."""
+        return not any(one[: len(place)] == place or place[: len(one)] == one for one in self._cut)
 
 
 class Fault(NamedTuple):
@@ -102,6 +120,7 @@ def parse(
     strange = dict(_strange(tables))
     faults = {Fault(_key(place), problem): None for place, problem in strange.items()}
     cut: frozenset[Place] = frozenset(strange)
+    stray: set[Place] = set()  # keys that mean nothing: without them nothing is missing
     found: ModelT | None = None
     shape = model
     while found is None:
@@ -110,16 +129,49 @@ def parse(
         except ValidationError as error:
             shape = _lenient(model)
             details = [(_place(tables, detail["loc"], cut), detail) for detail in error.errors()]
+            defaulted = cut - stray
             for place, detail in details:
-                if not (detail["type"] == "missing" and place in cut):
-                    faults[_fault(detail, place, allowed.keys(model, tables, place[:-1]))] = None
+                known = allowed.keys(model, tables, place[:-1])
+                if not _follows(detail, place, cut, defaulted):
+                    faults[_fault(detail, place, known)] = None
+                if detail["type"] == "extra_forbidden" and not _closest(str(place[-1]), known):
+                    stray.add(place)
                 if not place:  # the whole is wrong, not a part that could be cut away
                     raise ConfigError(file, tuple(faults)) from None
             cut |= {_faulty(tables, place, cut) for place, _ in details}
-    faults |= dict.fromkeys(check(found))
+        except (AttributeError, TypeError):
+            if shape is model:
+                raise
+            raise ConfigError(file, tuple(faults)) from None  # it looked at what had to be cut away
+    if isinstance(found, Tables):
+        found._cut = cut - stray
+    faults |= dict.fromkeys(_checked(found, check, is_whole=shape is model))
     if faults:
         raise ConfigError(file, tuple(faults))
     return found
+
+
+def _checked(
+    found: ModelT, check: Callable[[ModelT], Iterable[Fault]], *, is_whole: bool
+) -> Iterator[Fault]:
+    """What `check` finds, as far as it comes without the parts that had to be cut away."""
+    try:
+        yield from check(found)
+    except (AttributeError, TypeError):
+        if is_whole:
+            raise
+
+
+def _follows(
+    detail: ErrorDetails, place: Place, cut: frozenset[Place], defaulted: Collection[Place]
+) -> bool:
+    """Whether a fault is but a consequence of one that is told: what is missing was cut away, or a
+    rule between the keys of a table has seen a default in place of a value that was."""
+    if detail["type"] == "missing":
+        return place in cut
+    if detail["type"] != "value_error" or not place:
+        return False
+    return any(len(one) > len(place) and one[: len(place)] == place for one in defaulted)
 
 
 def library(folder: str) -> Iterable[Path]:
@@ -129,10 +181,16 @@ def library(folder: str) -> Iterable[Path]:
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """' (did you mean 'x'?)' if one of the `known` words is close, else ''."""
+    close = _closest(word, known)
+    return f" (did you mean {close!r}?)" if close else ""
+
+
+def _closest(word: str, known: Iterable[str]) -> str:
+    """The one of the `known` words that is close to `word` and another, or ""."""
     import difflib  # here, because only a wrong config has a use for it
 
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    close = difflib.get_close_matches(word, [one for one in known if one != word], n=1)
+    return close[0] if close else ""
 
 
 @cache

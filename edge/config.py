@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from configs import loader
-from configs.loader import Kind, Model
+from configs.loader import Kind, Model, Tables
 from drivers.measures import Measure
 from drivers.ports import PortConfig
 from drivers.profiles import Profile, Unit, find
@@ -125,7 +125,7 @@ class Metrics(Model):
     port: Annotated[int, Field(ge=1, le=65535)] = 9464
 
 
-class GatewayConfig(Model):
+class GatewayConfig(Tables):
     """The whole of `gateway.toml`. Tables: [gateway], [uplink], [outbox], [clock], [metrics],
     [port.NAME], [sensor.NAME], [interlock.SITE]."""
 

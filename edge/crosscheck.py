@@ -1,10 +1,14 @@
-"""What is wrong between the tables of a gateway's config, each of which may be right for itself."""
+"""What is wrong between the tables of a gateway's config, each of which may be right for itself.
+
+Only what is right for itself is compared: where something is wrong already, a default stands in its
+place, or nothing, and what would follow from that is no fault.
+"""
 
 import contextlib
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from configs import loader
@@ -38,6 +42,7 @@ def faults(setup: "Setup") -> Iterator[Fault]:
     yield from _place_faults(config)
     speakers: dict[tuple[str, int], list[Speaker]] = defaultdict(list)
     broken: set[str] = set()
+    unfit: set[str] = set()
     for name, sensor in config.sensor.items():
         yield from _port_faults(f"sensor.{name}", sensor.port, config)
         try:
@@ -47,12 +52,17 @@ def faults(setup: "Setup") -> Iterator[Fault]:
                 yield from profile_faults(f"sensor.{name}.profile", sensor.profile, error)
             broken.add(sensor.profile)
             continue
-        yield from _measure_faults(name, sensor, profile)
+        if wrong := list(_measure_faults(name, sensor, profile)):
+            yield from wrong
+            unfit.add(name)
+            continue
+        if not all(config.is_sound("sensor", name, k) for k in ("unit_id", "channel", "measure")):
+            continue
         unit = profile.line.unit_id if sensor.unit_id is None else sensor.unit_id
         speakers[sensor.port, unit].append(Speaker(f"sensor.{name}", sensor, profile))
     for site, interlock in config.interlock.items():
-        yield from _interlock_faults(site, interlock, setup)
-        yield from _refresh_faults(site, interlock)
+        yield from _interlock_faults(site, interlock, setup, unfit)
+        yield from _refresh_faults(site, interlock, config)
         if (switch := interlock.local_switch) is not None:
             yield from _port_faults(f"interlock.{site}.local_switch", switch.port, config)
             yield from _broadcast_faults(
@@ -75,7 +85,7 @@ def faults(setup: "Setup") -> Iterator[Fault]:
             except loader.ConfigError as error:
                 yield from (Fault(key, fault.problem) for fault in error.faults)
                 continue
-            if unit_id is not None:
+            if unit_id is not None and config.is_sound("interlock", site, "signal"):
                 speakers[rides, unit_id].append(Speaker(f"interlock.{site}.signal"))
     for (port, unit), there in speakers.items():
         yield from _unit_faults(f"{unit} on port {port!r}", there)
@@ -142,7 +152,7 @@ def _unit_faults(place: str, speakers: Sequence[Speaker]) -> Iterator[Fault]:
 
 
 def _port_faults(key: str, port: str, config: "GatewayConfig") -> Iterator[Fault]:
-    if port not in config.port:
+    if port not in config.port and config.is_sound("port", port):
         yield Fault(f"{key}.port", f"there is no [port.{port}]{loader.suggest(port, config.port)}")
 
 
@@ -217,8 +227,10 @@ def _carrier_faults(site: str, signal: SignalConfig, config: "GatewayConfig") ->
         )
 
 
-def _refresh_faults(site: str, interlock: Interlock) -> Iterator[Fault]:
+def _refresh_faults(site: str, interlock: Interlock, config: "GatewayConfig") -> Iterator[Fault]:
     """One refresh may get lost without the signal falling back."""
+    if not config.is_sound("interlock", site):
+        return
     every_s, within_s = interlock.refresh_every_s, interlock.signal.refresh_within_s
     if within_s is not None and 2 * every_s > within_s:
         yield Fault(
@@ -229,10 +241,14 @@ def _refresh_faults(site: str, interlock: Interlock) -> Iterator[Fault]:
         )
 
 
-def _interlock_faults(site: str, interlock: Interlock, setup: "Setup") -> Iterator[Fault]:
-    sensors = setup.config.sensor
+def _interlock_faults(
+    site: str, interlock: Interlock, setup: "Setup", unfit: Collection[str]
+) -> Iterator[Fault]:
+    config, sensors = setup.config, setup.config.sensor
     for ruler in interlock.rulers:
         key = f"interlock.{site}.rulers"
+        if ruler in unfit or not config.is_sound("sensor", ruler):
+            continue  # told with the sensor
         if ruler not in sensors:
             yield Fault(key, f"there is no [sensor.{ruler}]{loader.suggest(ruler, sensors)}")
             continue
@@ -242,7 +258,8 @@ def _interlock_faults(site: str, interlock: Interlock, setup: "Setup") -> Iterat
             continue  # told with the sensor
         if Quantity.DEPTH not in {m.quantity for m in sensors[ruler].measures(profile)}:
             yield Fault(key, f"{ruler!r} does not measure depth")
-        if interlock.stale_after_s < 2 * sensors[ruler].interval_s:
+        is_sound = config.is_sound("interlock", site)
+        if is_sound and interlock.stale_after_s < 2 * sensors[ruler].interval_s:
             yield Fault(
                 f"interlock.{site}.stale_after_s",
                 f"{interlock.stale_after_s:g} is less than two intervals of {ruler!r} "
@@ -255,7 +272,13 @@ def _load_faults(setup: "Setup") -> Iterator[Fault]:
         sound, with_one_dead = load.of(setup), load.of(setup, dead=1)
     except (loader.ConfigError, KeyError):
         return  # told above
+    config = setup.config
+    unsound = {s.port for name, s in config.sensor.items() if not config.is_sound("sensor", name)}
     for lamp in with_one_dead.lamps:
+        ports = {config.sensor[lamp.ruler].port, config.interlock[lamp.site].signal.port or ""}
+        is_sound = all(config.is_sound("port", port) for port in ports)
+        if unsound & ports or not (is_sound and config.is_sound("interlock", lamp.site)):
+            continue
         if lamp.depth_to_lamp_s > lamp.allowed_s:
             yield Fault(
                 f"interlock.{lamp.site}.lamp_within_s",
@@ -264,6 +287,8 @@ def _load_faults(setup: "Setup") -> Iterator[Fault]:
                 f"the bus; shorten interval_s of {lamp.ruler!r}, lower rise_samples, or allow more",
             )
     for bus in sound.ports:
+        if bus.port in unsound or not config.is_sound("port", bus.port):
+            continue
         if bus.share > FULLEST_BUS:
             yield Fault(
                 f"port.{bus.port}",

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from cloud.alerts import plan
 from configs.loader import ConfigError
 from edge import config, crosscheck
 from edge.cli import edge
@@ -286,3 +287,70 @@ def test_one_key_has_one_name(tmp_path):
         assert "'ops' and 'night' are the same key" in fault
     (fault,) = faults(tmp_path, RIGHT + "\n[command]\nfresh_for_s = 1\n")
     assert "fresh_for_s" in fault
+
+
+FOLLOWERS = (
+    RIGHT
+    + """
+[sensor.ruler-2]
+port = "bus"
+profile = "ruler-cm-9600"
+unit_id = 9
+interval_s = 1
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        # A sensor that is wrong is there all the same, for those that name it.
+        (
+            'profile = "ruler-cm-9600"\ninterval_s = 1\n\n[inter',
+            "interval_s = 1\n\n[inter",
+            "profile",
+        ),
+        (
+            'port = "bus"\nprofile = "ruler-cm-9600"\ninterval_s = 1\n\n[inter',
+            "profile = 3\n\n[inter",
+            "",
+        ),
+        ("interval_s = 1\n\n[inter", 'interval_s = "1"\n\n[inter', "sensor.ruler-1.interval_s"),
+        ("interval_s = 1\n\n[inter", "intervall_s = 1\n\n[inter", "sensor.ruler-1.intervall_s"),
+        ("interval_s = 1\n\n[inter", "interval_s = nan\n\n[inter", "sensor.ruler-1.interval_s"),
+        ("interval_s = 1\n\n[inter", "channel = 3\n\n[inter", "sensor.ruler-1.channel"),
+        # So is a port.
+        ('kind = "serial"', 'kind = "serail"', "port.bus.kind"),
+        ('device = "/dev/ttyUSB0"', "device = 3", "port.bus.device"),
+        ('device = "/dev/ttyUSB0"', 'device = "/dev/ttyUSB0"\nbaud = 1201', "port.bus.baud"),
+        # Rules between keys do not judge a default that stands in place of what was wrong.
+        (
+            'rulers = ["ruler-1"]',
+            'rulers = ["ruler-1"]\nred_depth_cm = 12\namber_depth_cm = "9"',
+            "amb",
+        ),
+        ('rulers = ["ruler-1"]', 'rulers = ["ruler-1"]\nstale_after_s = 1\nhold_s = -1', "hold_s"),
+        ("[interlock.here.signal]", "[interlock.here.signal]\nunit_id = 300", "signal.unit_id"),
+        # A profile that is broken is told once.
+        (
+            'profile = "ruler-cm-9600"\ninterval_s = 1\n\n[inter',
+            'profile = "nix"\n\n[inter',
+            "profile",
+        ),
+    ],
+)
+def test_one_mistake_is_one_fault(tmp_path, old, new, key):
+    assert FOLLOWERS.count(old) == 1, old
+    found = faults(tmp_path, FOLLOWERS.replace(old, new))
+    wanted = 2 if new.startswith("profile = 3") else 1  # that one has two: there is no port
+    assert len(found) == wanted, found
+    assert key in found[0]
+
+
+def test_a_plan_without_its_main_table_is_a_fault_and_no_crash(tmp_path):
+    """A check between tables meets None where a required one had to be cut away."""
+    file = tmp_path / "plan.toml"
+    for text in ("", "area = 3", "[area]", "[area.x]\nnope = 1", "[gateway]\nid = 'x'"):
+        file.write_text(text)
+        with pytest.raises(ConfigError):
+            plan.read(file)

@@ -31,6 +31,9 @@ _BATCHES: Final = (What.DATA, What.EVENT)
 _MOST_GARBAGE: Final = 100
 """Records of one message that cannot be read and are kept one by one; more are only counted."""
 
+_INTERVALS: Final = 10
+"""So many intervals of a gap cost as much as an event."""
+
 _MOST_PARTS: Final = 1000
 """Readings and events of one message that go to quarantine one by one."""
 
@@ -182,7 +185,9 @@ def _count(found: Arrived | Case, address: Address, admission: Admission, now_ms
     batch = found.batch
     records = len(batch.readings) + len(found.cases)
     quotas.count_records(gateway, address.what, records, now_ms)
-    return quotas.batch_refusal(gateway, batch.stream, len(batch.events) + len(batch.gaps), now_ms)
+    said = len(batch.events) + len(batch.gaps)
+    said += sum(len(gap.batches) for gap in batch.gaps) // _INTERVALS
+    return quotas.batch_refusal(gateway, batch.stream, batch.number, said, now_ms)
 
 
 def sort_batch(gateway: str, message: Message, admission: Admission, now_ms: int) -> Arrived | Case:

@@ -18,8 +18,9 @@ class Quota(Model):
     The rates are averages: after a quiet time a gateway may send what it would be allowed in
     `burst_minutes` at once. A message beyond them is not acknowledged: its gateway keeps it, and
     sends it again. So is one that begins a stream too many. A reading of a site, a sensor or a
-    series (a sensor and what it measures) too many goes to quarantine. A stream's batches may lie
-    in `intervals` pieces: the numbers of an honest one run from 1 without a hole.
+    series (a sensor and what it measures) too many goes to quarantine. What has come of a stream
+    may lie in so many `intervals`: an honest one has many while it makes up for days, when what is
+    urgent comes first, and one in the end.
     """
 
     mb_per_minute: Annotated[float, Field(gt=0, le=1e6)] = 60
@@ -30,7 +31,7 @@ class Quota(Model):
     burst_minutes: Annotated[float, Field(ge=1, le=1440)] = 10
     streams_per_hour: _Count = 120
     streams: _Count = 10_000
-    intervals: _Count = 10_000
+    intervals: _Count = 500_000
     sites: _Count = 50
     sensors: _Count = 2_000
     series: _Count = 5_000

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from cloud.limits import Quota
+from wire.ranges import Intervals, Range
 from wire.reading import Series
 from wire.topics import What
 
@@ -71,12 +72,26 @@ class _Refused:
 
 
 @dataclass(slots=True)
+class _Pieces:
+    """In how many intervals the batches of a stream lie: `before` we began, and those since."""
+
+    before: int = 0
+    since: Intervals = field(default_factory=Intervals)
+
+    def has_room(self, number: int, most: int) -> bool:
+        """Whether a batch may come in: always where it widens an interval."""
+        if self.before + self.since.parts < most:
+            return True
+        return any(near in self.since for near in (number - 1, number, number + 1))
+
+
+@dataclass(slots=True)
 class _Use:
     """What one gateway, or those that share a quota, have used."""
 
     limits: Quota
     buckets: dict[str, Bucket] = field(default_factory=dict)
-    streams: set[tuple[str, str]] = field(default_factory=set)
+    streams: dict[tuple[str, str], "_Pieces"] = field(default_factory=dict)
     sites: set[str] = field(default_factory=set)
     sensors: set[tuple[str, str]] = field(default_factory=set)
     series: set[Series] = field(default_factory=set)
@@ -148,16 +163,24 @@ class Quotas:
         use.bucket(f"messages_per_minute {what.value}", now_ms).take(1)
         return ""
 
-    def batch_refusal(self, gateway: str, stream: str, events: int, now_ms: int) -> str:
-        """Which quota a batch is beyond with its stream, and so many `events` and gaps; "" if none:
-        then it is counted."""
+    def batch_refusal(
+        self, gateway: str, stream: str, number: int, events: int, now_ms: int
+    ) -> str:
+        """Which quota a batch is beyond with its stream and number, and so many `events` and gaps;
+        "" if none: then it is counted."""
         use = self._use(gateway)
         if events:
             bucket = use.bucket("events_per_minute", now_ms)
             if not bucket.has_some(now_ms):
                 return self._refuse(use, "events_per_minute", now_ms)
             bucket.take(events)
-        return self.stream_refusal(gateway, stream, now_ms)
+        if quota := self.stream_refusal(gateway, stream, now_ms):
+            return quota
+        pieces = use.streams[gateway, stream]
+        if not pieces.has_room(number, use.limits.intervals):
+            return self._refuse(use, "intervals", now_ms)
+        pieces.since.add(number)
+        return ""
 
     def stream_refusal(self, gateway: str, stream: str, now_ms: int) -> str:
         """Which quota a stream is beyond, "" if none: then it is known from now on."""
@@ -171,7 +194,7 @@ class Quotas:
         if not bucket.has_some(now_ms) or bucket.tokens < 1:
             return self._refuse(use, "streams_per_hour", now_ms)
         bucket.take(1)
-        use.streams.add(key)
+        use.streams[key] = _Pieces()
         return ""
 
     def count_records(self, gateway: str, what: What, records: int, now_ms: int) -> None:
@@ -242,10 +265,14 @@ class Quotas:
         """A quota counted as exceeded when the last process ended."""
         self._refuse(self._use(gateway or None), quota, now_ms, 0)
 
-    def know_streams(self, keys: Iterable[tuple[str, str]]) -> None:
-        """The streams (gateway, stream) that the ledger has."""
-        for gateway, stream in keys:
-            self._use(gateway).streams.add((gateway, stream))
+    def know_streams(self, rows: Iterable[tuple[str, str, int]]) -> None:
+        """The streams (gateway, stream) that the ledger has, and in how many intervals."""
+        for gateway, stream, intervals in rows:
+            self._use(gateway).streams[gateway, stream] = _Pieces(intervals)
+
+    def know_batches(self, gateway: str, stream: str, ranges: Iterable[Range]) -> None:
+        """The intervals themselves, of a stream that has many."""
+        self._use(gateway).streams[gateway, stream] = _Pieces(0, Intervals.of(ranges))
 
     def know_sites(self, rows: Iterable[tuple[str, str]]) -> None:
         """The sites of each gateway of which something is known."""
@@ -260,7 +287,7 @@ class Quotas:
     def forget(self) -> None:
         """What is known of streams and series is to be loaded anew; the rates go on."""
         for use in self._uses.values():
-            use.streams, use.sites, use.sensors, use.series = set(), set(), set(), set()
+            use.streams, use.sites, use.sensors, use.series = {}, set(), set(), set()
             use.last = ()
 
     def __iter__(self) -> Iterator[str]:

@@ -25,8 +25,6 @@ _FOR_GARBAGE: Final = 0.5
 
 _AT_ONCE: Final = 500
 
-_SITE: Final = ("gateway", "site")
-
 _QUANTITIES: Final = frozenset(map(str, Quantity))
 
 
@@ -102,10 +100,19 @@ class Room:
 def load(connection: Connection, quotas: Quotas) -> None:
     """What each gateway has used of its quota before: its streams and its series."""
     quotas.forget()
-    for table, names in ((tables.stream, ("gateway", "stream")), (tables.interlock, _SITE)):
-        rows = connection.execute(select(*(table.c[name] for name in names))).all()
-        know = quotas.know_streams if table is tables.stream else quotas.know_sites
-        know((row[0], row[1]) for row in rows)
+    stream, ledger, interlock = tables.stream, tables.ledger, tables.interlock
+    key = (stream.c.gateway, stream.c.stream)
+    both = (ledger.c.gateway == stream.c.gateway) & (ledger.c.stream == stream.c.stream)
+    counted = select(*key, func.count(ledger.c.first)).outerjoin_from(stream, ledger, both)
+    rows = connection.execute(counted.group_by(*key)).all()
+    quotas.know_streams((row[0], row[1], int(row[2])) for row in rows)
+    for gateway, name, intervals in rows:
+        if intervals > quotas.limits(gateway).intervals // 2:
+            wanted = select(ledger.c.first, ledger.c.last).filter_by(gateway=gateway, stream=name)
+            ranges = connection.execute(wanted.order_by(ledger.c.first)).all()
+            quotas.know_batches(gateway, name, ((row[0], row[1]) for row in ranges))
+    sites = connection.execute(select(interlock.c.gateway, interlock.c.site)).all()
+    quotas.know_sites((row[0], row[1]) for row in sites)
     columns = (tables.known_series.c[name] for name in ("gateway", "site", "sensor", "quantity"))
     quotas.know_series(
         (row.gateway, Series(row.site, row.sensor, Quantity(row.quantity)))

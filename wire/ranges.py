@@ -124,6 +124,11 @@ class Intervals:
         at = bisect_left(self._lasts, last)
         return first <= last and at < len(self._firsts) and self._firsts[at] <= first
 
+    @property
+    def parts(self) -> int:
+        """How many intervals there are."""
+        return len(self._firsts)
+
     def __contains__(self, number: int) -> bool:
         at = bisect_left(self._lasts, number)
         return at < len(self._firsts) and self._firsts[at] <= number

@@ -18,6 +18,7 @@ from cloud.quotas import OTHERS, STANDS_MS, Bucket, Quotas
 from wire import codec, topics
 from wire.messages import Batch, Event, Gap, GatewayState, InterlockState, Status
 from wire.mqtt import Message
+from wire.ranges import Intervals
 from wire.reading import Quality, Quantity, Reading, Series
 from wire.topics import What
 
@@ -94,7 +95,7 @@ def test_an_honest_gateway_that_makes_up_for_days_never_meets_its_quota() -> Non
         for _ in range(84):  # 400 kB/s of batches of 200 readings, 9.6 bytes each
             number += 1
             assert state.refusal("g", What.DATA, 1920, now) == ""
-            assert state.batch_refusal("g", "stream", 0, now) == ""
+            assert state.batch_refusal("g", "stream", number, 0, now) == ""
             assert state.strangers("g", series, may, now)[0] == {}
             state.count_records("g", What.DATA, 200, now)
         left -= 84 * 200
@@ -307,3 +308,23 @@ def test_what_an_earlier_process_reported_ends_too() -> None:
             ("g", "sites", active),
             (SERVICE, "sites", active),
         }
+
+
+@given(st.lists(st.integers(1, 60), max_size=80), st.booleans())
+def test_what_came_of_a_stream_lies_in_a_bounded_number_of_pieces(
+    numbers: list[int], loaded: bool
+) -> None:
+    limits = SMALL.model_copy(update={"intervals": 6})
+    state = of(limits).quotas
+    got = Intervals()
+    if loaded:
+        got = Intervals([1, 3, 5, 7])
+        state.know_streams([("g", "s", got.parts)])
+        state.know_batches("g", "s", got)
+    for number in numbers:
+        if not state.batch_refusal("g", "s", number, 0, NOW):
+            got.add(number)
+        assert got.parts <= 6
+    for first, last in got:  # and it always goes on where it is
+        assert state.batch_refusal("g", "s", last + 1, 0, NOW) == ""
+        assert state.batch_refusal("g", "s", first, 0, NOW) == ""

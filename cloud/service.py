@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -37,7 +39,7 @@ from cloud.ingest.worker import Ingest
 from cloud.intake import filters
 from cloud.shards import Lease, Leases
 from cloud.state import State
-from cloud.store import Store
+from cloud.store import Store, sqlite
 from cloud.supervision import Supervisor
 from cloud.upkeep import Chore
 from configs import loader
@@ -270,19 +272,36 @@ async def outside_faults(setup: Setup) -> list[str]:
 
 
 async def _store_fault(setup: Setup) -> str:
+    """Of store and state; neither is made."""
     config = setup.config.store
-    # A state that is there may have its one writer already: `run` says so itself.
-    is_there = not isinstance(setup.database, Path) or setup.database.exists()
-    # A new one gets our layout first: a store that is kept beside the state makes tables too.
-    reach = state.connected if is_there else state.opened
-    try:
-        async with reach(setup.database, read_only=is_there) as database:
-            await database.run(migrations.current)
-            module = loader.plugin("cloud.store", config.kind)
-            async with module.open(config, setup.folder, database) as store:
-                await store.check()
-    except (Unavailable, Rejected) as error:
-        return f"[store] {error}"
+    with tempfile.TemporaryDirectory() as folder:
+        place = setup.database
+        # A state that is there may have its one writer already: `run` says so itself.
+        is_there = not isinstance(place, Path) or place.exists()
+        if isinstance(place, Path) and not is_there:
+            if fault := _folder_fault(place):
+                return f"[state] {fault}"
+            if isinstance(config, sqlite.Config):  # it is made with the state, or beside it
+                fault = _folder_fault(setup.folder / (config.path or place))
+                return f"[store] {fault}" if fault else ""
+            place = Path(folder) / place.name
+        reach = state.connected if is_there else state.opened
+        try:
+            async with reach(place, read_only=is_there) as database:
+                await database.run(migrations.current)
+                module = loader.plugin("cloud.store", config.kind)
+                async with module.open(config, setup.folder, database) as store:
+                    return "\n".join(f"[store] {one}" for one in await store.faults())
+        except (Unavailable, Rejected) as error:
+            return f"[store] {error}"
+
+
+def _folder_fault(place: Path) -> str:
+    """Why no state could be made at `place`, "" if one could."""
+    if not place.parent.is_dir():
+        return f"{place}: there is no folder {place.parent}"
+    if not os.access(place.parent, os.W_OK | os.X_OK):
+        return f"{place}: the folder cannot be written by this user"
     return ""
 
 

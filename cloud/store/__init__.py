@@ -183,6 +183,10 @@ class Store(Protocol):
     async def check(self) -> None:
         """Raise Unavailable, with one line that says why, unless the store can be used."""
 
+    async def faults(self) -> list[str]:
+        """What keeps the store from being used, and how to mend it, a line each. Nothing is made or
+        changed. Raises Rejected as well."""
+
     async def init(self) -> list[str]:
         """Make what the store needs before the first write, with the retention of the config;
         what is there already stays. One line for each thing that was done or found."""

@@ -65,6 +65,27 @@ class InfluxQL:
             raise Unavailable(f"{self._http.base_url} has no database {self._database!r}")
         await self.create()
 
+    async def faults(self) -> list[str]:
+        """What keeps the database from being used. Nothing is made."""
+        await self._demand_influxql()
+        try:
+            error = _error(await self._ask(f"SELECT quality FROM {name(Quantity.DEPTH)} LIMIT 1"))
+        except (Unavailable, Rejected) as fault:  # who may not read it is not told if it is there
+            return [f"{fault}; is database {self._database!r} spelt so?"]
+        if _NO_DATABASE in error:
+            words = f"{self._http.base_url} has no database {self._database!r}; is it spelt so?"
+            may = " `shuichi cloud init` makes it, or else the first write"
+            return [words + may * self._creates]
+        if error:
+            return [f"{self._http.base_url} says: {error}"]
+        if not self._creates:
+            return []
+        try:  # nothing is in it: the server only looks whether we may
+            await ask(self._http, "POST", "/write", params={"db": self._database})
+        except (Unavailable, Rejected) as fault:
+            return [f"{fault}: [store] username needs WRITE on {self._database!r}"]
+        return []
+
     async def _demand_influxql(self) -> None:
         """Who takes nonsense for a statement answers real ones with made-up results."""
         try:

@@ -49,6 +49,11 @@ class MetricsQL:
         """Raise Unavailable unless the server lets us settle."""
         await self.settle()
 
+    async def faults(self) -> list[str]:
+        """What keeps the server from being used."""
+        await self.check()
+        return []
+
     async def settle(self) -> None:
         """Have the server put on disk, and make visible, what it has answered.
 

@@ -123,6 +123,9 @@ class _Sqlite:
     async def check(self) -> None:
         await self._state.run(lambda connection: connection.execute(select(1)))
 
+    async def faults(self) -> list[str]:
+        return []  # it is a part of the state, or a file that is made
+
     async def init(self) -> list[str]:
         return [f"{self._state.place}: the embedded store needs nothing made"]
 

@@ -1,14 +1,16 @@
 """Stores that are servers: what they answered is on their disk, what they refuse is told."""
 
+import asyncio
 from pathlib import Path
 
 import httpx
 import pytest
 
+from cloud import config, service
 from cloud.errors import Rejected, Unavailable
 from cloud.store import Points, influx
 from tests.contract.test_stores import SERVERS, T0, Kept, influx_v1, opened, reading
-from tests.services import Service
+from tests.services import Service, influxd
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -102,3 +104,70 @@ async def test_init_gives_influxdb_1_its_retention(shared_influxd: Service, tmp_
         "retention policy hour: altered, keeps 900 days",
     ]
     assert "retention policy autogen: altered, keeps for ever" in await init()
+
+
+async def test_a_check_makes_nothing_and_says_which_right_is_missing(tmp_path: Path) -> None:
+    made = influxd(tmp_path / "server")
+    conf = tmp_path / "server" / "influxdb.conf"
+    conf.write_text(conf.read_text().replace("[http]\n", "[http]\nauth-enabled = true\n"))
+    with made as server, httpx.Client(base_url=server.url) as http:
+
+        def ask(statement: str, user: str = "root") -> str:
+            params = {"q": statement, "u": user, "p": "pw"}
+            return http.post("/query", params=params).text
+
+        ask("CREATE USER root WITH PASSWORD 'pw' WITH ALL PRIVILEGES")
+        for user in ("nobody", "reader", "writer"):
+            ask(f"CREATE USER {user} WITH PASSWORD 'pw'")
+        ask("CREATE DATABASE there")
+        ask("GRANT READ ON there TO reader")
+        ask("GRANT ALL ON there TO writer")
+        (tmp_path / "password").write_text("pw")
+
+        def faults(database: str, user: str) -> list[str]:
+            file = tmp_path / "cloud.toml"
+            store = {"kind": "influx", "api": "v1", "url": server.url, "database": database}
+            store |= {"username": user, "password_file": "password"}
+            lines = [f'{key} = "{value}"' for key, value in store.items()]
+            file.write_text("[store]\n" + "\n".join(lines) + "\n")
+            found = asyncio.run(service.outside_faults(config.read(file)))
+            text = "\n".join(one for one in found if "[store]" in one)
+            return text.replace(server.url, "URL").splitlines()
+
+        def all_faults() -> dict[tuple[str, str], list[str]]:
+            return {
+                (database, user): faults(database, user)
+                for database in ("there", "typo")
+                for user in ("root", "writer", "reader", "nobody")
+            }
+
+        found = await asyncio.to_thread(all_faults)
+        assert found["there", "root"] == found["there", "writer"] == []
+        (words,) = found["there", "reader"]
+        assert "403" in words
+        assert words.endswith("[store] username needs WRITE on 'there'")
+        (words,) = found["there", "nobody"]
+        assert "READ on there" in words
+        assert found["typo", "root"] == [
+            "[store] URL has no database 'typo'; is it spelt so? `shuichi cloud init` makes it, "
+            "or else the first write"
+        ]
+        for user in ("writer", "nobody"):
+            (words,) = found["typo", user]
+            assert words.endswith("requires READ on typo; is database 'typo' spelt so?")
+        assert "typo" not in ask("SHOW DATABASES")
+    assert not (tmp_path / "cloud.db").exists()
+
+
+def test_a_check_makes_no_state(tmp_path: Path) -> None:
+    file = tmp_path / "cloud.toml"
+    for text, fault in (
+        ('[store]\nkind = "sqlite"\n', ""),
+        ('[state]\npath = "no/such.db"\n', "[state] "),
+        ('[store]\nkind = "sqlite"\npath = "no/such.db"\n', "[store] "),
+    ):
+        file.write_text(text)
+        found = asyncio.run(service.outside_faults(config.read(file)))
+        about = [one for one in found if "broker" not in one]
+        assert [one[: len(fault)] for one in about] == [fault] * bool(fault)
+    assert [one.name for one in tmp_path.iterdir()] == ["cloud.toml"]

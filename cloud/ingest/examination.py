@@ -122,7 +122,10 @@ class Examination:
             if missing:
                 return missing
             save = partial(self._save, take=take, intake=intake, plan=plan)
-            await store.commit(points_of(one.batch for one in plan.fresh), save)
+            if plan.fresh:
+                await store.commit(points_of(one.batch for one in plan.fresh), save)
+            else:
+                await self._database.run(save)
             self._streams.adopt(plan.streams)
             self._is_saved([take])
         self.failures.count(plan.cases)

@@ -187,6 +187,8 @@ class Writing:
         return intake
 
     async def _send_batches(self, take: Take, batches: Sequence[Batch]) -> None:
+        if not batches:
+            return
         async with self._senders:
             await self._store.send(points_of(batches))
         take.sent |= {(one.gateway, one.stream, one.number) for one in batches}
@@ -211,7 +213,8 @@ class Writing:
         except TooMany:
             refused = {}
         if not refused:
-            return intake.narrowed(str(error))
+            small = condemning.parts(intake)
+            return small if len(small) > 1 else intake.narrowed(str(error))
         self._examination.failures.say(len(refused), str(error))
         return [intake.without(refused)]
 

@@ -2,143 +2,26 @@
 acknowledged before its time."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cloud import ledger, shards, state
-from cloud.admission import Admission
-from cloud.alerts.watch import Watch
-from cloud.config import Ingest as Settings
+from cloud import ledger
 from cloud.errors import Unavailable
 from cloud.ingest import streams, worker, writing
-from cloud.ingest.worker import Ingest
 from cloud.ingest.writing import SENDERS
-from cloud.ledger import Key
-from cloud.state import State
-from cloud.store import Also, Points
+from cloud.store import Points
+from tests.taking import KEY, flowing, message
 from tests.waiting import until
-from wire import codec, topics
-from wire.messages import Ack, Batch
-from wire.mqtt import Broker, Disconnected, Message
 from wire.ranges import Intervals
-from wire.reading import Quality, Quantity, Reading
-from wire.topics import What
-
-NOW_MS = time.time_ns() // 1_000_000
-KEY = Key("g", "s")
 
 
 @pytest.fixture(autouse=True)
 def one_message_is_a_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "TAKE", 1)
-
-
-def message(number: int, stream: str = "s") -> Message:
-    one = Reading("site", "ruler", Quantity.DEPTH, 0.1, NOW_MS + number, Quality.GOOD)
-    payload = codec.encode_batch(Batch("g", stream, number, (one,)))
-    return Message(topics.topic("0", "g", What.DATA), payload, False, number, 1)
-
-
-class Session:
-    """Gives each message in a take of its own."""
-
-    def __init__(self) -> None:
-        self.waiting: asyncio.Queue[Message | None] = asyncio.Queue()
-        self.taken = 0
-        self.acked: list[int] = []
-        self.acks = Intervals()
-
-    async def subscribe(self, *filters: str) -> None:
-        pass
-
-    async def take(self, limit: int, limit_bytes: int) -> list[Message]:
-        one = await self.waiting.get()
-        if one is None:
-            raise Disconnected("it ended")
-        self.taken += 1
-        return [one]
-
-    def ack(self, one: Message) -> None:
-        self.acked.append(one.mid)
-
-    def send(self, topic: str, payload: bytes, *, retain: bool = False) -> asyncio.Future[bool]:
-        for first, last in codec.decode(payload, Ack).batches:
-            self.acks.add_range(first, last)
-        return asyncio.get_running_loop().create_future()
-
-
-class Server:
-    """A store beside the state whose answers a test gives, in any order."""
-
-    def __init__(self, database: State) -> None:
-        self.asked: dict[int, list[asyncio.Future[None]]] = {}
-        self.committed: list[int] = []
-        self._database = database
-
-    async def send(self, points: Sequence[Points]) -> None:
-        for _, readings in points:
-            for reading in readings:
-                answer = asyncio.get_running_loop().create_future()
-                self.asked.setdefault(reading.at_ms - NOW_MS, []).append(answer)
-                await answer
-
-    def answer(self, number: int) -> None:
-        """What was sent of this batch so far is stored."""
-        for asked in self.asked[number]:
-            if not asked.done():
-                asked.set_result(None)
-
-    async def commit(self, points: Sequence[Points], also: Also) -> None:
-        await self._database.run(also)
-        self.committed += [r.at_ms - NOW_MS for _, readings in points for r in readings]
-
-
-class Flow:
-    """A worker of which only store and session are played."""
-
-    def __init__(self, database: State, lease: shards.Lease, **settings: Any) -> None:
-        self.session = Session()
-        self.store = Server(database)
-        self.database = database
-        parts: Any = (self.store, Watch([]), lambda: None)
-        admission = Admission({}, "accept", 3_600_000, 3_600_000)
-        ours = (Broker(), Settings(**settings), admission, lease, "0", database)
-        self.ingest: Any = Ingest(*ours, *parts)
-
-    async def serve(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.ingest._look_after())
-            with suppress(Disconnected):
-                await self.ingest.serve(group, self.session)
-
-    async def ledgered(self) -> Intervals:
-        found = await self.database.run(lambda connection: ledger.load(connection, {KEY}))
-        return found[KEY].received
-
-    async def examined(self) -> Intervals:
-        found = await self.database.run(lambda connection: ledger.load(connection, {KEY}))
-        return found[KEY].examined
-
-
-@asynccontextmanager
-async def flowing(folder: Path, **settings: Any) -> AsyncIterator[Flow]:
-    async with state.opened(folder / "cloud.db") as database:
-        leases = shards.Leases(database, 60)
-        lease = await database.run(lambda connection: leases._take(connection, "shard 0"))
-        assert isinstance(lease, shards.Lease)
-        flow = Flow(database, lease, **settings)
-        serving = asyncio.create_task(flow.serve(), name="serving")
-        try:
-            yield flow
-        finally:
-            serving.cancel()
-            await asyncio.wait((serving,))
 
 
 async def test_sends_overlap_and_the_rest_is_in_order(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud import refusals
-from cloud.errors import Rejected
+from cloud.errors import Rejected, Unavailable
 from cloud.refusals import MOST_TRIES, Point, TooMany
 from cloud.store import Points
 from wire.reading import Quality, Quantity, Reading
@@ -162,3 +162,77 @@ async def test_the_same_point_twice_is_refused_twice() -> None:
     (one,) = points_of(1)
     store = Picky(lambda *_: True, counts=False)
     assert await search(store, [one, one._replace(place=(0, 1))]) == {0, 1}
+
+
+class Doubtful(Picky):
+    """A store that fails at what is bad as if it were away, and at everything while `is_away`."""
+
+    is_away = False
+
+    async def write(self, points: Sequence[Points]) -> None:
+        if self.is_away:
+            raise Unavailable("nobody there")
+        try:
+            await super().write(points)
+        except Rejected as error:
+            raise Unavailable("500: cannot do it now") from error
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "_ROUND_S", 0)
+
+
+async def doubted(store: Doubtful, points: Sequence[Point], control: list[Points]) -> set[int]:
+    error = Unavailable("500: cannot do it now")
+    found = await refusals.doubted(store.write, points, error, control, rounds=3)
+    return {n for _, n in found}
+
+
+@pytest.mark.usefixtures("no_pause")
+@pytest.mark.parametrize("with_control", [True, False])
+async def test_what_a_store_fails_at_while_it_takes_others_is_found(with_control: bool) -> None:
+    points = points_of(60, quantities=3)
+    control = [Points("g", (points[0].reading,))] if with_control else []
+    store = Doubtful(lambda _, one: one.quantity is [*Quantity][1], counts=False)
+    assert await doubted(store, points, control) == set(range(1, 60, 3))
+    store = Doubtful(lambda _, one: one.at_ms == T0 and one.sensor == "s7", counts=False)
+    assert await doubted(store, points, control) == {7}
+
+
+@pytest.mark.usefixtures("no_pause")
+async def test_a_store_that_is_away_condemns_nothing() -> None:
+    points = points_of(10)
+    store = Doubtful(lambda *_: False, counts=False)
+    store.is_away = True
+    with pytest.raises(Unavailable):
+        await doubted(store, points, [Points("g", (points[0].reading,))])
+    assert await doubted(store, points, []) == set(), "nothing was taken: nobody can tell"
+
+
+@pytest.mark.usefixtures("no_pause")
+async def test_a_store_that_goes_away_in_the_search_condemns_nothing() -> None:
+    points = points_of(40)
+
+    class Leaving(Doubtful):
+        async def write(self, points: Sequence[Points]) -> None:
+            self.is_away = self.tries >= 4
+            await super().write(points)
+
+    store = Leaving(lambda _, one: one.sensor == "s3", counts=False)
+    with pytest.raises(Unavailable):
+        await doubted(store, points, [Points("g", (points[0].reading,))])
+
+
+@pytest.mark.usefixtures("no_pause")
+async def test_a_store_that_comes_back_in_the_search_condemns_nothing() -> None:
+    points = points_of(40)
+
+    class Returning(Doubtful):
+        async def write(self, points: Sequence[Points]) -> None:
+            self.is_away = 1 <= self.tries < 2
+            self.tries += self.is_away
+            await super().write(points)
+
+    store = Returning(lambda *_: False, counts=False)
+    assert await doubted(store, points, [Points("g", (points[0].reading,))]) == set()

@@ -2,9 +2,6 @@
 
 import asyncio
 import os
-import secrets
-import time
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,24 +9,25 @@ import click
 
 from cloud import config
 from cloud.cliparts import config_option
+from cloud.commanding import Moment, Result, Signer, Target, carry_out
 from configs.loader import UserError
 from configs.numbers import Number
-from wire import codec, signing, topics
+from wire import signing
 from wire.aspect import Aspect
-from wire.messages import Action, Command, Outcome, Reply
-from wire.mqtt import Broker, Disconnected, PublishRefused, Session, Unreachable, connect
-from wire.topics import What
+from wire.messages import Action, Command
 
 _ASPECTS: Final = [aspect.value for aspect in Aspect]
 _LONGEST_MIN: Final = {Action.RAISE: 10_080, Action.LOWER: 1440}
 """How long an order may last; a gateway refuses to lower for longer."""
 
-_LAST: Final = {Outcome.REFUSED, Outcome.CONFIRMED}
-
 
 @click.group()
 def command() -> None:
-    """Give orders to an interlock: raise, lower, clear, cancel."""
+    """Give orders to an interlock: raise, lower, clear, cancel.
+
+    Exit code 0: the gateway has proven that it was carried out and read back. 1: refused, or not
+    confirmed in time. 3: the broker says that it was confirmed, and nothing proves it.
+    """
 
 
 @command.command("key")
@@ -108,77 +106,23 @@ async def _give(
     aspect: str | None = None,
     minutes: float | None = None,
 ) -> None:
-    now_ms = time.time_ns() // 1_000_000
-    order = Command(
-        id=secrets.token_hex(8),
-        gateway=gateway,
-        site=site,
-        action=action,
-        # The clock rises from command to command, over restarts and for all who share a key.
-        sequence=now_ms,
-        issued_ms=now_ms,
-        aspect=None if aspect is None else Aspect(aspect),
-        person=person,
-        reason=reason,
-        expires_ms=None if minutes is None else now_ms + round(minutes * 60_000),
-    )
+    def draft(identifier: str, moment: Moment) -> Command:
+        return Command(
+            id=identifier,
+            gateway=gateway,
+            site=site,
+            action=action,
+            sequence=moment.sequence,
+            issued_ms=moment.issued_ms,
+            aspect=None if aspect is None else Aspect(aspect),
+            person=person,
+            reason=reason,
+            expires_ms=None if minutes is None else moment.issued_ms + round(minutes * 60_000),
+        )
+
+    signer = await Signer.read(key, key_name)
     # Whichever of ours the gateway listens to: the order is signed, and names it.
     shards = setup.config.ingest.shards
-    payload = await signed(order, key, key_name)
-    if not await carry_out(setup.config.broker, order, payload, shards, shards, wait_s):
-        raise SystemExit(1)
-
-
-async def signed(order: Command, key: Path, key_name: str | None) -> bytes:
-    """The order as it travels. Raises UserError for a key that cannot be used."""
-    try:
-        private = (await asyncio.to_thread(key.read_text)).strip()
-        return signing.sign(order, key_name or key.stem, private)
-    except OSError as error:
-        raise UserError(f"--key {key}: {error.strerror}") from None
-    except ValueError as error:
-        raise UserError(f"--key {key}: is not a private key: {error}") from None
-
-
-async def carry_out(
-    broker: Broker,
-    order: Command,
-    payload: bytes,
-    sent_in: Collection[str],
-    heard_in: Collection[str],
-    wait_s: float,
-) -> bool:
-    """Send the order in these shards, print what is answered in those, and say whether it was
-    confirmed in time. Raises UserError where the broker does not take it."""
-    gateway = order.gateway
-    try:
-        async with connect(broker, f"shuichi-command-{order.id}") as session:
-            await session.subscribe(*(topics.topic(one, gateway, What.REPLY) for one in heard_in))
-            for one in sent_in:
-                await session.publish(topics.topic(one, gateway, What.COMMAND), payload)
-            return await _follow(session, order, wait_s)
-    except (Unreachable, Disconnected, PublishRefused) as error:
-        raise UserError(str(error)) from None
-
-
-async def _follow(session: Session, order: Command, wait_s: float) -> bool:
-    """Print each answer until the last, and say whether that was a confirmation."""
-    try:
-        async with asyncio.timeout(wait_s):
-            while True:
-                for message in await session.take(10):
-                    session.ack(message)
-                    reply = codec.decode(message.payload, Reply)
-                    if reply.command != order.id:
-                        continue
-                    shown = f" {reply.aspect.value}" if reply.aspect else ""
-                    why = f": {reply.reason}" if reply.reason else ""
-                    click.echo(f"{reply.outcome.value}{shown}{why}")
-                    if reply.outcome in _LAST:
-                        return reply.outcome is Outcome.CONFIRMED
-    except TimeoutError:
-        click.echo(
-            f"no confirmation within {wait_s:g} s: is the gateway online, does it know the key?",
-            err=True,
-        )
-        return False
+    target = Target(gateway, shards, shards)
+    if (result := await carry_out(setup, target, signer, draft, wait_s)) is not Result.CONFIRMED:
+        raise SystemExit(int(result))

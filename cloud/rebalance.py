@@ -6,8 +6,6 @@ comes first, and dropped by the other.
 """
 
 import asyncio
-import secrets
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,8 +19,8 @@ from sqlalchemy import Connection, select
 
 from cloud import config, database, ledger, tables
 from cloud.cliparts import config_option, look
+from cloud.commanding import Moment, Result, Signer, Target, carry_out
 from cloud.config import shards_of
-from cloud.orders import carry_out, signed
 from configs.loader import UserError
 from configs.numbers import Number
 from wire.messages import Action, Command
@@ -115,7 +113,7 @@ def rebalance(
 ) -> None:
     """Show how full the shards are, and move gateways from one to another without loss.
 
-    Exit code 1 if a gateway does not confirm its move.
+    Exit code 1 if a gateway does not confirm its move, 3 if nothing proves that it did.
     """
     setup = config.read(file)
     if (gateway is None) != (to is None):
@@ -152,8 +150,10 @@ def rebalance(
                 err=True,
             )
     if apply and key is not None:
-        confirmed = [asyncio.run(_order(setup, move, key, key_name, wait_s)) for move in moves]
-        raise SystemExit(0 if all(confirmed) else 1)
+        results = [asyncio.run(_order(setup, move, key, key_name, wait_s)) for move in moves]
+        for result in (Result.NOT_CONFIRMED, Result.SAID_TO_BE_CONFIRMED):
+            if result in results:
+                raise SystemExit(int(result))
 
 
 def _seen(connection: Connection) -> tuple[list[Load], set[str]]:
@@ -200,18 +200,20 @@ def _show(loads: Sequence[Load], shards: Sequence[str], moves: Sequence[Move]) -
 
 async def _order(
     setup: config.Setup, move: Move, key: Path, key_name: str | None, wait_s: float
-) -> bool:
+) -> Result:
     click.echo(f"{move.gateway}: {move.of} to {move.to}")
-    now_ms = time.time_ns() // 1_000_000
-    order = Command(
-        id=secrets.token_hex(8),
-        gateway=move.gateway,
-        site="",
-        action=Action.MOVE,
-        sequence=now_ms,
-        issued_ms=now_ms,
-        shard=move.to,
-    )
-    payload = await signed(order, key, key_name)
-    heard_in = (move.of, move.to)
-    return await carry_out(setup.config.broker, order, payload, (move.of,), heard_in, wait_s)
+
+    def draft(identifier: str, moment: Moment) -> Command:
+        return Command(
+            id=identifier,
+            gateway=move.gateway,
+            site="",
+            action=Action.MOVE,
+            sequence=moment.sequence,
+            issued_ms=moment.issued_ms,
+            shard=move.to,
+        )
+
+    signer = await Signer.read(key, key_name)
+    target = Target(move.gateway, (move.of,), (move.of, move.to))
+    return await carry_out(setup, target, signer, draft, wait_s)

@@ -14,17 +14,13 @@ from edge import interlock, rulers
 from edge.interlock import Rule, State
 from edge.memory import SequenceMemory
 from wire.aspect import Aspect
-from wire.messages import Action, Command
+from wire.messages import LATEST_SEQUENCE, Action, Command
 from wire.topics import is_name
 
 LONGEST_LOWER_MS: Final = 24 * 3600 * 1000
 """A lowering that is meant to last longer is a change of the config."""
 
 FRESH_FOR_S: Final = 600.0
-
-LATEST: Final = 4_102_444_800_000
-"""The year 2100: the highest sequence that is taken, whatever a clock says. So there is always room
-above the last one."""
 
 
 class Site(Protocol):
@@ -71,12 +67,13 @@ class CommandRules:
 
     def refusal(self, command: Command, key: str) -> Refusal | None:
         """Why `command` of `key` is not carried out, or None."""
-        return self.mistake(command) or self.age(command, key) or self.doubt(command, key)
+        if command.gateway != self._gateway:
+            return Refusal(f"it is for gateway {command.gateway[:64]!r}")
+        # Its age first: issued anew, it may have another end.
+        return self.age(command, key) or self.mistake(command) or self.doubt(command, key)
 
     def mistake(self, command: Command) -> Refusal | None:
         """What is wrong with it as things stand, whatever its sequence."""
-        if command.gateway != self._gateway:
-            return Refusal(f"it is for gateway {command.gateway[:64]!r}")
         if command.action is Action.MOVE:
             if not is_name(command.shard):
                 return Refusal(f"{command.shard[:64]!r} is no name of a shard")
@@ -99,7 +96,7 @@ class CommandRules:
     def age(self, command: Command, key: str) -> Refusal | None:
         """Whether it was sent before, long ago, or by a clock that is ahead."""
         trusted, now_ms, window_ms = self._trusted(), self._now_ms(), round(self.fresh_for_s * 1000)
-        latest = min(now_ms + window_ms, LATEST) if trusted else LATEST
+        latest = min(now_ms + window_ms, LATEST_SEQUENCE) if trusted else LATEST_SEQUENCE
         last = self._last(key, latest)
         above = min(last, latest - 1)
         if trusted:

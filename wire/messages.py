@@ -175,6 +175,11 @@ class Action(StrEnum):
     MOVE = "move"
 
 
+LATEST_SEQUENCE: Final = 4_102_444_800_000
+"""The highest sequence of a command, the year 2100 in ms: a gateway takes none above it, whatever
+its clock says, so that there is room above the last one."""
+
+
 class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     """An order to one interlock, or to the gateway itself. It travels signed: see `wire.signing`.
 

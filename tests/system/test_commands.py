@@ -1,14 +1,21 @@
 """A person's orders, from the keyboard over a real broker to the relay and back."""
 
+import asyncio
 import json
 import subprocess
 
 import pytest
+import tomlkit
+from msgspec.structs import replace
 
 from firmware_sim.demo import programs
 from tests.system.gateway import Gateway
 from tests.waiting import PATIENCE_S
+from wire import codec, keyfile, signing, topics
 from wire.aspect import Aspect
+from wire.messages import Command, Outcome, Reply
+from wire.mqtt import Broker, connect
+from wire.topics import What
 
 SITE = ["--gateway", "yuzhong-underpass-01", "--site", "daping-underpass"]
 
@@ -23,6 +30,17 @@ class Ops:
         said = self.run("key", name)
         assert said.returncode == 0, said.stderr
         return said.stdout.split('"')[-2]
+
+    def share_key(self):
+        """The gateway and its cloud get the key by which replies are proven."""
+        keyfile.write(self.folder / "gateway.key", [keyfile.make()], self.folder)
+        for file, path in (("gateway.toml", ["uplink"]), ("cloud.toml", ["gateway", SITE[1]])):
+            document = tomlkit.parse((self.folder / file).read_text())
+            table = document
+            for name in path:
+                table = table.setdefault(name, {})
+            table["key_file"] = "gateway.key"
+            (self.folder / file).write_text(tomlkit.dumps(document))
 
     def order(self, action, *arguments, key="ops-1", **options):
         options = {"wait": PATIENCE_S} | options
@@ -51,6 +69,7 @@ def gateway_for(ops, broker, depth_m):
     gateway = Gateway(ops.folder, broker.port, depth_m=depth_m)
     key = ops.new_key("ops-1")
     gateway.change({("command", "keys"): {"ops-1": key}})
+    ops.share_key()
     return gateway
 
 
@@ -118,7 +137,9 @@ def test_a_latched_red_waits_for_a_person_even_over_a_power_cut(ops, mosquitto):
         gateway.until(gateway.answers)
         gateway.until(lambda: stays(gateway, "red", 0.05))
         cleared = ops.order("clear", person="Li Wei")
-        assert cleared.returncode == 0, cleared.stdout
+        assert cleared.returncode == 3, cleared.stderr  # gateway and cloud share no key
+        assert stations(cleared)[-1] == "the broker says"
+        assert "confirmed green (not proven: no key of" in cleared.stdout
         gateway.until(lambda: gateway.lamp(Aspect.GREEN))
 
 
@@ -135,3 +156,59 @@ def test_what_a_person_must_mend_is_one_line(ops, mosquitto):
         assert said.returncode == 2
         (line,) = said.stderr.splitlines()
         assert complaint in line
+
+
+async def pretend(broker, payloads):
+    """Answer each command at the broker with these, made from its id, while the gateway is dead."""
+    gateway, answered = SITE[1], 0
+    async with connect(broker, "attacker") as session:
+        await session.subscribe(topics.topic("0", gateway, What.COMMAND))
+        while True:
+            for message in await session.take(10):
+                session.ack(message)
+                order = codec.decode(signing.opened(message.payload).body.encode(), Command)
+                for payload in payloads(order):
+                    await session.publish(topics.topic("0", gateway, What.REPLY), payload)
+                answered += 1
+
+
+def forged(order):
+    """Junk of all kinds, another gateway's answer, a refusal, and a confirmation."""
+    yield from (b"", b"\xff\xfe", b"{}", b"[" * 100_000, b"x" * 1_000_000, b"null", b'"x"')
+    yield json.dumps({"command": order.id, "outcome": "confirmed", "at_ms": 2**53 + 1}).encode()
+    yield json.dumps({"command": order.id, "outcome": "confirmed", "at_ms": "now"}).encode()
+    yield json.dumps({"command": order.id, "outcome": "lost", "at_ms": 1}).encode()
+    yield codec.encode(Reply("another", Outcome.CONFIRMED, 1, aspect=Aspect.RED))
+    confirmed = Reply(order.id, Outcome.CONFIRMED, 1, "\x1b[2J\u202eok\n", Aspect.RED)
+    stranger = keyfile.parse(keyfile.make())
+    for reply in (
+        Reply(order.id, Outcome.REFUSED, 1, "no", last=2**53),
+        Reply(order.id, Outcome.ACCEPTED, 1),
+        confirmed,
+        replace(confirmed, mac="\u00e9"),
+        stranger.prove(confirmed, SITE[1]),
+        *[confirmed] * 50,
+    ):
+        yield codec.encode(reply)
+
+
+@pytest.mark.parametrize("key", [False, True])
+async def test_a_forged_reply_is_not_a_confirmation(ops, mosquitto, key):
+    gateway = Gateway(ops.folder, mosquitto.port)
+    ops.new_key("ops-1")
+    gateway.change({("command", "keys"): {}})
+    if key:
+        ops.share_key()
+    liar = asyncio.create_task(pretend(Broker(port=mosquitto.port), forged))
+    try:
+        said = await asyncio.to_thread(ops.order, "lower", aspect="green", wait=2 if key else 60)
+    finally:
+        liar.cancel()
+        await asyncio.wait((liar,))
+    assert said.returncode == (3 if key else 1)  # without a key the first answer is the last
+    lines = said.stdout.splitlines()
+    assert lines
+    assert all("not proven" in line for line in lines)
+    assert len(lines) <= 10
+    assert "Traceback" not in said.stderr
+    assert not any(ord(one) < 32 or one == "\u202e" for line in lines for one in line)

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from edge import clock, interlock
 from edge import commands as commands_module
-from edge.commandrules import LATEST
 from edge.commands import REFUSALS_PER_S
 from tests.commanding import OTHER_PRIVATE, Desk
 from tests.waiting import until
 from wire import signing
 from wire.aspect import Aspect
-from wire.messages import Action, Outcome
+from wire.messages import LATEST_SEQUENCE, Action, Outcome
 
 NOW_MS = 1_780_000_000_000
 MINUTE_MS = 60_000
+LATEST = LATEST_SEQUENCE
 WINDOW_MS = 10 * MINUTE_MS
 
 

@@ -241,6 +241,14 @@ class Admission:
         return ""
 
 
+def clock_fault(now_ms: int) -> str:
+    """What is wrong with our own clock, "" if it may be right."""
+    if now_ms in PLAUSIBLE_MS:
+        return ""
+    year = datetime.fromtimestamp(min(max(now_ms, 0), 2**47) / 1000, UTC).year
+    return f"the clock of this machine shows the year {year}: set it, times are not judged now"
+
+
 def cleaned(batch: Batch) -> Batch:
     """The same, its words such as may be shown and sent on. Names are right already, or refused."""
     if not batch.events and not batch.gaps:

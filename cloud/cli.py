@@ -66,7 +66,7 @@ def run(file: Path, unattended: bool, shards: str | None, style: str | None) -> 
         except ValueError as error:
             raise UserError(f"--shard {shards}: {error}") from None
     if not unattended:
-        _demand_outside(setup)
+        _demand_outside(setup, makes=True)
     logs.start(style)
     lines = [f"{file}: {fault.key}: {fault.problem}" for fault in faults]
     # A line a request, with URLs that may be secrets; a line a step of the layout.
@@ -127,6 +127,6 @@ cloud.add_command(rebalance)
 cloud.add_command(key_command)
 
 
-def _demand_outside(setup: config.Setup) -> None:
-    if lines := asyncio.run(service.outside_faults(setup)):
+def _demand_outside(setup: config.Setup, *, makes: bool = False) -> None:
+    if lines := asyncio.run(service.outside_faults(setup, makes=makes)):
         raise UserError("\n".join(lines))

@@ -32,6 +32,10 @@ from wire.topics import NAME_PATTERN
 Unknown = Literal["accept", "quarantine"]
 """What is done with the batches of a gateway that the config does not name."""
 
+NOBODY_NAMED: Final = (
+    "no [gateway.NAME]: whoever may write at the broker is stored, and can raise alerts"
+)
+
 MOST_SHARDS: Final = 1000
 """In one process, by far."""
 
@@ -225,6 +229,8 @@ class Setup(NamedTuple):
                 brokers[f"channel.{name}.broker"] = broker
         for key, broker in brokers.items():
             yield from ((key, doubt) for doubt in broker.doubts())
+        if not self.config.gateway:
+            yield "gateway", NOBODY_NAMED
 
     @property
     def all_shards(self) -> tuple[str, ...]:
@@ -288,7 +294,10 @@ def _without(tables: dict[str, Any], faults: Sequence[Fault]) -> dict[str, Any]:
         if table not in _OPTIONAL or table not in left:
             return tables
         name = next((one for one in left[table] if rest == one or rest.startswith(f"{one}.")), None)
-        if table in ("channel", "rule", "hook", "gateway") and name is not None:
+        if table == "gateway" and name is not None and left[table][name] != {}:
+            # It stays one that is known: its readings must not go to quarantine for a slip.
+            left[table] = left[table] | {name: {}}
+        elif table in ("channel", "rule", "hook", "gateway") and name is not None:
             left[table] = {key: one for key, one in left[table].items() if key != name}
         elif table in ("web", "cap"):
             del left[table]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from cloud.admission import PLAUSIBLE_MS
+from cloud.admission import clock_fault
 from cloud.quotas import OTHERS
 
 if TYPE_CHECKING:
@@ -33,9 +33,8 @@ def notes(found: "Account") -> list[str]:
 
 
 def _of_clock(found: "Account") -> Iterator[str]:
-    if found.at_ms not in PLAUSIBLE_MS:
-        year = datetime.fromtimestamp(min(max(found.at_ms, 0), 2**47) / 1000, UTC).year
-        yield f"the clock of this machine shows the year {year}: set it, times are not judged now"
+    if fault := clock_fault(found.at_ms):
+        yield fault
 
 
 def _of_streams(found: "Account") -> Iterator[str]:

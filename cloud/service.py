@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -25,13 +26,13 @@ from cloud import (
     upkeep,
     writeoffs,
 )
-from cloud.admission import Admission
+from cloud.admission import Admission, clock_fault
 from cloud.alerts import demands
 from cloud.alerts.office import Office, office_of
 from cloud.alerts.watch import Watch
 from cloud.channels import running
 from cloud.channels.running import Kept
-from cloud.config import Setup
+from cloud.config import NOBODY_NAMED, Setup
 from cloud.desk import open_desk
 from cloud.errors import Rejected, Unavailable
 from cloud.health import Health
@@ -83,6 +84,10 @@ async def serve(setup: Setup, faults: Sequence[str] = ()) -> None:
             ]
             _settle_in()
             log.info("started")
+            if fault := clock_fault(time.time_ns() // 1_000_000):
+                log.error("%s", fault)
+            if not setup.config.gateway:
+                log.warning("%s", NOBODY_NAMED)
             await stop.wait()
             log.info("stopping")
             for task in tasks:
@@ -260,19 +265,20 @@ async def opened(setup: Setup, *, read_only: bool = False) -> AsyncIterator[tupl
         yield database, store
 
 
-async def outside_faults(setup: Setup) -> list[str]:
-    """One line each, if the store, the broker or a channel cannot be used."""
+async def outside_faults(setup: Setup, *, makes: bool = False) -> list[str]:
+    """One line each, if the store, the broker or a channel cannot be used. Whether it `makes` a
+    database that the store lacks: else nothing is changed anywhere."""
     channels = (_channel_fault(setup, name) for name in setup.config.channel)
     found = await asyncio.gather(
-        _store_fault(setup), _broker_fault(setup), _web_fault(setup), *channels
+        _store_fault(setup, makes=makes), _broker_fault(setup), _web_fault(setup), *channels
     )
     keys = await asyncio.to_thread(proofs.read, setup)
     found += [f"[gateway.{name}] key_file {fault}" for name, fault in keys.faults.items()]
     return [line for line in found if line]
 
 
-async def _store_fault(setup: Setup) -> str:
-    """Of store and state; neither is made."""
+async def _store_fault(setup: Setup, *, makes: bool) -> str:
+    """Of store and state. The state is not made."""
     config = setup.config.store
     with tempfile.TemporaryDirectory() as folder:
         place = setup.database
@@ -291,6 +297,9 @@ async def _store_fault(setup: Setup) -> str:
                 await database.run(migrations.current)
                 module = loader.plugin("cloud.store", config.kind)
                 async with module.open(config, setup.folder, database) as store:
+                    if makes:
+                        await store.check()
+                        return ""
                     return "\n".join(f"[store] {one}" for one in await store.faults())
         except (Unavailable, Rejected) as error:
             return f"[store] {error}"

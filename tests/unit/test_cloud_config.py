@@ -180,3 +180,42 @@ def test_files_of_the_broker_lie_beside_the_config(tmp_path: Path) -> None:
     broker = config.read(file).config.broker
     assert broker.password() == "open sesame"
     assert (broker.ca_file, broker.cert_file, broker.tls) == ("/etc/ca.pem", None, True)
+
+
+def test_what_is_not_named_is_accepted_until_any_is(tmp_path: Path) -> None:
+    file = tmp_path / "cloud.toml"
+    named = "[gateway.g]\n"
+    for text, accepts in (
+        ("", True),
+        (named, False),
+        (f'{named}[ingest]\nunknown_gateways = "accept"\n', True),
+        (f'{named}[ingest]\nunknown_gateways = "quarantine"\n', False),
+    ):
+        file.write_text(text)
+        setup = config.read(file)
+        assert setup.config.accepts_unknown is accepts
+        assert ("gateway" in dict(setup.doubts())) is not text.startswith(named)
+
+
+def test_a_slip_in_the_table_of_a_gateway_does_not_make_it_unknown(tmp_path: Path) -> None:
+    file = tmp_path / "cloud.toml"
+    file.write_text(
+        '[gateway.g]\nsites = ["Not A Name"]\n[gateway.h.quota]\nsereis = 7\n[gateway.i]\n'
+    )
+    setup, faults = config.read_in_part(file)
+    assert {fault.key for fault in faults} == {"gateway.g.sites.0", "gateway.h.quota.sereis"}
+    assert {*setup.config.gateway} == {"g", "h", "i"}
+    assert not setup.config.accepts_unknown
+
+
+def test_a_quota_in_the_config(tmp_path: Path) -> None:
+    file = tmp_path / "cloud.toml"
+    file.write_text("[quota]\nseries = 100\n[gateway.g.quota]\nsites = 3\n")
+    read = config.read(file).config
+    assert (read.quota.series, read.quota.sites) == (100, 50)
+    own = read.quota.changed(read.gateway["g"].quota or read.quota)
+    assert (own.series, own.sites) == (100, 3)
+    for wrong in ("series = 0", "mb_per_minute = -1", "burst_minutes = 0", "seires = 4"):
+        file.write_text(f"[quota]\n{wrong}\n")
+        with pytest.raises(ConfigError, match=r"quota\."):
+            config.read(file)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from fastapi import Request
@@ -23,6 +23,9 @@ LONGEST_BODY: Final = 64 * 1024
 BODY_WITHIN_S: Final = 30
 """On a bad network; whoever sends a byte an hour is not waited for."""
 
+AT_ONCE: Final = 4
+"""Questions to the state at a time: what alerts write waits for so many at most."""
+
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 """Of every answer."""
 
@@ -40,11 +43,15 @@ class Desk:
     token: str
     publisher: Publisher | None
     url: str
+    _turns: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(AT_ONCE), init=False, repr=False
+    )
 
     async def run(self, work: Callable[[Connection], _T]) -> _T:
         """Work in the database; 503 if it does not answer, 422 for what it cannot hold."""
         try:
-            return await self.database.run(work)
+            async with self._turns:
+                return await self.database.run(work)
         except Unavailable as error:
             raise HTTPException(503, str(error)) from None
         except Rejected as error:

@@ -162,6 +162,8 @@ def sort(messages: Iterable[Message], admission: Admission, now_ms: int) -> Inta
         quota = quotas.refusal(gateway, address.what, len(message.payload), now_ms)
         if quota:
             beyond[quotas.owner(gateway), quota] += 1
+        elif not message.payload:
+            pass  # somebody has cleared what was retained, or tried whether the broker takes it
         elif address.what in _BATCHES:
             found = sort_batch(gateway, message, admission, now_ms)
             if quota := _count(found, address, admission, now_ms):
@@ -170,7 +172,7 @@ def sort(messages: Iterable[Message], admission: Admission, now_ms: int) -> Inta
                 intake.cases.append(found)
             else:
                 intake.batches.append(found)
-        elif message.payload:  # else somebody has cleared what was retained
+        else:
             _take_state(intake, address, message, admission, now_ms)
     intake.cases += [_surplus(*one, many) for one, many in beyond.items()]
     return intake

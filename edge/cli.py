@@ -19,7 +19,7 @@ from configs.numbers import Count
 from edge import config, crosscheck, doors, load
 from edge.agent import open_agent
 from edge.config import Setup
-from edge.preflight import outside_faults
+from edge.preflight import outside
 from edge.supervisor import CoreFailed
 from wire import loop
 
@@ -62,14 +62,15 @@ def check(file: Path, online: bool, dead: tuple[int, ...], as_json: bool) -> Non
     Exit code 2 if anything is wrong.
     """
     setup = config.read(file)
+    doubted = [*setup.doubts()]
     if online:
-        _demand_outside(setup)
+        doubted += [("uplink.broker", doubt) for doubt in _demand_outside(setup)]
     from edge import loadtable  # here, because a gateway that runs has no use for it
 
     loads = [load.of(setup, number) for number in dead]
     if as_json:
         gateway = setup.config.gateway.id
-        doubts = [{"about": name, "doubt": doubt} for name, doubt in setup.doubts()]
+        doubts = [{"about": name, "doubt": doubt} for name, doubt in doubted]
         shown = {"gateway": gateway, "loads": loadtable.as_dicts(loads), "doubts": doubts}
         click.echo(json.dumps(shown))
         return
@@ -78,7 +79,7 @@ def check(file: Path, online: bool, dead: tuple[int, ...], as_json: bool) -> Non
     console = Console()
     console.print(f"{file}: no faults", highlight=False)
     loadtable.show(console, loads)
-    for name, doubt in setup.doubts():
+    for name, doubt in doubted:
         console.print(f"unsure: {name}: {doubt}", highlight=False)
 
 
@@ -166,6 +167,9 @@ def _demand_alone(setup: Setup) -> None:
         )
 
 
-def _demand_outside(setup: Setup) -> None:
-    if lines := loop.run(outside_faults(setup)):
-        raise UserError("\n".join(lines))
+def _demand_outside(setup: Setup) -> list[str]:
+    """What works without being as it should. Raises UserError for what does not work."""
+    found = loop.run(outside(setup))
+    if found.faults:
+        raise UserError("\n".join(found.faults))
+    return found.doubts

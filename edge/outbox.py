@@ -21,7 +21,7 @@ from edge.batches import Draft, Position, Sealed
 from edge.clock import ThisMachine
 from edge.dating import Offset
 from edge.outboxdisk import open_file
-from edge.outboxfile import OutboxFile
+from edge.outboxfile import MOST_PAYLOAD, OutboxFile
 from edge.rulers import Notice
 from edge.salvage import Salvage, last_life, open_aside
 from edge.shelf import Priority, Range
@@ -42,12 +42,14 @@ class Outbox:
 
     Until `open` has opened its file, whoever asks it for something waits. `notices` is what is to
     be told as events. `position`, `readings_lost`, `acked` (see `Books`), `sendable` (batches that
-    are dated) and `pending_by_priority` are as of the last call.
+    are dated) and `pending_by_priority` are as of the last call. What is sealed from now on has at
+    most `most_bytes` a batch, unless it is one single thing.
     """
 
     def __init__(self, path: Path, gateway: str, boot: str, thread: ThreadPoolExecutor) -> None:
         self.path = path
         self.in_memory = False
+        self.most_bytes = MOST_PAYLOAD
         self.notices: deque[Notice] = deque()
         self.salvage: Salvage | None = None
         self.make_room: Callable[[OutboxFile], bool] = lambda _: False
@@ -81,7 +83,12 @@ class Outbox:
     async def seal_all(self, drafts: Sequence[Draft], *, local: bool = False) -> list[Sealed]:
         """Put each draft on the disk as a batch: all of them, or none. `local`: their times are ms
         since this boot, and they wait until they can be dated."""
-        return await self.run(lambda file: file.seal(drafts, local=local))
+
+        def work(file: OutboxFile) -> list[Sealed]:
+            file.most_bytes = self.most_bytes
+            return file.seal(drafts, local=local)
+
+        return await self.run(work)
 
     async def forget(self, batches: Sequence[Range], stream: str | None = None) -> None:
         """Delete the batches in these closed intervals: the cloud has stored them."""

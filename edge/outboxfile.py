@@ -25,8 +25,8 @@ from wire import limits
 from wire.codec import TooLarge
 from wire.messages import Batch, Event, Gap
 
-HEAD_BYTES: Final = 512
-"""Of an MQTT packet, beside its payload: more than any topic of ours needs."""
+MOST_PAYLOAD: Final = limits.PACKET_TO_CLOUD - 512
+"""Bytes; the rest of the packet is more than any topic of ours needs."""
 
 _COLUMNS = "key, boot, first_ms, last_ms, readings, payload"
 
@@ -44,7 +44,7 @@ class OutboxFile:
         self.database = database
         self.gateway = gateway
         self.stream, self.sealed, self.readings_sealed = "", 0, 0
-        self.most_bytes = limits.PACKET_TO_CLOUD - HEAD_BYTES
+        self.most_bytes = MOST_PAYLOAD
         self.books = Books()
         self.streams: dict[int, str] = {}
         self._load()

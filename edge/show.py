@@ -74,6 +74,17 @@ def _queue(console: Console, one: Status) -> None:
         f"uplink  {uplink.broker} {state}, {uplink.in_flight} batches in flight, last ack {heard}",
         highlight=False,
     )
+    if uplink.broker_said and not uplink.connected:
+        console.print(f"broker  {uplink.broker_said}", style="red", highlight=False, markup=False)
+    for why in uplink.denied.values():
+        console.print(f"broker  {why}", style="red", highlight=False, markup=False)
+    if uplink.too_large:
+        console.print(
+            f"broker  takes none of {uplink.too_large} batches, which are too large for it; "
+            "they wait",
+            style="red",
+            highlight=False,
+        )
     if uplink.acks_unproven:
         console.print(
             "acks    [red]not proven: the cloud has no key of this gateway, or another one; "

@@ -57,7 +57,10 @@ class Queue(msgspec.Struct, frozen=True):
 class Uplink(msgspec.Struct, frozen=True):
     """The connection. The cloud's ledger has `acked` batches of the stream, and said so last
     `last_ack_s` ago. `acks_refused` were not believed; they are `acks_unproven` while the cloud has
-    no key of ours, or another one, and then nothing is deleted."""
+    no key of ours, or another one, and then nothing is deleted.
+
+    `broker_said` is why there is no connection. `denied` are the topics that the broker does not
+    take, with its reasons; `too_large` batches are more than it takes and wait."""
 
     broker: str
     connected: bool
@@ -67,6 +70,9 @@ class Uplink(msgspec.Struct, frozen=True):
     acks_must_prove: bool = False
     acks_refused: int = 0
     acks_unproven: bool = False
+    broker_said: str = ""
+    denied: dict[str, str] = {}
+    too_large: int = 0
 
 
 class Commands(msgspec.Struct, frozen=True):
@@ -137,6 +143,8 @@ def line(agent: "Agent") -> str:
     jobs = [job for line in agent.field.lines.values() for job in line.bus.jobs]
     silent = len({job.sensor for job in jobs if job.health.breaker.state is not State.CLOSED})
     link = "connected" if agent.uplink.connected else "no broker"
+    if agent.uplink.broker.denied:
+        link += ", which denies topics"
     if agent.uplink.acks.unproven:
         link += ", acks not proven"
     down = [part.name for part in agent.supervisor.states() if not part.running]
@@ -201,4 +209,7 @@ def _uplink(agent: "Agent", now: float) -> Uplink:
         acks_must_prove=uplink.acks.proof.demanded,
         acks_refused=uplink.acks.refused,
         acks_unproven=uplink.acks.unproven,
+        broker_said=uplink.broker.said,
+        denied=dict(uplink.broker.denied),
+        too_large=len(uplink.broker.aside),
     )

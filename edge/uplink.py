@@ -19,6 +19,7 @@ from edge import clock, machine
 from edge.acks import NO_PROOF, Acks, Proof
 from edge.backlog import Backlog
 from edge.batches import Sealed
+from edge.brokerno import BrokerNo
 from edge.clock import Clock
 from edge.config import Gateway, Uplink
 from edge.memory import ShardMemory
@@ -26,7 +27,15 @@ from edge.outbox import Outbox
 from edge.shelf import LADDERS, Priority, Range
 from wire import bounded, codec, topics
 from wire.messages import Ack, GatewayState, InterlockState, Reply, Status
-from wire.mqtt import TO_GATEWAY, Disconnected, PublishRefused, Session, Will, keep_connected
+from wire.mqtt import (
+    TO_GATEWAY,
+    Disconnected,
+    PublishRefused,
+    Refused,
+    Session,
+    Will,
+    keep_connected,
+)
 from wire.ranges import Intervals
 from wire.topics import What
 
@@ -76,6 +85,7 @@ class UplinkWorker:
         proof: Proof = NO_PROOF,
     ) -> None:
         self.acks = Acks(gateway.id, proof)
+        self.broker = BrokerNo()
         self.connected = False
         self.acked_at: float | None = None
         self._gateway = gateway
@@ -114,11 +124,12 @@ class UplinkWorker:
             self._serve,
             will=Will(self._topic(What.STATUS), self._status(GatewayState.LOST)),
             room=TO_GATEWAY,
+            on_trouble=self.broker.ended,
         )
 
     def offer(self, batch: Sealed) -> None:
         """Send a batch that was sealed just now, if there is a connection."""
-        if self._session is not None:
+        if self._session is not None and self.broker.takes(batch):
             self._send(self._session, batch)
 
     def show(self, state: InterlockState) -> None:
@@ -136,7 +147,7 @@ class UplinkWorker:
             if (keys := self.acks.proof.keys) is not None:
                 reply = keys.prove(reply, self._gateway.id)
             sent = self._session.send(self._topic(What.REPLY), codec.encode(reply))
-            sent.add_done_callback(self._refusals("a reply"))
+            sent.add_done_callback(self.broker.watch(self._topic(What.REPLY)))
             self._replies.add(sent)
             sent.add_done_callback(self._replies.discard)
 
@@ -173,7 +184,14 @@ class UplinkWorker:
         self._sent_at.clear()
         self._seek_s = 0.0
         self._backlog.rewind()
-        await session.subscribe(self._topic(What.ACK), self._topic(What.COMMAND))
+        self.broker.connected(session)
+        self._outbox.most_bytes = self.broker.most_payload
+        for topic in (self._topic(What.ACK), self._topic(What.COMMAND)):
+            # Without one of them we are hard of hearing; what we have to say is heard all the same.
+            try:
+                await session.subscribe(topic)
+            except Refused as error:
+                self.broker.deny(topic, str(error))
         self._session = session
         self.connected = True
         try:
@@ -249,7 +267,8 @@ class UplinkWorker:
         beside: set[asyncio.Future[bool]] = set()
         while True:
             for batch in await self._next_of_backlog():
-                if (batch.stream, batch.number) in self._sent_at:
+                key = (batch.stream, batch.number)
+                if key in self._sent_at or not self.broker.takes(batch):
                     continue
                 beside.add(self._send(session, batch))
                 await asyncio.sleep(len(batch.payload) / (1000 * self._settings.backlog_kb_per_s))
@@ -260,8 +279,10 @@ class UplinkWorker:
     async def _next_of_backlog(self) -> list[Sealed]:
         """Some batches, or none after a while in which there was nothing to send."""
         room = self._room()
-        # What is on its way is in the outbox too: without more there is nothing to look for.
-        if room > 0 and self._outbox.sendable > len(self._sent_at):
+        self.broker.look_again()
+        # What is on its way is in the outbox too, and what is set aside: without more there is
+        # nothing to look for.
+        if room > 0 and self._outbox.sendable > len(self._sent_at) + len(self.broker.aside):
             try:
                 if batches := await self._backlog.take(min(room, TAKEN_AT_ONCE)):
                     return batches
@@ -333,7 +354,7 @@ class UplinkWorker:
         self.acks.sent(*key)
         what = What.EVENT if batch.place in LADDERS[Priority.EVENT] else What.DATA
         sent = session.send(self._topic(what), batch.payload)
-        sent.add_done_callback(self._refusals(f"batch {batch.number}"))
+        sent.add_done_callback(self.broker.watch(self._topic(what)))
         sent.add_done_callback(partial(self._confirmed, key))
         return sent
 
@@ -342,14 +363,7 @@ class UplinkWorker:
 
     def _tell(self, session: Session, topic: str, payload: bytes) -> None:
         sent = session.send(topic, payload, retain=True)
-        sent.add_done_callback(self._refusals(topic))
-
-    def _refusals(self, what: str) -> Callable[[asyncio.Future[bool]], None]:
-        def look(sent: asyncio.Future[bool]) -> None:
-            if not sent.cancelled() and isinstance(sent.exception(), PublishRefused):
-                log.error("the broker refuses %s: %s", what, sent.exception())
-
-        return look
+        sent.add_done_callback(self.broker.watch(topic))
 
     def _status(self, state: GatewayState) -> bytes:
         at_ms = clock.utc_ms() if self._time is None else self._time.best_utc_ms()

@@ -50,7 +50,8 @@ def envelope(**changes: object) -> bytes:
 def test_any_bytes_are_used_or_put_aside(what: What | str, payload: bytes) -> None:
     one = message(what, payload)
     intake = sort([one], OPEN, NOW)
-    if what in (What.STATUS, What.INTERLOCK) and not payload:
+    # `edge check --online` publishes an empty one on each topic.
+    if what in (What.DATA, What.EVENT, What.STATUS, What.INTERLOCK) and not payload:
         assert intake == Intake()
     else:
         (case,) = intake.cases

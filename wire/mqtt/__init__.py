@@ -17,6 +17,7 @@ from wire.mqtt.address import BrokerAddress, parse_address
 from wire.mqtt.receiver import Receiver
 from wire.mqtt.terms import (
     ANY_SIZE,
+    SAID,
     TO_CLOUD,
     TO_GATEWAY,
     Broker,
@@ -56,6 +57,8 @@ PUBACK_TIMEOUT_S: Final = 20.0
 _FIRST_DELAY_S: Final = 0.5
 _LONGEST_DELAY_S: Final = 30.0
 _STEADY_AFTER_S: Final = 10.0
+_MOST_TOLD: Final = 20
+"""Reasons that are logged until a connection lasts."""
 
 
 class Session:
@@ -179,20 +182,29 @@ async def keep_connected(
     keep_session_s: int = 0,
     receive_maximum: int = 1000,
     room: Room = TO_CLOUD,
+    on_trouble: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Call `run(session)` for connection after connection until it returns by itself.
 
     Waits 0.5 s to 30 s, with jitter, between tries, so that a city of gateways does not come back
-    in one instant; and only a connection that has lasted is taken for a recovery. Logs the first
-    failure and the recovery, nothing between. Each connection has a task of its own: whatever
-    `run` leaves pending there (`wire.tasks.apart`) does not spoil the next one.
+    in one instant; and only a connection that has lasted is taken for a recovery. Logs each reason
+    once, and the recovery: at once where the broker was away, else after 10 s, so that two clients
+    that throw each other out do not fill the log. `on_trouble` is called with each reason, logged
+    or not. Each connection has a task of its own: whatever `run` leaves pending there
+    (`wire.tasks.apart`) does not spoil the next one.
     """
     loop = asyncio.get_running_loop()
-    delay, down = _FIRST_DELAY_S, False
-    since = loop.time()
+    delay, since = _FIRST_DELAY_S, loop.time()
+    told: set[str] = set()
+    recovery: asyncio.TimerHandle | None = None
+    trouble: Exception | None = None
+
+    def recovered() -> None:
+        log.info("broker %s: connected again", broker)
+        told.clear()
 
     async def once() -> None:
-        nonlocal down, since
+        nonlocal recovery, since
         async with connect(
             broker,
             identifier,
@@ -201,27 +213,41 @@ async def keep_connected(
             receive_maximum=receive_maximum,
             room=room,
         ) as session:
-            if down:
-                log.info("broker %s: connected again", broker)
-            down, since = False, loop.time()
+            since = loop.time()
+            if told and isinstance(trouble, Unreachable):
+                recovered()
+            elif told:
+                recovery = loop.call_later(_STEADY_AFTER_S, recovered)
             await run(session)
 
     while True:
         since = loop.time()
-        trouble: Exception | None = None
         try:
             await apart(once(), f"{identifier} connection")
         except* (Unreachable, Disconnected, CancelledAlone) as group:
             trouble = _first(group)
-        if trouble is None:
+        else:
             return
-        if not down:
-            log.warning("%s; trying again until it answers", trouble)
-            if loop.time() - since >= _STEADY_AFTER_S:
-                delay = _FIRST_DELAY_S
-            down = True
+        finally:
+            if recovery is not None:
+                recovery.cancel()
+        reason = str(trouble)
+        on_trouble(reason)
+        if not told:
+            log.warning("%s; trying again until it answers", reason)
+        elif reason not in told and _by_the_broker(trouble) and len(told) < _MOST_TOLD:
+            log.warning("%s", reason)
+        if len(told) < _MOST_TOLD:
+            told.add(reason)
+        if isinstance(trouble, Disconnected) and loop.time() - since >= _STEADY_AFTER_S:
+            delay = _FIRST_DELAY_S
         await asyncio.sleep(delay * random.uniform(0.5, 1.0))
         delay = min(2 * delay, _LONGEST_DELAY_S)
+
+
+def _by_the_broker(trouble: Exception | None) -> bool:
+    """Whether the broker itself has said why."""
+    return isinstance(trouble, Refused) or SAID in str(trouble)
 
 
 @contextlib.contextmanager

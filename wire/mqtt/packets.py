@@ -9,7 +9,7 @@ import struct
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from wire.mqtt.terms import Message, Terms
+from wire.mqtt.terms import TAKEN_OVER, Message, Terms
 
 MAX_MID: Final = 65_535
 
@@ -76,7 +76,7 @@ _REASONS: Final = {
     0x8B: "server shutting down",
     0x8C: "bad authentication method",
     0x8D: "keep alive timeout",
-    0x8E: "session taken over by another client of the same name",
+    0x8E: TAKEN_OVER,
     0x8F: "topic filter invalid",
     0x90: "topic name invalid",
     0x91: "packet identifier in use",

@@ -21,6 +21,7 @@ from wire.mqtt.terms import (
     ANY_SIZE,
     GOODBYE_S,
     HUNG_UP,
+    SAID,
     CannotRetain,
     Disconnected,
     Message,
@@ -318,7 +319,7 @@ class Receiver(asyncio.Protocol):
             case 0xD0:
                 pass  # PINGRESP: that we heard something is noted
             case 0xE0 if self._v5:
-                self._end(f"the broker has ended it: {packets.farewell(data, start, end)}")
+                self._end(f"{SAID}: {packets.farewell(data, start, end)}")
                 self._transport.abort()
             case _:
                 raise Malformed(f"a packet that begins with {first:#04x}")

@@ -17,6 +17,11 @@ GOODBYE_S: Final = 1.0
 ANY_SIZE: Final = sys.maxsize
 """No limit to bytes."""
 
+SAID: Final = "the broker has ended it"
+"""Of a connection whose end the broker gives a reason for."""
+
+TAKEN_OVER: Final = "session taken over by another client of the same name"
+
 HUNG_UP: Final = "it hung up without a word"
 
 

@@ -6,6 +6,10 @@ than reading. The earliest deadline goes first. A device in doubt, whose last an
 is asked the same again and nothing else, so that an answer which comes later than anybody thought
 still says what was asked. A silent one is only probed, so seldom that all of them together waste no
 more than `DEAD_SHARE` of the bus, and at moments at which no ruler is due.
+
+A silent ruler is another matter, for a signal waits for it: it is asked at its interval like one
+that answers, as long as all silent rulers together waste no more than `RULER_SHARE` of the bus, and
+nobody's moment is waited for. `edge.load` works out what that promises.
 """
 
 import math
@@ -24,6 +28,9 @@ DEAD_SHARE: Final = 0.04
 
 LONE_SHARE: Final = 0.5
 """The same while nobody on the bus answers, who could suffer from it."""
+
+RULER_SHARE: Final = 0.5
+"""Share of the bus that silent rulers may waste together."""
 
 SLACK: Final = 0.25
 MOST_SLACK_S: Final = 0.25
@@ -45,6 +52,11 @@ class Health:
         self.doubted: Job | None = None
         self.answered_at: float | None = None
         self.strays = 0
+
+    @property
+    def feeds_interlock(self) -> bool:
+        """Whether one of its jobs is a ruler's."""
+        return any(job.urgent for job in self.jobs)
 
     @property
     def is_well(self) -> bool:
@@ -92,6 +104,14 @@ class Job:
         self.wire_s = frames * device.port.byte_s
         self.place: Literal["nowhere", "due", "probes"] = "nowhere"
         self.ticket = 0
+
+    @property
+    def wait_s(self) -> float:
+        """How long its answer is waited for now. A ruler's never shorter than its profile says: a
+        hiccup of ours must not cost a reading that a signal waits for."""
+        if self.urgent:
+            return self.device.profile.line.reply_within_s
+        return self.health.times.wait_s
 
     def is_as(self, other: "Job") -> bool:
         """Whether `other` would read the same in the same way."""
@@ -142,15 +162,16 @@ class Agenda:
         self._urgent: list[_Entry] = []
         self._ordinary: list[_Entry] = []
         self._probes: dict[bool, deque[Job]] = {True: deque(), False: deque()}  # by urgency
-        self._turn = True
-        self._probe_from = 0.0
+        # By urgency: until when the last probe that failed kept the line, and for how long.
+        self._wasted: dict[bool, tuple[float, float]] = {True: (0.0, 0.0), False: (0.0, 0.0)}
         self._tickets = 0
         self._apart: list[tuple[int, Profile, Block]] = []  # reads that a device refuses as a whole
         self._take(jobs)
 
     def start(self, now: float) -> None:
-        """First reads are spread over a second, so that they do not come in a heap."""
-        self._probe_from = now
+        """Rulers are read at once. The first reads of all others are spread over a second, so that
+        they do not come in a heap."""
+        self._wasted = {True: (now, 0.0), False: (now, 0.0)}
         self._spread(self.jobs, now)
 
     def change(self, jobs: Sequence[Job], now: float) -> None:
@@ -180,9 +201,11 @@ class Agenda:
         """The job to be read now; the line rests until `free_at` for what is not urgent."""
         if (job := self._due(self._urgent, now)) is not None:
             return job
+        if (job := self._probe(now, urgent=True)) is not None:
+            return job
         if free_at > now:
             return None
-        if now >= self._probe_from and (job := self._probe(now)) is not None:
+        if (job := self._probe(now, urgent=False)) is not None:
             return job
         return self._due(self._ordinary, now)
 
@@ -193,8 +216,10 @@ class Agenda:
             times.append(urgent.due)
         if (ordinary := _first(self._ordinary)) is not None:
             times.append(max(ordinary.deadline, free_at))
-        if waiting := [job.due for probes in self._probes.values() for job in probes]:
-            ready = max(self._probe_from, min(waiting))
+        if rulers := self._probes[True]:
+            times.append(max(self._probe_from(urgent=True), min(job.due for job in rulers)))
+        if others := self._probes[False]:
+            ready = max(self._probe_from(urgent=False), min(job.due for job in others))
             times.append(max(ready, free_at) if ready > now else ready + PROBE_PATIENCE_S)
         return min(times)
 
@@ -207,6 +232,8 @@ class Agenda:
             job.due = now
         job.failures = 0
         if not health.is_well:
+            # What has kept this one from answering may be over for the others too.
+            self._wasted = {True: (now, 0.0), False: (now, 0.0)}
             health.doubted = None
             health.breaker.answer()
             for other in health.jobs:
@@ -224,21 +251,26 @@ class Agenda:
         job.failures += 1
         is_mute = job.failures > SILENT_AFTER and breaker.state is State.CLOSED
         if is_mute:  # a block that is never answered, of a device that does answer
-            self._pause_probes(over, over - began)
-            self._queue_probe(job, now)
+            self._wasted[job.urgent] = (over, over - began)
+            self._queue_probe(job, began)
             return
         health.doubted = job
         breaker.fail()
         if breaker.state is State.CLOSED:
-            self._again(job, over)
+            if job.urgent or not health.feeds_interlock:
+                self._again(job, over)
+            else:  # a ruler waits until this is answered
+                job.due = over
+                self._list(job)
             return
-        self._pause_probes(over, over - began)
+        self._wasted[job.urgent] = (over, over - began)
         for other in health.jobs:
             if other.place == "due":
                 other.place = "nowhere"
         if not any(other.place == "probes" for other in health.jobs):
-            follower = health.jobs[(health.jobs.index(job) + 1) % len(health.jobs)]
-            self._queue_probe(follower, now)
+            jobs = [one for one in health.jobs if one.urgent] or health.jobs
+            at = jobs.index(job) + 1 if job in jobs else 0
+            self._queue_probe(jobs[at % len(jobs)], began)
 
     def split(self, job: Job, now: float) -> bool:
         """The device refuses the job as a whole: from now on ask for its parts, and never again for
@@ -280,7 +312,8 @@ class Agenda:
 
     def _spread(self, jobs: Sequence[Job], now: float) -> None:
         for i, job in enumerate(jobs):
-            job.due = now + min(1.0, job.interval_s) * i / len(jobs)
+            spread_s = 0.0 if job.urgent else min(1.0, job.interval_s)
+            job.due = now + spread_s * i / len(jobs)
             self._list(job)
 
     def _due(self, heap: list[_Entry], now: float) -> Job | None:
@@ -291,31 +324,35 @@ class Agenda:
                 return job
         return None
 
-    def _probe(self, now: float) -> Job | None:
-        """Urgent ones and others take turns."""
-        for urgent in (self._turn, not self._turn):
-            for job in self._probes[urgent]:
-                if job.due <= now and self._has_room(job, now):
-                    self._probes[urgent].remove(job)
-                    self._turn = not urgent
-                    job.place = "nowhere"
-                    if job.health.breaker.state is State.OPEN:
-                        job.health.breaker.probe()
-                    return job
+    def _probe(self, now: float, *, urgent: bool) -> Job | None:
+        if not (probes := self._probes[urgent]) or now < self._probe_from(urgent=urgent):
+            return None
+        for job in probes:
+            if job.due <= now and (urgent or self._has_room(job, now)):
+                probes.remove(job)
+                job.place = "nowhere"
+                if job.health.breaker.state is State.OPEN:
+                    job.health.breaker.probe()
+                return job
         return None
 
     def _has_room(self, probe: Job, now: float) -> bool:
         """Whether it would be over before a ruler is due, or has waited for that long enough."""
-        if now >= max(self._probe_from, probe.due) + PROBE_PATIENCE_S:
+        if now >= max(self._probe_from(urgent=False), probe.due) + PROBE_PATIENCE_S:
             return True
         urgent = _first(self._urgent)
-        return urgent is None or now + probe.wire_s + probe.health.times.wait_s <= urgent.due
+        return urgent is None or now + probe.wire_s + probe.wait_s <= urgent.due
 
-    def _pause_probes(self, now: float, cost_s: float) -> None:
-        healths: Iterable[Health] = {job.health for job in self.jobs}
-        anybody = any(health.breaker.state is State.CLOSED for health in healths)
-        share = DEAD_SHARE if anybody else LONE_SHARE
-        self._probe_from = now + cost_s * (1 / share - 1)
+    def _probe_from(self, *, urgent: bool) -> float:
+        """When the next probe may begin, as the bus stands now."""
+        over, cost_s = self._wasted[urgent]
+        if urgent:
+            share = RULER_SHARE
+        else:
+            healths: Iterable[Health] = dict.fromkeys(job.health for job in self.jobs)
+            anybody = any(health.breaker.state is State.CLOSED for health in healths)
+            share = DEAD_SHARE if anybody else LONE_SHARE
+        return over + cost_s * (1 / share - 1)
 
     def _again(self, job: Job, now: float) -> None:
         job.due += job.interval_s
@@ -326,18 +363,20 @@ class Agenda:
 
     def _list(self, job: Job) -> None:
         if job.failures >= SILENT_AFTER:
-            self._queue_probe(job, job.due)
+            self._queue_probe(job, job.due - job.interval_s if job.urgent else job.due)
             return
         self._tickets += 1
         job.place, job.ticket = "due", self._tickets
         job.deadline = job.due
-        if job.slack_s:
+        hurries = job.urgent or (job.health.doubted is job and job.health.feeds_interlock)
+        if job.slack_s and not hurries:
             job.deadline = max(job.due, math.ceil(job.due / job.slack_s) * job.slack_s)
-        heap = self._urgent if job.urgent else self._ordinary
+        heap = self._urgent if hurries else self._ordinary
         heappush(heap, (job.deadline, self._tickets, job))
 
-    def _queue_probe(self, job: Job, now: float) -> None:
-        job.due = now + job.interval_s
+    def _queue_probe(self, job: Job, began: float) -> None:
+        """`began` is when it was last asked, or could have been."""
+        job.due = began + job.interval_s
         if job.place != "probes":
             job.place = "probes"
             self._probes[job.urgent].append(job)

@@ -10,6 +10,8 @@ The rule, as a traffic engineer would say it:
   healthy ruler decides.
 - Down: all healthy rulers must stay under the clear threshold for `hold_s`; red falls to amber
   before amber falls to green, each after a hold of its own. A latched red also waits for a person.
+- A ruler that has not been heard yet is unknown, not absent: until it is heard, or has been waited
+  for as long as for one that is lost, the aspect may rise and not fall.
 - No healthy ruler: the safe aspect, or the one shown before if that is more restrictive. So it is
   at the start, until `rise_samples` healthy readings have come: a gateway that is started above
   water leaves a red lamp red.
@@ -23,6 +25,7 @@ the more restrictive aspect.
 `tests/model/interlock.pml` states the same tables, and a test keeps them equal.
 """
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -84,14 +87,19 @@ class Agree(NamedTuple):
 
 Event = Sample | Tick | Order | Local | Found | Agree
 
+_ROUNDING_S: Final = 1e-6
+"""Times are added up."""
+
 NO_ORDER: Final = Order(None, None, float("-inf"), "")
 
 
 class State(msgspec.Struct, frozen=True):
     """`band` is what the water demands, None until it is known; `lower_since` is since when the
-    water would allow the next lower band; `raised_at` when the aspect last rose; `agreed` whether
-    a person has let a latched red go; `found` what the signal showed when we came; `apart_since`
-    since when rulers disagree."""
+    water would allow the next lower band, and `lower_s` for how much of that time something was
+    heard; `began_at` is the time of the first event, `stepped_at` of the last; `pending` whether a
+    ruler is still waited for that was never heard; `raised_at` when the aspect last rose; `agreed`
+    whether a person has let a latched red go; `found` what the signal showed when we came;
+    `apart_since` since when rulers disagree."""
 
     rulers: dict[str, Ruler]
     wanted: Aspect
@@ -104,6 +112,10 @@ class State(msgspec.Struct, frozen=True):
     found: Aspect | None = None
     apart_since: float | None = None
     apart_told: bool = False
+    lower_s: float = 0.0
+    began_at: float | None = None
+    stepped_at: float | None = None
+    pending: bool = False
 
     @property
     def depth(self) -> float | None:
@@ -177,14 +189,18 @@ def step(
     """The next state, the aspect that the signal should show, and what there is to tell."""
     notices: list[Notice] = []
     known_before = bool(_healthy(state.rulers))
+    state = _time_heard(rule, state, now)
     state = _taken(rule, state, event, now, notices)
     healthy = _healthy(state.rulers)
     view = _view(rule, state, healthy, known_before, now)
     band = next_band(state.band, view)
+    lower_since = _lower_since(state, view, band, now)
     state = msgspec.structs.replace(
         state,
         band=band,
-        lower_since=_lower_since(state, view, band, now),
+        lower_since=lower_since,
+        lower_s=state.lower_s if lower_since == state.lower_since else 0.0,
+        pending=_pending(rule, state, now),
         # An agreement is spent once red is gone, and void once the water is back.
         agreed=state.agreed and band == RED and view.settled < RED,
     )
@@ -193,6 +209,8 @@ def step(
     safe = rule.safe if band is not None or state.found is None else most(rule.safe, state.found)
     wanted = aspect(band, view.healthy, over_red, safe, floor, state.order.ceiling)
     wanted = _not_too_soon(rule, state, wanted, known_before, now)
+    if state.pending:
+        wanted = most(wanted, most(state.wanted, state.found or Aspect.GREEN))
     state = _disagreement(rule, state, healthy, now, notices)
     before = state.wanted
     if wanted is not before:
@@ -205,9 +223,32 @@ def step(
     return state, wanted, tuple(notices)
 
 
+def _time_heard(rule: Rule, state: State, now: float) -> State:
+    """Add to the hold what has passed since the last event, as far as something was heard in it: a
+    reading speaks for the water until the next one is due."""
+    gained_s = 0.0
+    if state.stepped_at is not None:
+        until = max((rulers.heard_until(rule.rulers, r) for r in _healthy(state.rulers)), default=0)
+        gained_s = max(0.0, min(now, until) - state.stepped_at)
+    return msgspec.structs.replace(
+        state,
+        lower_s=state.lower_s + gained_s,
+        began_at=now if state.began_at is None else state.began_at,
+        stepped_at=now,
+    )
+
+
+def _pending(rule: Rule, state: State, now: float) -> bool:
+    waited_s = now - (now if state.began_at is None else state.began_at)
+    unmet = not all(ruler.met for ruler in state.rulers.values())
+    return unmet and waited_s <= rule.rulers.stale_after_s
+
+
 def _taken(rule: Rule, state: State, event: Event, now: float, out: list[Notice]) -> State:
     """The state with what the event itself says."""
     heard = dict(state.rulers)
+    for name, ruler in heard.items():  # also what comes after a silence too long
+        heard[name] = rulers.aged(rule.rulers, name, ruler, now, out)
     order, local, agreed, found = state.order, state.local, state.agreed, state.found
     match event:
         case Sample():
@@ -222,8 +263,6 @@ def _taken(rule: Rule, state: State, event: Event, now: float, out: list[Notice]
             agreed = True
         case Tick():
             pass
-    for name, ruler in heard.items():
-        heard[name] = rulers.aged(rule.rulers, name, ruler, now, out)
     if order is not NO_ORDER and order.until <= now:
         out.append(Notice("order_ended", f"the order of {order.by} has ended", {"by": order.by}))
         order = NO_ORDER
@@ -245,7 +284,7 @@ def _view(rule: Rule, state: State, healthy: list[Ruler], known_before: bool, no
         served=band is not None
         and settled < band
         and since is not None
-        and now - since >= rule.hold_s,
+        and state.lower_s >= rule.hold_s - _ROUNDING_S,
         free=not rule.latch_red or state.agreed,
     )
 
@@ -317,6 +356,12 @@ def _cause(before: Aspect, wanted: Aspect, state: State, view: View) -> str:
 
 def _healthy(heard: dict[str, Ruler]) -> list[Ruler]:
     return [ruler for ruler in heard.values() if not ruler.lost]
+
+
+def changed(state: State, names: Iterable[str]) -> State:
+    """The state under a new config: a ruler that is new must first be heard."""
+    standing = {name: state.rulers.get(name, Ruler()) for name in names}
+    return msgspec.structs.replace(state, rulers=standing, found=None, began_at=None)
 
 
 def most(a: Aspect, b: Aspect) -> Aspect:

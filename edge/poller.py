@@ -44,7 +44,9 @@ _BRIEFLY: Final[tuple[tuple[type[DriverError], str], ...]] = (
 _GAIN: Final = 1 / 8
 
 _AFTER_A_FAULT_S: Final = 0.1
-"""A fault that comes each time must not take the whole machine."""
+_MOST_FAULTS: Final = 10
+"""A bus that fails so many times in a row does not work: then the process ends, and the signal
+falls back."""
 
 
 class Heard(NamedTuple):
@@ -194,12 +196,17 @@ class Bus:
     async def run(self) -> None:
         """Poll for ever."""
         self._agenda.start(clock.monotonic())
+        faults = 0
         while True:
             try:
                 await self._round()
-            except Exception as error:  # noqa: BLE001 - one port's fault must not end the others
+            except Exception as error:  # one port's fault must not end the others
                 self._tell_fault("the bus", error)
+                if (faults := faults + 1) > _MOST_FAULTS:
+                    raise
                 await asyncio.sleep(_AFTER_A_FAULT_S)
+            else:
+                faults = 0
 
     async def _round(self) -> None:
         self._beat()
@@ -264,9 +271,7 @@ class Bus:
 
     async def _ask(self, job: Job) -> tuple[Value, ...]:
         try:
-            return await job.device.read(
-                job.block, within_s=job.health.times.wait_s, urgent=job.urgent
-            )
+            return await job.device.read(job.block, within_s=job.wait_s, urgent=job.urgent)
         except Exception as error:  # noqa: BLE001
             raise self._mapped(job.sensor, error) from None
 
@@ -355,7 +360,7 @@ def _device(health: Health) -> DeviceState:
         overruns=sum(job.overruns for job in health.jobs),
         median_s=quantile(last, 0.5),
         p95_s=quantile(last, 0.95),
-        wait_s=health.times.wait_s,
+        wait_s=job.wait_s,
         cycle_s=job.cycle_s,
         strays=health.strays,
         answered_s=(None if health.answered_at is None else clock.monotonic() - health.answered_at),

@@ -1,9 +1,13 @@
 """When a ruler is believed: fresh, moving as water moves, and confirmed by its own next reading.
 Pure; part of `edge.interlock`."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
+
+_SPEAKS_FOR: Final = 1.5
+_EVERY_GAIN: Final = 1 / 4
+_SHORTEST_EVERY_S: Final = 0.02
 
 
 class RulerRule(NamedTuple):
@@ -52,7 +56,8 @@ class Ruler(msgspec.Struct, frozen=True):
     `depth` is the last believed one and `seen_at` its time; `moved_at` when it last changed;
     `over` counts readings in a row at or over amber and over red; `healthy` counts believed ones
     in a row, up to what the rule asks for; `doubted` is a reading that jumped and waits for the
-    next one. A lost ruler takes no part.
+    next one. A lost ruler takes no part. `met`: it has taken part before. `every_s` is the time
+    between its last believed readings, smoothed; None before there are two.
     """
 
     depth: float = 0.0
@@ -62,6 +67,8 @@ class Ruler(msgspec.Struct, frozen=True):
     healthy: int = 0
     doubted: float | None = None
     lost: bool = True
+    met: bool = False
+    every_s: float | None = None
 
 
 def heard(rule: RulerRule, ruler: Ruler, sample: Sample, now: float, out: list[Notice]) -> Ruler:
@@ -81,11 +88,21 @@ def heard(rule: RulerRule, ruler: Ruler, sample: Sample, now: float, out: list[N
     healthy = min(ruler.healthy + 1 + (ruler.doubted is not None), rule.rise_samples)
     moved_at = now if moved else ruler.moved_at
     if _stuck(rule, depth, moved_at, now):
-        return Ruler(depth, ruler.seen_at, moved_at, over, 0, None, ruler.lost)
+        return msgspec.structs.replace(
+            ruler, depth=depth, moved_at=moved_at, over=over, healthy=0, doubted=None
+        )
     lost = ruler.lost and healthy < rule.rise_samples
     if ruler.lost and not lost:
         out.append(Notice("ruler_back", f"{sample.ruler} answers", {"ruler": sample.ruler}))
-    return Ruler(depth, now, moved_at, over, healthy, None, lost)
+    every_s, met = _every_s(ruler, now), ruler.met or not lost
+    return Ruler(depth, now, moved_at, over, healthy, None, lost, met, every_s)
+
+
+def heard_until(rule: RulerRule, ruler: Ruler) -> float:
+    """Until when its last believed reading speaks for the water: the next one is due by then."""
+    return ruler.seen_at + (
+        rule.stale_after_s if ruler.every_s is None else _SPEAKS_FOR * ruler.every_s
+    )
 
 
 def aged(rule: RulerRule, name: str, ruler: Ruler, now: float, out: list[Notice]) -> Ruler:
@@ -118,6 +135,17 @@ def reached(rule: RulerRule, ruler: Ruler) -> int:
 def settled(rule: RulerRule, ruler: Ruler) -> int:
     """The band that the depth still holds: it falls only under the clear thresholds."""
     return sum(ruler.depth > clear for clear in (rule.amber_clear_m, rule.red_clear_m))
+
+
+def _every_s(ruler: Ruler, now: float) -> float | None:
+    gap_s = now - ruler.seen_at
+    if gap_s == float("inf"):
+        return None
+    if ruler.every_s is None:
+        return gap_s
+    # A pause is no rhythm: it counts for little.
+    error_s = min(gap_s, 2 * ruler.every_s) - ruler.every_s
+    return max(_SHORTEST_EVERY_S, ruler.every_s + _EVERY_GAIN * error_s)
 
 
 def _stuck(rule: RulerRule, depth: float, moved_at: float, now: float) -> bool:

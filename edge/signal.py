@@ -18,6 +18,10 @@ pause before the second."""
 
 SLOWEST_RETRY_S: Final = 5.0
 
+FIND_WITHIN_S: Final = 3.0
+"""So long a signal is asked what it shows. One that does not say may show the most restrictive
+aspect, and is treated so."""
+
 Tell = Callable[[str, str, dict[str, str | int | float | bool | None]], None]
 """`tell(kind, text, detail)` records an event."""
 
@@ -27,7 +31,9 @@ class SignalKeeper:
     called each time round, at least every `BEAT_EVERY_S` and the longest attempt. A signal that
     answers is missed only once it has had `turns_within_s` to turn.
 
-    `wanted` is what was last asked for, `asked_at` when (monotonic), `cause` why.
+    `wanted` is what was last asked for, `asked_at` when (monotonic), `cause` why. `may_lower` says
+    whether the water is known: until it is, nothing is written that could be less restrictive than
+    what the signal shows.
     """
 
     def __init__(
@@ -47,6 +53,8 @@ class SignalKeeper:
         self.cause = ""
         self.on_seen: Callable[[], None] = lambda: None
         self.on_found: Callable[[Aspect], None] = lambda _: None
+        self.may_lower = True
+        self.is_looking = True
         self._signal = signal
         self._bus = bus
         self._refresh_every_s = refresh_every_s
@@ -64,6 +72,12 @@ class SignalKeeper:
             self.wanted, self._since, self.cause = aspect, since, cause
             self.asked_at = clock.monotonic()
             self._obeys.clear()
+            self._changed.set()
+
+    def allow_lower(self) -> None:
+        """The water is known: whatever is wanted may be written."""
+        if not self.may_lower:
+            self.may_lower = True
             self._changed.set()
 
     async def obeyed(self) -> None:
@@ -108,18 +122,39 @@ class SignalKeeper:
                 delay = min(max(2 * delay, RETRY_AFTER_S), SLOWEST_RETRY_S)
 
     async def _find(self) -> None:
-        """Before anything is written: what does the signal show? A silent one is left to the
-        attempts that follow."""
+        """Before anything is written: what does the signal show? Asked until it says so, or until
+        what is wanted may be written in any case."""
+        until = clock.monotonic() + FIND_WITHIN_S
+        delay = 0.0
+        found = await self._look()
+        while found is None and not self._may_write():
+            if clock.monotonic() >= until:
+                found = Aspect.RED
+                break
+            self._changed.clear()
+            await self._wait(delay)
+            delay = RETRY_AFTER_S
+            if not self._may_write():
+                found = await self._look()
+        self.is_looking = False
+        if found is not None:
+            self.on_found(found)
+
+    def _may_write(self) -> bool:
+        return self.may_lower or self.wanted is Aspect.RED
+
+    async def _look(self) -> Aspect | None:
+        """What it shows; None if it is silent, or shows no aspect of ours."""
         found: Aspect | None = None
 
         async def look() -> None:
             nonlocal found
             found = await self._signal.read_back()
 
+        self._beat()
         with contextlib.suppress(Exception):
             await (look() if self._bus is None else self._bus.first(look))
-        if found is not None:
-            self.on_found(found)
+        return found
 
     async def _try(self, wanted: Aspect) -> str | None:
         """None if the signal was seen to show `wanted`, else what is wrong."""

@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from edge import clock, interlock
 from edge.interlock import Found, Rule, State, Tick
-from edge.rulers import Ruler, Sample
+from edge.rulers import Sample
 from edge.signal import SignalKeeper, Tell
 from wire.aspect import Aspect
 from wire.messages import InterlockState
@@ -42,7 +40,9 @@ class SiteInterlock:
         self._left = False
 
     def start(self) -> None:
-        """Show the safe aspect until the water is known."""
+        """Show the safe aspect until the water is known; of a signal that cannot be read, nothing
+        less restrictive than what it may show."""
+        self.keeper.may_lower = self._is_known
         self.keeper.want(self.state.wanted, clock.monotonic(), self._cause)
         self.announce()
 
@@ -52,11 +52,10 @@ class SiteInterlock:
         if (rule, frozenset(rulers), keeper) == (self.rule, self.rulers, self.keeper):
             return
         self.rule, self.rulers = rule, frozenset(rulers)
-        known = self.state.rulers
-        standing = {name: known.get(name, Ruler()) for name in rulers}
-        self.state = msgspec.structs.replace(self.state, rulers=standing)
+        self.state = interlock.changed(self.state, rulers)
         if keeper is not self.keeper:
             self.keeper = keeper
+            keeper.may_lower = self._is_known
             keeper.want(self.state.wanted, clock.monotonic(), "new config")
         self.announce()
 
@@ -64,6 +63,8 @@ class SiteInterlock:
         """The agent stops: show the safe aspect unless a more restrictive one is wanted."""
         self._left = True
         aspect = interlock.most(self.state.wanted, self.rule.safe)
+        if self.keeper.is_looking and not self._is_known:
+            aspect = Aspect.RED  # nobody knows what it shows
         self.keeper.want(aspect, clock.monotonic(), "the agent stops")
 
     def hear(self, reading: Reading, at: float) -> None:
@@ -99,7 +100,14 @@ class SiteInterlock:
             since = self._over_since.get(wanted.value, now) if rises else now
             self.keeper.want(wanted, since, self._cause)
             self.announce()
+        if self._is_known:
+            self.keeper.allow_lower()
         self._forget_crossings()
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether the water itself says what may be shown."""
+        return self.state.band is not None and not self.state.pending
 
     def announce(self) -> None:
         """Publish what is wanted and what is confirmed."""

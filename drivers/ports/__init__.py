@@ -25,6 +25,16 @@ class PortConfig(Model):
         return 0.0
 
     @property
+    def open_within_s(self) -> float:
+        """How long an attempt to open it may take; 0 where it is open at once."""
+        return 0.0
+
+    @property
+    def answers_numbered(self) -> bool:
+        """Whether an answer says which request it belongs to."""
+        return False
+
+    @property
     def place(self) -> str:
         """A device path, or host and port."""
         return ""

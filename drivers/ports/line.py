@@ -15,7 +15,8 @@ from drivers.ports import LineState, Received, Scan
 
 log: Final = logging.getLogger("shuichi.port")
 
-_REOPEN_AFTER_S: Final = 1.0
+REOPEN_AFTER_S: Final = 1.0
+"""A line that could not be opened is not tried again sooner."""
 
 _SHORTEST_TALK: Final = 4
 """Bytes. Less is the click of a transceiver that lets go of the line, not somebody who speaks."""
@@ -291,7 +292,7 @@ class Line(ABC):
                 return
             if self._changed_at is None:
                 self._changed_at = loop.time()
-            self._open_not_before = loop.time() + _REOPEN_AFTER_S
+            self._open_not_before = loop.time() + REOPEN_AFTER_S
         raise LineDown(f"{self.name}: {self._why_closed}")
 
     def _expire(self, answer: "asyncio.Future[bytes]", after_s: float) -> None:

@@ -40,6 +40,16 @@ class Config(PortConfig):
         return 3.5 * self.byte_s
 
     @property
+    def open_within_s(self) -> float:
+        """`connect_within_ms`, s."""
+        return self.connect_within_ms / 1000
+
+    @property
+    def answers_numbered(self) -> bool:
+        """Modbus TCP numbers them."""
+        return self.framing == "tcp"
+
+    @property
     def place(self) -> str:
         """What a person would look for: host and port."""
         return f"{self.host}:{self.port}"

@@ -28,6 +28,11 @@ class Config(PortConfig):
         return "tcp"
 
     @property
+    def answers_numbered(self) -> bool:
+        """As over TCP."""
+        return True
+
+    @property
     def place(self) -> str:
         """What a person would look for: host and port."""
         return f"{self.host}:{self.port}"

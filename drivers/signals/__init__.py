@@ -76,6 +76,10 @@ class SignalConfig(Model):
         """How long an attempt waits for an answer that does not come, s."""
         return 0.0
 
+    def late_s(self, profile: FindProfile) -> float:
+        """After how long the answer to a request can come no more, s."""
+        return 0.0
+
 
 class Signal(Protocol):
     """A lamp as its driver knows it. Each call is one attempt; the caller repeats and schedules.

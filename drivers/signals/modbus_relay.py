@@ -99,6 +99,9 @@ class Config(SignalConfig):
     def wait_s(self, profile: FindProfile) -> float:
         return profile(self.profile).line.reply_within_s
 
+    def late_s(self, profile: FindProfile) -> float:
+        return profile(self.profile).line.late_s
+
     @model_validator(mode="after")
     def _safe_at_rest(self) -> "Config":
         demand_whole("channels", {a: frozenset(channels) for a, channels in self.channels.items()})

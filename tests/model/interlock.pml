@@ -115,7 +115,8 @@ typedef Ruler {
   byte amber;     /* readings in a row at amber and above, up to RISE */
   byte red;
   byte healthy;   /* readings in a row, up to RISE */
-  bool lost
+  bool lost;
+  bool met        /* has been healthy before */
 }
 
 Ruler rulers[RULERS];
@@ -125,6 +126,8 @@ byte safe;
 byte hold = 0;            /* ticks for which the water has allowed the next lower band */
 bool holding = false;
 byte since_rise = HOLD;   /* ticks since the lamp last rose, up to HOLD */
+byte waited = 0;          /* ticks since the start, up to STALE + 1 */
+bool pending = true;      /* a ruler that was never heard is still waited for */
 byte floor = 0, ceiling = 0;
 bool latch, agreed = false;
 hidden byte known_before, heard, healthy, fresh, served, may_fall, over_red;
@@ -156,7 +159,8 @@ inline listen(r) {
      rulers[r].amber = (rulers[r].depth >= 2 -> UP(rulers[r].amber, RISE) : 0);
      rulers[r].red = (rulers[r].depth == 4 -> UP(rulers[r].red, RISE) : 0);
      rulers[r].healthy = UP(rulers[r].healthy, RISE);
-     rulers[r].lost = rulers[r].lost && rulers[r].healthy < RISE
+     rulers[r].lost = rulers[r].lost && rulers[r].healthy < RISE;
+     rulers[r].met = rulers[r].met || !rulers[r].lost
   :: else -> rulers[r].age = UP(rulers[r].age, STALE + 1)
   fi;
   grow_old(r)
@@ -248,12 +252,20 @@ active proctype interlock() {
        :: else ->
           if
           :: (old_band != band || !holding) -> holding = true; hold = 0
-          :: else -> hold = UP(hold, HOLD)
+          :: (old_band == band && holding && heard) -> hold = UP(hold, HOLD)
+          :: else -> skip                              /* nothing was heard: it does not count */
           fi
        fi;
        aspect(band, healthy, over_red, safe, floor, ceiling, wanted);
        if
        :: (wanted < lamp && floor == 0 && ceiling == 0 && since_rise < HOLD) -> wanted = lamp
+       :: else -> skip
+       fi;
+       pending = false;
+       for (i : 0 .. RULERS - 1) { pending = pending || !rulers[i].met };
+       pending = pending && waited <= STALE;
+       if
+       :: pending -> wanted = MOST(wanted, lamp)
        :: else -> skip
        fi;
        before = lamp;
@@ -264,10 +276,12 @@ active proctype interlock() {
        assert(!(over_red && floor == 0 && ceiling == 0 && lamp != RED));
        assert(healthy || lamp >= safe);
        assert(!(lamp < before && floor == 0 && ceiling == 0 && since_rise < HOLD));
+       assert(!(pending && lamp < before));
        assert(!(old_band == B_RED && band < B_RED && !may_fall));
        assert(!(old_band != NOT_KNOWN && band < old_band - 1));
        assert(!(band < old_band && old_band != NOT_KNOWN && !served));
 
+       waited = UP(waited, STALE + 1);
        since_rise = (lamp > before -> 0 : UP(since_rise, HOLD));
        agreed = agreed && band == B_RED && settled < B_RED
      }

@@ -65,6 +65,7 @@ def test_a_dry_road_turns_green_and_stays_green(tmp_path):
         ("(band < B_RED || may_fall)", "true"),
         ("since_rise < HOLD) -> wanted = lamp", "since_rise < 1) -> wanted = lamp"),
         (":: !healthy -> result = MOST(result, safe)", ":: !healthy -> skip"),
+        (":: pending -> wanted = MOST(wanted, lamp)", ":: pending -> skip"),
     ],
 )
 def test_spin_finds_each_planted_fault(tmp_path, monkeypatch, right, wrong):

@@ -69,7 +69,8 @@ class StreamAccount(msgspec.Struct, frozen=True):
 
 class GatewayAccount(msgspec.Struct, frozen=True):
     """What a gateway last said of itself, and when (`at_ms` by its clock): `pending` batches wait
-    there for our ack."""
+    there for our ack; of those that it got, it did not believe `acks_refused`, and believes none
+    while they are `acks_unproven`. None where it has not said."""
 
     gateway: str
     shard: str
@@ -78,6 +79,8 @@ class GatewayAccount(msgspec.Struct, frozen=True):
     pending: int | None
     at_ms: int
     received_at_ms: int
+    acks_refused: int | None = None
+    acks_unproven: bool | None = None
 
 
 class AlertAccount(msgspec.Struct, frozen=True):

@@ -19,22 +19,63 @@ LATELY_MS: Final = 3_600_000
 
 _MOST_RANGES: Final = 5
 
+_MOST_AGAIN: Final = 100
+"""Batches that come again after an outage or two."""
+
 _LOST: Final = "lost"
 
 
 def of(found: "Account") -> list[str]:
     """Why the account is not ok."""
-    return [*_of_clock(found), *_of_streams(found), *_of_store(found), *_of_quarantine(found)]
+    return [
+        *_of_clock(found),
+        *_of_acks(found),
+        *_of_streams(found),
+        *_of_store(found),
+        *_of_quarantine(found),
+    ]
 
 
 def notes(found: "Account") -> list[str]:
     """What somebody should know all the same."""
-    return [*_ended(found), *_refused(found, lately=False)]
+    return [*_ended(found), *_foreign_acks(found), *_refused(found, lately=False)]
 
 
 def _of_clock(found: "Account") -> Iterator[str]:
     if fault := clock_fault(found.at_ms):
         yield fault
+
+
+def _of_acks(found: "Account") -> Iterator[str]:
+    """Gateways that keep and send again what we have: our acks do not arrive, or prove nothing."""
+    for one in found.gateways:
+        if one.acks_unproven:
+            yield (
+                f"{one.gateway}: believes none of our acks, for they are not proven by its key: "
+                f"shuichi cloud key {one.gateway} takes it"
+            )
+        elif one.pending and (again := _again(found, one.gateway)):
+            yield (
+                f"{one.gateway}: {_many(again, 'batch')} came again, and "
+                f"{_many(one.pending, 'batch')} wait there: do our acks reach it?"
+            )
+
+
+def _again(found: "Account", gateway: str) -> int:
+    """Batches of its streams that came again, if that is more than outages explain."""
+    streams = [one for one in found.streams if one.gateway == gateway]
+    again = sum(one.redelivered_batches for one in streams)
+    received = sum(one.received_batches for one in streams)
+    return again if again > max(_MOST_AGAIN, received) else 0
+
+
+def _foreign_acks(found: "Account") -> Iterator[str]:
+    for one in found.gateways:
+        if one.acks_refused and not one.acks_unproven:
+            yield (
+                f"{one.gateway}: did not believe {_many(one.acks_refused, 'ack')} since it "
+                "started: who else may write to its topic?"
+            )
 
 
 def _of_streams(found: "Account") -> Iterator[str]:

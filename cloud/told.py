@@ -67,6 +67,7 @@ def status_row(status: Status, shard: str, now_ms: int) -> dict[str, object]:
     }
     if status.stream:
         row |= {"stream": status.stream, "pending": status.pending}
+        row |= {"acks_refused": status.acks_refused, "acks_unproven": status.acks_unproven}
     return row
 
 

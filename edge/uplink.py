@@ -382,6 +382,8 @@ class UplinkWorker:
                 clock_trusted=self._time is None or self._time.trusted,
                 readings_lost=self._outbox.readings_lost,
                 machine=machine.identity(),
+                acks_refused=self.acks.refused,
+                acks_unproven=self.acks.unproven,
             )
         )
 

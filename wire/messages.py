@@ -143,8 +143,9 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     `sealed` is the highest batch number of `stream`, `readings_sealed` the readings in all of
     its batches, `pending` the batches that still wait for an ack, `readings_lost` the sum of all
     gaps declared. `machine` is by what a person tells this machine from another: two of them with
-    one gateway's id take turns in it. The last will, which the broker sends, cannot know all that:
-    it is 0 there, and `stream` is "".
+    one gateway's id take turns in it. `acks_refused` counts acks that it did not believe since it
+    started; `acks_unproven`: it has a key, and the acks that come prove nothing. The last will,
+    which the broker sends, cannot know all that: it is 0 there, and `stream` is "".
     """
 
     gateway: Name
@@ -157,6 +158,8 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     clock_trusted: bool = True
     readings_lost: Whole = 0
     machine: Annotated[str, Meta(max_length=limits.MACHINE)] = ""
+    acks_refused: Whole = 0
+    acks_unproven: bool = False
     v: int = VERSION
 
 

@@ -91,6 +91,8 @@ gateway: Final = Table(
     Column("pending", BigInteger),
     Column("at_ms", BigInteger, nullable=False),
     Column("received_at_ms", BigInteger, nullable=False),
+    Column("acks_refused", BigInteger),
+    Column("acks_unproven", Boolean),
 )
 """What each gateway last said of itself, or the broker of it."""
 

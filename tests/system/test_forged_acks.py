@@ -103,7 +103,9 @@ async def test_forged_acks_beside_real_traffic_lose_nothing(tmp_path, mosquitto,
 
 async def test_a_cloud_with_the_key_is_believed_and_without_it_is_not(tmp_path, mosquitto, caplog):
     broker = Broker(port=mosquitto.port)
-    settings = Uplink(broker=broker, backlog_kb_per_s=10_000, resend_after_s=0.5)
+    settings = Uplink(
+        broker=broker, backlog_kb_per_s=10_000, resend_after_s=0.5, status_every_s=0.2
+    )
     cloud = Cloud(
         tmp_path / "cloud", mosquitto, more='[gateway.gw]\nkey_file = "gw.key"\n[gateway.gw-2]\n'
     )
@@ -127,3 +129,11 @@ async def test_a_cloud_with_the_key_is_believed_and_without_it_is_not(tmp_path, 
                 assert (uplink.acks.refused, uplink.acks.unproven) == (0, False)
                 assert (other_outbox.position.pending, other.acks.unproven) == (1, True)
                 assert "the cloud has no key of ours, or another one" in caplog.text
+
+                async def named():
+                    found = await cloud.account()
+                    return [one for one in found.problems if "believes none of our acks" in one]
+
+                await until(named)
+                (problem,) = await named()
+                assert problem.startswith("gw-2: ")

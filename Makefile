@@ -23,7 +23,7 @@ help:
 
 demo:
 	@scripts/system.sh mosquitto
-	@scripts/venv.sh cloud
+	@scripts/venv.sh demo
 	@$(BIN)/shuichi demo $(ARGS)
 
 test:

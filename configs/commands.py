@@ -34,6 +34,9 @@ _ROOMS: Final = {
 }
 
 
+_EXTRAS: Final = {"demo": "demo", "sim": "sim"}
+"""The extra of pyproject.toml that a command needs, where it is not `cloud`."""
+
 _OF_A_PATH: Final = frozenset(
     {
         *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
@@ -56,9 +59,10 @@ class _Lazy(click.Group):
         except ModuleNotFoundError as error:
             if error.name is None or error.name.split(".")[0] in ("edge", "cloud", "firmware_sim"):
                 raise
+            extra = _EXTRAS.get(name, "cloud")
             raise click.ClickException(
                 f"`shuichi {name}` needs the package {error.name!r}: "
-                "install shuichi with its extra, pip install 'shuichi[cloud]'"
+                f"install shuichi with its extra, pip install 'shuichi[{extra}]'"
             ) from None
         if ctx.obj is not None:
             ctx.obj()

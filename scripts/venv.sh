@@ -1,5 +1,5 @@
 #!/bin/sh
-# venv.sh EXTRA [FOLDER]: make FOLDER (.venv) and install this checkout with an extra (cloud or dev) into it.
+# venv.sh EXTRA [FOLDER]: make FOLDER (.venv) and install this checkout with an extra (demo or dev) into it.
 # Silent when nothing has changed: the stamp holds what was installed and from where.
 # PYTHON names the interpreter; without it the system's own is taken if it is new enough.
 set -eu
@@ -48,7 +48,7 @@ find_python() {
 
 # It holds its own path in each script: one that was moved or copied is made again.
 if $venv/bin/python -c '' 2>/dev/null && grep -qF "$here/$venv" $venv/bin/activate; then
-    for stamp in "$venv/.installed-$extra" $venv/.installed-dev; do # dev holds all that cloud holds
+    for stamp in "$venv/.installed-$extra" $venv/.installed-dev; do # dev holds all that demo holds
         if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then exit 0; fi
     done
 else

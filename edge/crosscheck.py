@@ -227,10 +227,21 @@ def _carrier_faults(site: str, signal: SignalConfig, config: "GatewayConfig") ->
         )
 
 
+_HOW: Final = {"modbus_relay": ' with hold = "pulse"'}
+
+
 def _refresh_faults(site: str, interlock: Interlock, config: "GatewayConfig") -> Iterator[Fault]:
-    """One refresh may get lost without the signal falling back."""
+    """A signal falls back by itself, and not because one refresh gets lost."""
     if not config.is_sound("interlock", site):
         return
+    if not interlock.closes_by_itself:
+        signal = interlock.signal
+        yield Fault(
+            f"interlock.{site}.second_path",
+            "the signal keeps its last aspect when the gateway dies: set "
+            f"signal.{signal.watchdog_key or 'kind'}{_HOW.get(signal.kind, '')}, or say here what "
+            "closes the road then",
+        )
     every_s, within_s = interlock.refresh_every_s, interlock.signal.refresh_within_s
     if within_s is not None and 2 * every_s > within_s:
         yield Fault(

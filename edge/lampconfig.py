@@ -17,6 +17,7 @@ from wire.topics import NAME_PATTERN
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=200)]
 Centimetres = Annotated[float, Field(gt=0, le=1000)]
 
 
@@ -27,7 +28,8 @@ class Interlock(Model):
     `amber_clear_cm`, `red_clear_cm` where these are given. `latch_red`: a person must agree
     before red falls. `jump_cm`, `stuck_after_s` and `disagree_cm` are off when they are 0.
     `lamp_within_s` is how long the lamp may take from the depth, at worst; what the buses cannot
-    keep with a device dead on each is refused.
+    keep with a device dead on each is refused. `second_path` says in words what closes the road
+    if the gateway dies and its signal keeps the last aspect; without it such a signal is refused.
     """
 
     rulers: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -48,6 +50,7 @@ class Interlock(Model):
     safe_aspect: Aspect = Aspect.AMBER
     refresh_every_s: Seconds = 10
     local_switch: LocalSwitchConfig | None = None
+    second_path: Words | None = None
     signal: Annotated[SignalConfig, Kind("drivers.signals")]
 
     @model_validator(mode="after")
@@ -77,6 +80,13 @@ class Interlock(Model):
                 f"safe_aspect {self.safe_aspect.value!r}: its signal can only show {able}"
             )
         return self
+
+    @property
+    def closes_by_itself(self) -> str:
+        """What closes the road when the gateway dies: in words, "" if nothing does."""
+        if self.signal.refresh_within_s is not None:
+            return f"the signal falls back after {self.signal.refresh_within_s:g} s"
+        return self.second_path or str(getattr(self.signal, "second_path", "")).strip()
 
     def clear_at(self, threshold: str) -> float:
         """The depth under which "amber" or "red" begins to clear, cm."""

@@ -129,7 +129,7 @@ class Config(SignalConfig):
             told.pop(Aspect.FLASHING_AMBER, None)
         demand_whole("commands", told)
         for aspect, command in self.commands.items():
-            if command is Command.CANCEL and not warns(aspect) and not self.second_path:
+            if command is Command.CANCEL and not warns(aspect) and not self.second_path.strip():
                 raise ValueError(
                     f"commands: without orders the junction shows its own program, which is "
                     f"{aspect.value} here; say in second_path what closes the road when the "

@@ -34,6 +34,9 @@ from wire.aspect import Aspect
 Channels = frozenset[int]
 """The channels that are on, counted from 0."""
 
+PULSE_MS: Final = 30_000
+"""Three refreshes of every 10 s: one may get lost."""
+
 MOST_CHANNELS: Final = 4
 """Of one aspect. More would make the search for a safe order long."""
 
@@ -41,8 +44,9 @@ MOST_CHANNELS: Final = 4
 class Config(SignalConfig):
     """`channels` gives for each aspect the relay channels that are on, counted from 0.
 
-    With `hold = "pulse"` a channel is switched on for `pulse_ms` and must be refreshed, or the
-    relay falls back by itself: a gateway that has died leaves the warning aspect behind.
+    With `hold = "pulse"` a channel is switched on for `pulse_ms` (30 s) and must be refreshed, or
+    the relay falls back by itself: a gateway that has died leaves the warning aspect behind. With
+    `hold = "latch"` the relay keeps its last aspect for ever.
     """
 
     rides_on: ClassVar = ("serial", "tcp", "udp")
@@ -52,7 +56,7 @@ class Config(SignalConfig):
     port: str
     profile: str = "relay-waveshare-8ch"
     unit_id: Unit | None = None
-    hold: Literal["latch", "pulse"] = "latch"
+    hold: Literal["latch", "pulse"] = "pulse"
     pulse_ms: Annotated[int, Field(ge=100, le=3_600_000)] | None = None
     channels: dict[
         Aspect,
@@ -61,7 +65,7 @@ class Config(SignalConfig):
 
     @property
     def refresh_within_s(self) -> float | None:
-        return None if self.pulse_ms is None else self.pulse_ms / 1000
+        return None if self.lasts_ms is None else self.lasts_ms / 1000
 
     @property
     def can_show(self) -> Collection[Aspect]:
@@ -114,9 +118,16 @@ class Config(SignalConfig):
 
     @model_validator(mode="after")
     def _pulse_has_a_length(self) -> "Config":
-        if (self.hold == "pulse") != (self.pulse_ms is not None):
-            raise ValueError('hold = "pulse" and pulse_ms go together')
+        if self.hold != "pulse" and self.pulse_ms is not None:
+            raise ValueError('pulse_ms goes with hold = "pulse"')
         return self
+
+    @property
+    def lasts_ms(self) -> int | None:
+        """How long a channel stays on by itself; None: for ever."""
+        if self.hold != "pulse":
+            return None
+        return PULSE_MS if self.pulse_ms is None else self.pulse_ms
 
     def _at_once(self, outputs: Outputs) -> bool:
         return self.hold == "latch" and outputs.registers is None
@@ -124,13 +135,13 @@ class Config(SignalConfig):
     def _misfit(self, outputs: Outputs) -> str:
         if (highest := max(map(max, filter(None, self.channels.values())))) >= outputs.count:
             return f"has {outputs.count} channels, counted from 0: there is no channel {highest}"
-        if self.pulse_ms is not None:
+        if self.lasts_ms is not None:
             if (longest := outputs.longest_pulse_ms) == 0:
-                return 'knows no pulses: use hold = "latch"'
-            if self.pulse_ms > longest or self.pulse_ms % outputs.pulse_step_ms:
+                return 'knows no pulses: use hold = "latch", and second_path beside the rulers'
+            if self.lasts_ms > longest or self.lasts_ms % outputs.pulse_step_ms:
                 return (
                     f"takes pulses of up to {longest} ms in steps of {outputs.pulse_step_ms} ms, "
-                    f"not {self.pulse_ms}"
+                    f"not {self.lasts_ms}"
                 )
         if not self._at_once(outputs):
             for before, after in _without_safe_order(self.pictures):
@@ -153,7 +164,7 @@ class ModbusRelay:
             unit,
             profile.outputs,
             profile.line,
-            config.pulse_ms,
+            config.lasts_ms,
         )
         self._pictures = config.pictures
         self._channels = {aspect: channels for channels, aspect in self._pictures.items()}

@@ -122,7 +122,7 @@ class Config(SignalConfig):
     @model_validator(mode="after")
     def _whole(self) -> "Config":
         demand_whole("aspects", {aspect: calls.picture for aspect, calls in self.aspects.items()})
-        if not warns(at_rest := self.pictures.get(NOTHING)) and not self.second_path:
+        if not warns(at_rest := self.pictures.get(NOTHING)) and not self.second_path.strip():
             shown = "its own program" if at_rest is None else at_rest.value
             raise ValueError(
                 f"aspects: when the gateway is dead, nothing is called and {shown} shows; give {{}}"

@@ -315,19 +315,6 @@ def test_a_broker_that_refuses_us(desk: Desk, underpass: Path) -> None:
         assert "no faults" in desk.does("edge", "check", "--online")
 
 
-@pytest.mark.parametrize(
-    "path", ["gateway.toml/outbox.db", "folder", "/proc/outbox.db", "/proc/new/outbox.db", "photo"]
-)
-def test_an_outbox_that_cannot_be_written(path: str, desk: Desk) -> None:
-    begin(desk, NOBODY, desk.folder / "ttyBus")
-    (desk.folder / "folder").mkdir()
-    (desk.folder / "photo").write_bytes(b"\x89PNG\r\n" + bytes(5000))
-    with desk.config.open("a") as config:
-        config.write(f'\n[outbox]\npath = "{path}"\n')
-    (line,) = desk.refuses("edge", "run", "--unattended")
-    assert line.startswith(f"{path}: the outbox cannot be opened: ")
-
-
 def test_a_sensor_that_nobody_knows(desk: Desk) -> None:
     begin(desk, NOBODY, desk.folder / "ttyBus")
     for command in ("read", "remove"):

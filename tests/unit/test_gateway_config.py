@@ -27,9 +27,11 @@ interval_s = 1
 
 [interlock.here]
 rulers = ["ruler-1"]
+second_path = "a float switch in the lamp's own circuit"
 [interlock.here.signal]
 kind = "modbus_relay"
 port = "bus"
+hold = "latch"
 channels = { green = [0], amber = [1], red = [] }
 """
 

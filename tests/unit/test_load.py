@@ -61,8 +61,10 @@ interval_s = 2
 rulers = ["ruler-1", "ruler-2"]
 rise_samples = 3
 refresh_every_s = 5
+second_path = "a float switch"
 [interlock.here.signal]
 kind = "modbus_relay"
+hold = "latch"
 port = "LAMP-PORT"
 channels = { green = [0], amber = [1], red = [] }
 """

@@ -1,10 +1,13 @@
 """An outbox that cannot be opened keeps nobody from starting; a person is told what to mend."""
 
 import asyncio
+import gc
 import sqlite3
 
 import pytest
 
+from configs.loader import UserError
+from edge import cli
 from edge.outbox import open_outbox
 from tests.waiting import until
 from wire.reading import Quality, Quantity, Reading
@@ -64,6 +67,22 @@ async def test_a_person_who_starts_it_is_told(path, way):
         async with open_outbox(path, "gw"):
             pass
     del holder
+
+
+@pytest.mark.parametrize(
+    "path", ["gateway.toml/outbox.db", "folder", "/proc/outbox.db", "/proc/new/outbox.db", "photo"]
+)
+def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path, monkeypatch, path):
+    monkeypatch.setattr(cli, "_demand_outside", lambda _: None)
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "photo").write_bytes(b"\x89PNG\r\n" + bytes(5000))
+    (tmp_path / "gateway.toml").write_text(
+        f'[gateway]\nid = "gw"\nsite = "here"\n[outbox]\npath = "{path}"\n'
+    )
+    with pytest.raises(UserError, match=f"^{path}: the outbox cannot be opened: [^\n]*$"):
+        cli.run.main(["--log", "human"], standalone_mode=False)
 
 
 async def test_what_was_in_memory_goes_to_the_disk_once_it_can(path):

@@ -19,9 +19,10 @@ def config(hold: object = "pulse", **changes: object) -> Config:
         "kind": "modbus_relay",
         "port": "bus",
         "channels": {"green": [0], "amber": [1], "red": []},
-        **({"hold": "pulse", "pulse_ms": 3000} if hold == "pulse" else {}),
+        **({"pulse_ms": 3000} if hold == "pulse" else {"hold": hold}),
         **changes,
     }
+    table = {key: value for key, value in table.items() if value is not None}
     return loader.parse(table, Config, "test")
 
 
@@ -119,13 +120,12 @@ def test_a_board_that_cannot_do_it_is_a_fault(changes: dict[str, object], says: 
         config(**changes).unit(find)
 
 
-@pytest.mark.parametrize("changes", [{"pulse_ms": None}, {"hold": "latch"}])
-def test_a_pulse_without_a_length_and_a_length_without_a_pulse(changes: dict[str, object]) -> None:
-    table = {"kind": "modbus_relay", "port": "bus", "hold": "pulse", "pulse_ms": 3000}
-    table |= {"channels": {"green": [0], "amber": [1], "red": []}} | changes
-    table = {key: value for key, value in table.items() if value is not None}
-    with pytest.raises(ConfigError, match="go together"):
-        loader.parse(table, Config, "test")
+def test_a_board_falls_back_by_itself_unless_it_is_told_to_hold() -> None:
+    assert config().refresh_within_s == 3
+    assert config(pulse_ms=None).refresh_within_s == 30
+    assert config("latch").refresh_within_s is None
+    with pytest.raises(ConfigError, match='pulse_ms goes with hold = "pulse"'):
+        config("latch", pulse_ms=3000)
 
 
 def test_the_time_of_a_write_counts_every_frame() -> None:

@@ -36,6 +36,7 @@ interval_s = 1
 [interlock.here]
 rulers = ["ruler-1"]
 refresh_every_s = {every}
+{site}
 [interlock.here.signal]
 """
 
@@ -74,9 +75,9 @@ lease_s = 4
 """
 
 
-def faults(folder: Path, signal: str, every: float = 2) -> list[str]:
+def faults(folder: Path, signal: str, every: float = 2, site: str = "") -> list[str]:
     file = folder / "gateway.toml"
-    file.write_text(BASE.format(every=every) + signal)
+    file.write_text(BASE.format(every=every, site=site) + signal)
     try:
         config.read(file)
     except ConfigError as error:
@@ -106,16 +107,25 @@ def test_a_refresh_that_comes_too_late_is_a_fault_that_names_both(
     assert f"(signal.{key})" in fault
 
 
-@pytest.mark.parametrize(
-    "signal",
-    [
-        RELAY.replace('hold = "pulse"\npulse_ms = 4000', ""),
-        NTCIP.replace("backup_time_s = 4", "backup_time_s = 0"),
-        GBT.replace("falls_back_after_s = 4", ""),
-    ],
-)
-def test_a_signal_that_holds_for_ever_needs_no_refresh_in_time(signal: str, tmp_path: Path) -> None:
-    assert faults(tmp_path, signal, every=3600) == []
+HOLDS_FOR_EVER = [
+    RELAY.replace('hold = "pulse"\npulse_ms = 4000', 'hold = "latch"'),
+    NTCIP.replace("backup_time_s = 4", "backup_time_s = 0"),
+]
+
+
+@pytest.mark.parametrize("signal", HOLDS_FOR_EVER)
+@pytest.mark.parametrize("words", ["", 'second_path = "   "', 'second_path = ""'])
+def test_a_signal_that_holds_for_ever_is_refused(signal: str, words: str, tmp_path: Path) -> None:
+    found = faults(tmp_path, signal, every=3600, site=words)
+    assert any(fault.startswith("interlock.here.second_path: ") for fault in found)
+
+
+@pytest.mark.parametrize("signal", HOLDS_FOR_EVER)
+def test_a_signal_that_holds_for_ever_needs_a_second_path(signal: str, tmp_path: Path) -> None:
+    words = 'second_path = "a float switch opens the lamp\'s circuit"'
+    assert faults(tmp_path, signal, every=3600, site=words) == []
+    # That of a controller may stand in its own table.
+    assert faults(tmp_path, GBT.replace("falls_back_after_s = 4", ""), every=3600) == []
 
 
 @pytest.mark.parametrize(
@@ -191,7 +201,7 @@ def test_the_examples_of_the_guide_are_right(example: str, tmp_path: Path) -> No
     base = re.sub(r"\[port.junction\].*?\n\n", "", BASE, flags=re.DOTALL) if own_port else BASE
     file = tmp_path / "gateway.toml"
     base = base.replace("[interlock.here.signal]\n", "").replace("here", "north-underpass")
-    file.write_text(base.format(every=10) + example)
+    file.write_text(base.format(every=10, site="") + example)
     assert config.read(file).config.interlock["north-underpass"].signal.kind in example
 
 

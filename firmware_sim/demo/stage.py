@@ -1,5 +1,7 @@
 """Puts the demo's site into a folder: its configs, with this run's ports and paths."""
 
+import base64
+import secrets
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -7,6 +9,7 @@ import tomlkit
 
 from configs import loader
 
+KEY_FILE: Final = "gateway.key"
 SITE: Final = loader.HERE / "sites" / "underpass"
 
 
@@ -50,10 +53,20 @@ def prepare(
     cloud["web"]["port"] = web_port
     cloud["alerts"]["answer_url"] = f"http://{cloud['web']['host']}:{web_port}"
     sim["line"]["field"]["port"] = river_port
+    _share_key(folder, gateway, cloud)
     documents = {"gateway": gateway, "cloud": cloud, "plan": plan, "sim": sim}
     for name, document in documents.items():
         (folder / f"{name}.toml").write_text(tomlkit.dumps(document), encoding="utf-8")
     return _stage(folder, gateway, cloud, plan, sim)
+
+
+def _share_key(folder: Path, gateway: Any, cloud: Any) -> None:
+    """By which the gateway knows the acks of this cloud, and the cloud the gateway's replies."""
+    file = folder / KEY_FILE
+    file.touch(mode=0o600)
+    file.write_text(base64.b64encode(secrets.token_bytes(32)).decode() + "\n", encoding="ascii")
+    gateway["uplink"]["key_file"] = file.name
+    cloud["gateway"][str(gateway["gateway"]["id"])]["key_file"] = file.name
 
 
 def _read(name: str) -> Any:

@@ -2,6 +2,7 @@
 simulator, lines of the alert log."""
 
 import asyncio
+import contextlib
 import json
 from collections import deque
 from collections.abc import Callable
@@ -11,8 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from firmware_sim import truth
-from firmware_sim.demo.stage import Stage
-from wire import codec, topics
+from firmware_sim.demo.stage import KEY_FILE, Stage
+from wire import codec, keyfile, topics
+from wire.authentication import Keys
 from wire.messages import Ack, Event, InterlockState, Status
 from wire.mqtt import Broker, Message, Session, keep_connected
 from wire.reading import Quantity, Reading
@@ -54,6 +56,7 @@ class Picture:
         self.answers: list[Answer] = []
         self.facts: list[truth.Fact] = []
         self.ended = asyncio.Event()
+        self.keys: Keys | None = None  # without them no ack is believed
         self._sizes: dict[int, int] = {}
         self._acked: set[int] = set()
 
@@ -86,8 +89,10 @@ class Picture:
             case What.INTERLOCK:
                 self.interlock = codec.decode(message.payload, InterlockState)
             case What.ACK:
-                for first, last in codec.decode(message.payload, Ack).batches:
-                    self._acked.update(range(first, last + 1))
+                ack = codec.decode(message.payload, Ack)
+                if self.keys is not None and self.keys.believe(ack, address.gateway):
+                    for first, last in ack.batches:
+                        self._acked.update(range(first, last + 1))
 
     @property
     def is_anybody_called(self) -> bool:
@@ -117,11 +122,17 @@ async def watch(picture: Picture, stage: Stage, broker_port: int) -> None:
     facts = msgspec.json.Decoder(truth.Fact)
 
     async def listen(session: Session) -> None:
-        await session.subscribe(*(topics.every_gateway(stage.shard, what) for what in _WATCHED))
+        site = {What.INTERLOCK: stage.site}
+        await session.subscribe(
+            *(topics.topic(stage.shard, stage.gateway, one, site.get(one)) for one in _WATCHED)
+        )
         while True:
             for message in await session.take(100):
-                picture.hear(message)
+                with contextlib.suppress(codec.DecodeError):  # not one of ours
+                    picture.hear(message)
                 session.ack(message)
+
+    picture.keys = await asyncio.to_thread(keyfile.read, stage.folder / KEY_FILE)
 
     async with asyncio.TaskGroup() as group:
         group.create_task(

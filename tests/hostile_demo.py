@@ -1,0 +1,19 @@
+"""`shuichi demo` whose cloud knows a second gateway, the one from which attacks come."""
+
+from bench.attacks import HOSTILE, SITE
+from firmware_sim.demo import stage
+from shuichi import main
+
+_prepare = stage.prepare
+
+
+def prepare(*arguments, **named):
+    ready = _prepare(*arguments, **named)
+    with (ready.folder / "cloud.toml").open("a", encoding="utf-8") as file:
+        file.write(f'\n[gateway.{HOSTILE}]\nsites = ["{SITE}"]\n')
+    return ready
+
+
+if __name__ == "__main__":
+    stage.prepare = prepare
+    main()

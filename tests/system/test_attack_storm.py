@@ -1,0 +1,80 @@
+"""A storm over the underpass while every known attack is fired at broker, gateway and cloud: the
+signal is right, every alert is answered, and nothing that was sealed is lost."""
+
+import asyncio
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tomllib
+from contextlib import closing
+from pathlib import Path
+
+from bench.attacks import ATTACKS, HOSTILE, Attacker, Target
+from tests.waiting import until
+
+SEED = int(os.environ.get("SEED", "1"))
+SPEED = os.environ.get("SPEED", "240")
+PATIENCE_S = 240.0
+ELSEWHERE = ("lamp confirmed within", "nothing sealed is missing", "every reading is in the store")
+"""Promises that hang on how busy the machine is, or count what the hostile gateway says it has."""
+
+
+def configured(folder: Path) -> Target:
+    gateway = tomllib.loads((folder / "gateway.toml").read_text("utf-8"))
+    cloud = tomllib.loads((folder / "cloud.toml").read_text("utf-8"))
+    port = gateway["uplink"]["broker"]["port"]
+    return Target(port, gateway["gateway"]["id"], web_port=cloud["web"]["port"])
+
+
+async def test_a_storm_under_attack_keeps_every_promise(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    command = [sys.executable, "-m", "tests.hostile_demo", "demo", "--data", str(folder)]
+    demo = _started([*command, "--speed", SPEED, "--json"])
+    attacking: asyncio.Task[None] | None = None
+    try:
+        await until(lambda: "confirmed" in _text(folder / "edge.log") or demo.poll() is not None)
+        attacker = Attacker(configured(folder), SEED)
+        attacking = asyncio.create_task(attacker.run(PATIENCE_S), name="attacker")
+        said, complaints = await asyncio.to_thread(demo.communicate, timeout=PATIENCE_S)
+    finally:
+        if attacking is not None:
+            attacking.cancel()
+            await asyncio.wait((attacking,))
+        if demo.poll() is None:
+            demo.terminate()
+            demo.wait(30)
+    assert demo.returncode in (0, 1), complaints
+    assert said, complaints
+    report = json.loads(said)
+    broken = [one for one in report["promises"] if not one["kept"]]
+    assert [one for one in broken if not one["name"].startswith(ELSEWHERE)] == [], report
+    honest = [one for one in report["account"]["streams"] if one["gateway"] != HOSTILE]
+    assert honest
+    kept = _kept_by_the_gateway(folder)  # it stops in the thick of it, and has what was not stored
+    for one in honest:
+        assert one["missing"] == [], one
+        waiting = {n for first, last in one["on_the_way"] for n in range(first, last + 1)}
+        assert waiting <= kept.keys(), one
+        of_them = sum(kept[number] for number in waiting)
+        assert one["readings_ledgered"] + of_them == one["readings_sealed"] > 0, one
+        assert one["readings_quarantined"] == one["readings_lost"] == 0, one
+    assert len(attacker.fired) >= 0.8 * len(ATTACKS), attacker.fired
+    for program in ("edge", "cloud"):
+        assert "Traceback" not in _text(folder / f"{program}.log")
+
+
+def _started(command: list[str]) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+
+
+def _kept_by_the_gateway(folder: Path) -> dict[int, int]:
+    """How many readings the batches in its outbox hold, by number."""
+    with closing(sqlite3.connect(f"file:{folder / 'outbox.db'}?mode=ro", uri=True)) as database:
+        return dict(database.execute("SELECT number, readings FROM batch"))
+
+
+def _text(file: Path) -> str:
+    return file.read_text("utf-8", "replace") if file.exists() else ""

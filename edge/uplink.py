@@ -84,7 +84,7 @@ class UplinkWorker:
         shards: ShardMemory | None = None,
         proof: Proof = NO_PROOF,
     ) -> None:
-        self.acks = Acks(gateway.id, proof, outbox.position)
+        self.acks = Acks(gateway.id, proof)
         self.broker = BrokerNo()
         self.connected = False
         self.acked_at: float | None = None

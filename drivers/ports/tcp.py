@@ -10,7 +10,7 @@ from pydantic import Field
 from drivers.errors import Unavailable
 from drivers.ports import Port, PortConfig
 from drivers.ports.line import Line
-from drivers.ports.sockets import CONNECT_ATTEMPT_DELAY_S, keep_alive
+from wire.sockets import CONNECT_ATTEMPT_DELAY_S, keep_alive
 
 _LONGEST_READ: Final = 4096
 

@@ -1,7 +1,6 @@
 """Which acks and replies are believed: nothing forged ever is, and what is honest always."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from edge.acks import HIGHEST, Acks, Proof
-from edge.batches import Position
 from wire import codec, keyfile
 from wire.aspect import Aspect
 from wire.authentication import Keys
@@ -174,21 +172,3 @@ def test_a_key_that_cannot_be_read_proves_nothing():
     judge = sent(Acks("gw", Proof(demanded=True, fault="gw.key: gone")), 1)
     for ack in (Ack("s", ((1, 1),)), OURS.prove(Ack("s", ((1, 1),)), "gw")):
         assert judge.believed(ack) == []
-
-
-def test_a_late_ack_to_an_earlier_process_is_no_alarm_and_deletes_nothing(caplog):
-    judge = sent(Acks("gw", begin=Position("s", 10, 0, 10)), 9, 11, 12)
-    for late in (((1, 10),), ((5, 12),), ((8, 8), (11, 11))):
-        assert judge.believed(Ack("s", late)) == []
-    assert judge.believed(Ack("of an earlier boot", ((1, 99),))) == []
-    assert (judge.refused, caplog.text) == (0, "")
-    assert judge.believed(Ack("s", ((5, 13),))) == []
-    assert judge.refused == 1
-    assert judge.believed(Ack("s", ((9, 9), (11, 12)))) == [(9, 9), (11, 12)]
-
-
-def test_a_pipe_in_the_place_of_a_key_holds_nobody_up(tmp_path: Path):
-    os.mkfifo(tmp_path / "gw.key")
-    for place in (tmp_path / "gw.key", tmp_path):
-        with pytest.raises((KeyFileError, OSError)):
-            keyfile.read(place)

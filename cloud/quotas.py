@@ -26,6 +26,9 @@ _MINUTE_MS: Final = 60_000
 _HOUR_MS: Final = 3_600_000
 
 
+_RATES: Final = ("mb_per_minute", "messages_per_minute", "records_per_minute")
+
+
 class Exceeded(NamedTuple):
     """A quota that a gateway exceeds, or no longer does: `refused` things since it began."""
 
@@ -91,6 +94,7 @@ class _Use:
 
     limits: Quota
     buckets: dict[str, Bucket] = field(default_factory=dict)
+    rates: dict[What, tuple[Bucket, Bucket, Bucket]] = field(default_factory=dict)
     streams: dict[tuple[str, str], "_Pieces"] = field(default_factory=dict)
     sites: set[str] = field(default_factory=set)
     sensors: set[tuple[str, str]] = field(default_factory=set)
@@ -99,11 +103,17 @@ class _Use:
     """The series of the last batch in which all were known: most batches have the same."""
     refused: dict[str, _Refused] = field(default_factory=dict)
 
-    def bucket(self, name: str, now_ms: int) -> Bucket:
-        found = self.buckets.get(name)
+    def bucket(self, quota: str, now_ms: int) -> Bucket:
+        found = self.buckets.get(quota)
         if found is None:
-            found = self.buckets[name] = self._new(name.partition(" ")[0], now_ms)
+            found = self.buckets[quota] = self._new(quota, now_ms)
         return found
+
+    def rate(self, what: What, now_ms: int) -> tuple[Bucket, Bucket, Bucket]:
+        """The rates of one kind of message, in the order of `_RATES`."""
+        size, messages, records = (self._new(quota, now_ms) for quota in _RATES)
+        made = self.rates[what] = (size, messages, records)
+        return made
 
     def _new(self, quota: str, now_ms: int) -> Bucket:
         limits = self.limits
@@ -113,9 +123,6 @@ class _Use:
         rate = limits.mb_per_minute * 1e6 if quota == "mb_per_minute" else getattr(limits, quota)
         most = rate * limits.burst_minutes
         return Bucket(rate / _MINUTE_MS, most, most, now_ms)
-
-
-_RATES: Final = ("mb_per_minute", "messages_per_minute", "records_per_minute")
 
 
 class Quotas:
@@ -156,11 +163,13 @@ class Quotas:
         """Which rate a message of `size` bytes is beyond, "" if none: then it is counted. Each
         kind of message has rates of its own, so that events come through beside a flood of data."""
         use = self._use(gateway)
-        for quota in _RATES:
-            if not use.bucket(f"{quota} {what.value}", now_ms).has_some(now_ms):
+        rates = use.rates.get(what) or use.rate(what, now_ms)
+        for quota, bucket in zip(_RATES, rates, strict=True):
+            if not bucket.has_some(now_ms):
                 return self._refuse(use, quota, now_ms)
-        use.bucket(f"mb_per_minute {what.value}", now_ms).take(size)
-        use.bucket(f"messages_per_minute {what.value}", now_ms).take(1)
+        size_, messages, _ = rates
+        size_.take(size)
+        messages.take(1)
         return ""
 
     def batch_refusal(
@@ -199,7 +208,8 @@ class Quotas:
 
     def count_records(self, gateway: str, what: What, records: int, now_ms: int) -> None:
         """So many records were in a message: they are known only once it is decoded."""
-        self._use(gateway).bucket(f"records_per_minute {what.value}", now_ms).take(records)
+        use = self._use(gateway)
+        (use.rates.get(what) or use.rate(what, now_ms))[2].take(records)
 
     def faults_left(self, gateway: str, faults: int, now_ms: int) -> int:
         """How many of so many `faults` may be kept one by one; these are counted."""

@@ -6,11 +6,12 @@ the same time.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, select
 
-from cloud import tables
+from cloud import database, tables
 from cloud.store import DAY_MS
 from wire.messages import Batch
 from wire.reading import Columns, columns
@@ -26,12 +27,8 @@ class Tally(NamedTuple):
 Day = tuple[str, int]
 """A gateway, and the beginning of a day, ms since 1970."""
 
-_ADD: Final = text(
-    "INSERT INTO tally (gateway, day_ms, readings, offsets_ms)"
-    " VALUES (:gateway, :day_ms, :readings, :offsets_ms)"
-    " ON CONFLICT (gateway, day_ms) DO UPDATE SET readings = tally.readings + excluded.readings,"
-    " offsets_ms = tally.offsets_ms + excluded.offsets_ms"
-)
+_AT_ONCE: Final = 100
+"""Rows in one statement: each statement costs a fight for the GIL."""
 
 
 def add(connection: Connection, batches: Iterable[Batch]) -> None:
@@ -43,14 +40,24 @@ def add(connection: Connection, batches: Iterable[Batch]) -> None:
             sums[batch.gateway, day_ms] = Tally(
                 before.readings + more.readings, before.offsets_ms + more.offsets_ms
             )
-    if sums:
-        connection.execute(
-            _ADD,
-            [
-                {"gateway": gateway, "day_ms": day_ms} | tally._asdict()
-                for (gateway, day_ms), tally in sorted(sums.items())
-            ],
-        )
+    sign = "?" if database.is_sqlite(connection) else "%s"
+    rows = [(*day, *tally) for day, tally in sorted(sums.items())]
+    for begin in range(0, len(rows), _AT_ONCE):
+        some = rows[begin : begin + _AT_ONCE]
+        values = tuple(value for row in some for value in row)
+        connection.exec_driver_sql(_statement(sign, len(some)), values)
+
+
+@lru_cache(maxsize=2 * _AT_ONCE)
+def _statement(sign: str, rows: int) -> str:
+    """As text, for SQLite and PostgreSQL alike."""
+    return (
+        "INSERT INTO tally (gateway, day_ms, readings, offsets_ms) VALUES "
+        + ", ".join([f"({', '.join([sign] * 4)})"] * rows)
+        + " ON CONFLICT (gateway, day_ms) DO UPDATE SET"
+        " readings = tally.readings + excluded.readings,"
+        " offsets_ms = tally.offsets_ms + excluded.offsets_ms"
+    )
 
 
 def load(connection: Connection, gateway: str | None = None) -> dict[Day, Tally]:

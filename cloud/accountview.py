@@ -16,6 +16,9 @@ _MOST_RANGES = 12
 _MOST_LINES = 50
 """Problems that are told one by one."""
 
+_MOST_STREAMS, _MOST_IN_FULL = 30, 1000
+"""Of one gateway that are told one by one, of all and if it alone is asked for."""
+
 _MOST_GAPS = 20
 """Of one stream."""
 
@@ -36,16 +39,31 @@ def show(console: Console, found: Account, *, in_full: bool = False) -> None:
             (done if not in_full and _is_done(one, word) else left).append(one)
         if done:
             _line(console, Text(_done(done)), 2)
-        for one in left:
+        most = _MOST_IN_FULL if in_full else _MOST_STREAMS
+        shown = left if len(left) <= most else _worst(left, most)
+        for one in shown:
             name = Text.assemble("stream ", (one.stream, "bold"), _lateness(one, found))
             _line(console, name, 2)
             _facts(console, _stream(one, found.at_ms), 4)
+        if (more := len(left) - len(shown)) > 0:
+            _line(console, Text(f"and {many(more, 'stream')} more; --json has them all"), 2)
     if not by_gateway:
         _line(console, Text("nothing has come that can be counted"), 0)
     for alert in found.alerts:
         if alert.cleared_at_ms is None:
             _line(console, Text(_alert(alert)), 0)
     show_problems(console, found)
+
+
+def _worst(streams: Sequence[StreamAccount], most: int) -> list[StreamAccount]:
+    """Those of very many that there is most to say of, in their order."""
+
+    def weight(one: StreamAccount) -> tuple[bool, bool, int]:
+        left = one.readings_unaccounted or 0
+        return bool(one.missing) or left > 0, bool(one.on_the_way), one.last_at_ms or 0
+
+    chosen = sorted(range(len(streams)), key=lambda n: weight(streams[n]))[-most:]
+    return [streams[n] for n in sorted(chosen)]
 
 
 def show_problems(console: Console, found: Account) -> None:

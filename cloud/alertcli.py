@@ -24,6 +24,7 @@ from cloud.alerts.views import AlertView, Line
 from cloud.cliparts import config_option, look, moment
 from cloud.desk import Operation, OrderT
 from configs.loader import UserError
+from configs.text import for_terminal
 from wire.messages import Level
 
 _T = TypeVar("_T")
@@ -204,7 +205,7 @@ def _show_alert(console: Console, one: AlertView) -> None:
         Text.assemble(
             mark,
             (level.upper(), _STYLES.get(level, "dim")),
-            f"  {one.site}, {one.hazard}, {one.stage}: ",
+            for_terminal(f"  {one.site}, {one.hazard}, {one.stage}: "),
             (one.status, "bold"),
         ),
         highlight=False,
@@ -221,7 +222,7 @@ def _show_alert(console: Console, one: AlertView) -> None:
     if one.shelved_until_ms is not None:
         facts.append(f"shelved until {_time(one.shelved_until_ms)}")
     for fact in facts:
-        console.print(Padding(Text(fact), (0, 0, 0, 4)))
+        console.print(Padding(Text(for_terminal(fact)), (0, 0, 0, 4)))
 
 
 def _show_lines(console: Console, lines: Sequence[Line]) -> None:
@@ -235,12 +236,12 @@ def _show_lines(console: Console, lines: Sequence[Line]) -> None:
                 f"{_time(line.at_ms)}  ",
                 (line.kind, "bold"),
                 *((" ", (level, _STYLES.get(level, ""))) if level else ()),
-                f"  {who}" if who else "",
+                f"  {for_terminal(who)}" if who else "",
             ),
             highlight=False,
         )
         if told:
-            console.print(Padding(Text(told), (0, 0, 0, 10)))
+            console.print(Padding(Text(for_terminal(told)), (0, 0, 0, 10)))
 
 
 def _read(file: Path, work: Callable[[Connection], _T]) -> _T:
@@ -250,7 +251,7 @@ def _read(file: Path, work: Callable[[Connection], _T]) -> _T:
 def _ask(file: Path, operation: Operation[OrderT, Done], order: OrderT) -> None:
     """Print what came of it. Exit code 1 if it did not count."""
     done = asyncio.run(desk.ask(config.read_in_part(file)[0], operation, order))
-    click.echo(done.text, err=not done.ok)
+    click.echo(for_terminal(done.text), err=not done.ok)
     raise SystemExit(0 if done.ok else 1)
 
 

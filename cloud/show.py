@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cloud.store import Rollup, Row
+from configs.text import for_terminal
 from wire.reading import UNITS, Quality, Quantity
 
 DRAWN_AT_MOST: Final = 100_000
@@ -144,7 +145,7 @@ def _tables(console: Console, rows: Sequence[Shown], zone: tzinfo | None) -> Non
             fixed = [getattr(rows[0], name) for name in _PLACE if name not in varying]
             title = " ".join(fixed if isinstance(rows[0], Row) else [*fixed, _unit(rows[0])])
             if title:
-                console.print(Text(title, "bold"))
+                console.print(Text(for_terminal(title), "bold"))
             console.print(shown)
             console.print()
             return
@@ -173,7 +174,8 @@ def _table(rows: Sequence[Shown], zone: tzinfo | None, varying: Sequence[str]) -
     digits = 23 if isinstance(first, Row) else 16  # to the millisecond, or to the minute
     for row in rows:
         at = moment(row.at_ms, zone).isoformat(" ", "milliseconds")[:digits]
-        shown.add_row(at, *(getattr(row, name) for name in varying), *_cells(row))
+        place = (Text(for_terminal(getattr(row, name))) for name in varying)
+        shown.add_row(at, *place, *_cells(row))
     return shown
 
 
@@ -199,7 +201,7 @@ def chart(rows: Sequence[Shown], zone: tzinfo | None, out: TextIO) -> None:
         figure.theme("simple")
         figure.plot_size(width, _CHART_HEIGHT)
         fixed = [name for name in _PLACE if len({getattr(row, name) for row in some}) == 1]
-        where = " ".join(getattr(some[0], name) for name in fixed)
+        where = for_terminal(" ".join(getattr(some[0], name) for name in fixed))
         figure.title(", ".join(filter(None, (f"{quantity} ({UNITS[quantity]})", where))))
         marks = dict(zip(lines, itertools.cycle(_MARKS), strict=False))
         for names, line in lines.items():
@@ -217,7 +219,8 @@ def chart(rows: Sequence[Shown], zone: tzinfo | None, out: TextIO) -> None:
         if len(lines) > 1:
             for (place, what), mark in marks.items():
                 named = [n for n, one in zip(place, _PLACE, strict=True) if one not in fixed]
-                out.write(f"  {mark}  {' '.join(filter(None, (*named, what)))}\n")
+                words = for_terminal(" ".join(filter(None, (*named, what))))
+                out.write(f"  {mark}  {words}\n")
         out.write("\n")
 
 

@@ -1,14 +1,19 @@
 """Words that somebody else wrote do nothing where they are shown, and nobody can click them."""
 
+import io
 import logging
 import unicodedata
+from datetime import UTC
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud import show
+from cloud.store import Row
 from configs.logs import FORMATTERS, Style
 from configs.text import clean, clean_foreign, defang, for_terminal, is_visible_name
+from wire.reading import Quantity
 
 ACTIVE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 EVIL = st.text(
@@ -90,3 +95,17 @@ def test_a_line_of_a_log_is_one_line_whatever_was_sent(style: Style) -> None:
     assert "\n" not in line
     assert "\x1b" not in line
     assert len(line) < 10_000
+
+
+def test_what_stands_in_a_store_does_nothing_to_the_terminal() -> None:
+    """Others may write there too."""
+    evil = "\x1b]0;x\x07[link=https://evil.example]a[/link]\u202e"
+    rows = [
+        Row(1_700_000_000_000 + n, evil, evil, f"{evil}{n}", Quantity.DEPTH, 0.1, 1)
+        for n in range(3)
+    ]
+    for draw in (show.table, show.chart):
+        out = io.StringIO()
+        draw(rows, UTC, out)
+        assert not set(out.getvalue()) & set("\x1b\x07\u202e")
+        assert "[/link]" in out.getvalue().replace("\n", "").replace(" ", "")

@@ -58,6 +58,7 @@ class Outbox:
         self._thread = thread
         self._failed: OutboxFile | None = None
         self._failures = 0
+        self._refusals = 0
         self._is_open = asyncio.Event()
         self._file: OutboxFile
         self.position = Position("", 0, 0, 0)
@@ -114,13 +115,15 @@ class Outbox:
         """
 
         def call() -> _T:
+            file, commits = self._file, self._file.commits
             try:
-                result = work(self._file)
+                result = work(file)
             except sqlite3.Error:
-                self._failed = self._file
+                self._failed = file
                 raise
             else:
-                self._failures = 0
+                if file.commits > commits:  # to read proves nothing: a dying card can be read
+                    self._failures = 0
                 return result
             finally:
                 self._note()
@@ -186,16 +189,20 @@ class Outbox:
     def _mend(self, error: sqlite3.Error) -> bool:
         if self._failed is not self._file:
             return True  # replaced since
-        if outboxdisk.is_full(error, self.path):
-            return self.make_room(self._file)
         self._failures += 1
-        if self.in_memory or outboxdisk.is_busy(error):
+        if outboxdisk.is_full(error, self.path) and (
+            outboxdisk.is_really_full(error) or self._failures < 2 * PATIENCE
+        ):
+            return self.make_room(self._file)
+        if self.in_memory:
             return False
-        if not outboxdisk.is_damaged(error) and self._failures < PATIENCE:
+        is_damaged = outboxdisk.is_damaged(error)
+        patience = 2 * PATIENCE if outboxdisk.is_busy(error) else PATIENCE
+        if not is_damaged and self._failures < patience:
             return False
         with suppress(sqlite3.Error):
             self._file.database.close()
-        self._file = self._replacement(error)
+        self._file = self._replacement(error) if is_damaged else self._in_memory(error)
         self._failures = 0
         self._note()
         return True
@@ -233,20 +240,23 @@ class Outbox:
             self.salvage = salvage
 
     def _in_memory(self, error: Exception) -> OutboxFile:
-        log.error("%s: %s; batches are kept in memory only", self.path, error)
-        self.in_memory = True
-        self.notices.append(
-            Notice(
-                "outbox_in_memory",
-                f"the disk refuses the outbox ({error}): what is not sent will not survive",
-                {"error": str(error)},
+        if not self.in_memory:
+            log.error("%s: %s; batches are kept in memory only", self.path, error)
+            self.notices.append(
+                Notice(
+                    "outbox_in_memory",
+                    f"the disk refuses the outbox ({error}): what is not sent will not survive",
+                    {"error": str(error)},
+                )
             )
-        )
+        self.in_memory = True
         file = open_file(None, self._gateway, self._boot)
         file.begin_life(at_least=outboxdisk.MEMORY_LIFE)
         return file
 
     def _return_to_disk(self) -> bool:
+        """The file is as it was left: what it holds is sent once it can be written again. One that
+        refuses for long, on a disk that takes others, is set aside."""
         try:
             file = open_file(self.path, self._gateway, self._boot)
         except sqlite3.Error as error:
@@ -255,6 +265,18 @@ class Outbox:
             file = self._replacement(error)
             if file.is_in_memory:
                 return False
+        if (batches := self._carry_to(file)) is None:
+            return False
+        self._file.database.close()
+        self._file, self.in_memory = file, False
+        self._note()
+        log.info("%s: the disk takes the outbox again", self.path)
+        text = f"the disk takes the outbox again, with {batches} batches from memory"
+        self.notices.append(Notice("outbox_on_disk", text, {"batches": batches}))
+        return True
+
+    def _carry_to(self, file: OutboxFile) -> int | None:
+        """Put what is in memory into `file`: how many batches, or None if it refuses them."""
         carried = Salvage(self._file.database)
         try:
             self._file.flush()
@@ -262,16 +284,15 @@ class Outbox:
             while carried.step(file):
                 pass
             file.begin_life()
-        except sqlite3.Error:
+        except sqlite3.Error as error:
             file.database.close()
-            return False
-        self._file.database.close()
-        self._file, self.in_memory = file, False
-        self._note()
-        log.info("%s: the disk takes the outbox again", self.path)
-        text = f"the disk takes the outbox again, with {carried.batches} batches from memory"
-        self.notices.append(Notice("outbox_on_disk", text, {"batches": carried.batches}))
-        return True
+            self._refusals += 1
+            if self._refusals >= PATIENCE and outboxdisk.takes_files(self.path.parent):
+                self._refusals = 0
+                self._replacement(error).database.close()  # the next attempt finds the new one
+            return None
+        self._refusals = 0
+        return carried.batches
 
 
 @asynccontextmanager

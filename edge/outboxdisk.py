@@ -96,6 +96,27 @@ def is_full(error: sqlite3.Error, path: Path) -> bool:
     return _code(error) == sqlite3.SQLITE_FULL or scarce
 
 
+def is_really_full(error: sqlite3.Error) -> bool:
+    """Whether SQLite itself says so, and not an I/O error on a disk that has little room."""
+    return _code(error) == sqlite3.SQLITE_FULL
+
+
+def takes_files(folder: Path) -> bool:
+    """Whether a file can be written in `folder` and synced."""
+    probe = folder / ".outbox.probe"
+    try:
+        with probe.open("wb") as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        return False
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+    return True
+
+
 def is_busy(error: sqlite3.Error) -> bool:
     """Whether somebody else holds the file locked."""
     return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -32,7 +32,8 @@ _COLUMNS = "key, boot, first_ms, last_ms, readings, payload"
 
 
 class OutboxFile:
-    """Seals, hands out and forgets batches, and keeps books on them.
+    """Seals, hands out and forgets batches, and keeps books on them. `commits` counts what has
+    reached the disk since it was opened.
 
     A boot of the machine begins a stream of its own: so a disk that loses what it had acknowledged
     can't make a number mean two things, and UTC need not go back within a stream.
@@ -47,6 +48,7 @@ class OutboxFile:
         self.most_bytes = MOST_PAYLOAD
         self.books = Books()
         self.streams: dict[int, str] = {}
+        self.commits = 0
         self._load()
         self._enter(boot)
 
@@ -74,6 +76,7 @@ class OutboxFile:
                 ),
             )
             self.database.execute("COMMIT")
+            self.commits += 1
         except BaseException:
             self._undo()
             raise

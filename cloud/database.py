@@ -24,6 +24,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import NullPool
 
 from cloud.errors import Unavailable
+from configs import trouble
 
 if TYPE_CHECKING:
     import psycopg
@@ -105,7 +106,8 @@ def only_writer(path: Path) -> Iterator[None]:
     try:
         number = os.open(lock, os.O_RDWR | os.O_CREAT, 0o640)
     except OSError as error:
-        raise Unavailable(f"{lock}: {error.strerror}") from None
+        reason = trouble.of_database(path, error.strerror or str(error))
+        raise Unavailable(f"{path}: {reason}") from None
     try:
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)

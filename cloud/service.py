@@ -21,6 +21,7 @@ from cloud import (
     overflow,
     proofs,
     room,
+    secretfiles,
     shards,
     state,
     upkeep,
@@ -123,6 +124,7 @@ class _Service:
         leases = Leases(database, setup.config.ingest.lease_s)
         await leases.begin()
         made = cls(setup, database, store, leases, faults)
+        secretfiles.tell(setup)
         made._keys = await asyncio.to_thread(proofs.read_and_tell, setup)
         for name, one in setup.config.channel.items():
             channel = await stack.enter_async_context(running.kept(one, setup.folder))
@@ -199,6 +201,7 @@ class _Service:
                 wake=office.wake,
                 hooks=hooks,
                 token=token,
+                tokens=server.tokens_of(self._setup.folder, config.web),
                 publisher=config.cap,
                 url=config.alerts.settings.answer_url,
             )
@@ -331,6 +334,7 @@ async def _web_fault(setup: Setup) -> str:
 
     try:
         server.secrets_of(setup.folder, setup.config.web, setup.config.hook)
+        server.tokens_of(setup.folder, setup.config.web)
     except Unavailable as error:
         return f"[web] {error}"
     return ""

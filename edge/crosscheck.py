@@ -278,6 +278,10 @@ def _interlock_faults(
             )
 
 
+def _or_faster(port: PortConfig) -> str:
+    return " or raise baud" if getattr(port, "baud", 0) else ""
+
+
 def _load_faults(setup: "Setup") -> Iterator[Fault]:
     try:
         sound, with_one_dead = load.of(setup), load.of(setup, dead=1)
@@ -306,5 +310,5 @@ def _load_faults(setup: "Setup") -> Iterator[Fault]:
                 f"the bus cannot keep these intervals: polling would take {bus.share:.0%} of its "
                 f"time ({bus.cycle_s * 1000:.0f} ms for one read of everything), at most "
                 f"{FULLEST_BUS:.0%} is allowed; lengthen interval_s of "
-                f"{', '.join(bus.busiest)} or raise baud",
+                f"{', '.join(bus.busiest)}{_or_faster(config.port[bus.port])}",
             )

@@ -301,6 +301,13 @@ def _load_faults(setup: "Setup") -> Iterator[Fault]:
                 f"{lamp.ruler!r} it may take {lamp.depth_to_lamp_s:.1f} s with a device dead on "
                 f"the bus; shorten interval_s of {lamp.ruler!r}, lower rise_samples, or allow more",
             )
+        elif lamp.after_silence_s > lamp.allowed_s:
+            yield Fault(
+                f"interlock.{lamp.site}.lamp_within_s",
+                f"the lamp cannot be shown within {lamp.allowed_s:g} s of a ruler's first answer "
+                f"after a silence: it may take {lamp.after_silence_s:.1f} s; shorten interval_s of "
+                "its rulers, lower rise_samples, or allow more",
+            )
     for bus in sound.ports:
         if bus.port in unsound or not config.is_sound("port", bus.port):
             continue

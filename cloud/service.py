@@ -155,7 +155,7 @@ class _Service:
         admission = Admission.of(config, frozenset(self.office.dispatch.plan.site))
         await self._database.run(partial(room.load, quotas=admission.quotas))
         ours = (config.broker, config.ingest, admission, lease, shard)
-        watch = Watch(config.rules)
+        watch = Watch(config.rules, admission.quotas.may_find)
         ingest = Ingest(*(*ours, self._database, self._store, watch, self.office.wake, self._keys))
         ingest.on_sign_of_life = partial(self._leases.worked, lease.name)
         await ingest.run()

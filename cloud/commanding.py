@@ -108,7 +108,10 @@ async def carry_out(
 
     Raises UserError where the broker does not take it.
     """
-    keys = (await asyncio.to_thread(proofs.read_and_tell, setup)).get(target.gateway)
+    found_keys = await asyncio.to_thread(proofs.read, setup)
+    if fault := found_keys.faults.get(target.gateway):
+        click.echo(f"key_file of {target.gateway}: {fault}: no answer can be proven", err=True)
+    keys = found_keys.keys.get(target.gateway)
     identifier = secrets.token_hex(8)
     now_ms = time.time_ns() // 1_000_000
     command = draft(identifier, Moment(now_ms, now_ms))

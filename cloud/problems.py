@@ -49,7 +49,7 @@ def _of_clock(found: "Account") -> Iterator[str]:
 def _of_acks(found: "Account") -> Iterator[str]:
     """Gateways that keep and send again what we have: our acks do not arrive, or prove nothing."""
     for one in found.gateways:
-        if one.acks_unproven:
+        if one.acks_unproven and one.pending:
             yield (
                 f"{one.gateway}: believes none of our acks, for they are not proven by its key: "
                 f"shuichi cloud key {one.gateway} takes it"

@@ -19,7 +19,6 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingErr
 from cloud import database, migrations
 from cloud.database import Place
 from cloud.errors import Rejected, Unavailable
-from configs import trouble
 
 _T = TypeVar("_T")
 
@@ -72,10 +71,7 @@ class State:
             ):
                 raise  # ours to mend
             self._hang_up()
-            reason = _reason(error)
-            if isinstance(self.place, Path):
-                reason = trouble.of_database(self.place, reason)
-            raise Unavailable(f"{self.place}: {reason}") from error
+            raise Unavailable(f"{self.place}: {_reason(error)}") from error
 
     def _hang_up(self) -> None:
         """Whatever state the connection is in, the next call begins with a new one."""

@@ -8,7 +8,9 @@ have stored.
 import logging
 from typing import Final
 
+from edge.batches import Position
 from edge.config import Setup
+from wire import codec
 from wire.authentication import Keys
 from wire.keyfile import KeyFileError, read
 from wire.messages import Ack
@@ -22,18 +24,23 @@ HIGHEST: Final = 2**44 - 1
 
 
 def proof_of(setup: Setup) -> "Proof":
-    """The proof that a config asks for. A key file that cannot be used is told, and then no ack is
-    believed: whoever can take the file away must not be believed for it."""
+    """The proof that a config asks for. With a key file that cannot be used no ack is believed:
+    whoever can take the file away must not be believed for it."""
     if (file := setup.key_file) is None:
         return Proof(demanded=False)
     try:
         return Proof(demanded=True, keys=read(file))
     except OSError as error:
-        fault = f"{file}: {error.strerror}"
+        return Proof(demanded=True, fault=f"{file}: {error.strerror}")
     except KeyFileError as error:
-        fault = f"{file} {error}"
-    log.error("%s; no ack is believed, and no batch deleted, until it can be read", fault)
-    return Proof(demanded=True, fault=fault)
+        return Proof(demanded=True, fault=f"{file} {error}")
+
+
+def proof_of_gateway(setup: Setup) -> "Proof":
+    """The same for a gateway that runs: a key that cannot be used is an error in its log."""
+    if (proof := proof_of(setup)).fault:
+        log.error("%s: no ack is believed, and no batch deleted, until it is mended", proof.fault)
+    return proof
 
 
 class Proof:
@@ -53,13 +60,20 @@ NO_PROOF: Final = Proof(demanded=False)
 
 class Acks:
     """Judges the acks to `gateway`. `refused` counts those that were not believed, `unproven` is
-    true from then on until one is proven."""
+    true from one that proves nothing until one that does.
 
-    def __init__(self, gateway: str, proof: Proof = NO_PROOF) -> None:
+    `begin` is where the outbox stands now: what was sealed until then an earlier process may have
+    sent, and an ack to that may still come. It deletes nothing and says nothing.
+    """
+
+    def __init__(
+        self, gateway: str, proof: Proof = NO_PROOF, begin: Position | None = None
+    ) -> None:
         self.proof = proof
         self.refused = 0
         self.unproven = False
         self._gateway = gateway
+        self._begin = begin
         # Of a stream nearly all numbers go out, so that few intervals remain. It is never forgotten
         # what was sent, though the outbox may have let go of it: an ack may come late, or again.
         self._sent: dict[str, Intervals] = {}
@@ -70,25 +84,55 @@ class Acks:
         if not self.proof.demanded:
             self._sent.setdefault(stream, Intervals()).add(number)
 
-    def believed(self, ack: Ack) -> list[Range]:
-        """The batches that may be deleted for it; none if it is not believed."""
+    def believed(self, ack: Ack) -> list[Range] | None:
+        """The batches that may be deleted for it, None if it is not believed. An ack may name none,
+        and say that the cloud is there again."""
         if any(not 1 <= first <= last <= HIGHEST for first, last in ack.batches):
-            return self._refuse(ack, "names numbers that no batch can have")
+            self._refuse("names numbers that no batch can have")
+            return None
         if not self.proof.demanded:
             sent = self._sent.get(ack.stream)
             if sent is None or not all(sent.covers(*numbers) for numbers in ack.batches):
-                return self._refuse(ack, "names batches that were not sent since the start")
+                if self._is_late(ack):
+                    return None
+                self._refuse("names batches that were not sent since the start")
+                return None
         elif self.proof.keys is None:
-            return self._refuse(ack, f"cannot be proven: {self.proof.fault}")
+            self._refuse(f"cannot be proven: {self.proof.fault}")
+            return None
         elif not self.proof.keys.believe(ack, self._gateway):
             self.unproven = True
-            return self._refuse(ack, "is not proven: the cloud has no key of ours, or another one")
-        self.unproven = False
+            self._refuse(
+                "is not proven: the cloud has no key of ours, or another one, or somebody else "
+                "has written it",
+            )
+            return None
+        elif self.unproven:
+            self.unproven = False
+            log.info("an ack is proven again")
         return list(ack.batches)
 
-    def _refuse(self, ack: Ack, why: str) -> list[Range]:
+    def _is_late(self, ack: Ack) -> bool:
+        if self._begin is None:
+            return False
+        return ack.stream != self._begin.stream or all(
+            last <= self._begin.sealed or self._sent_all(ack.stream, first, last)
+            for first, last in ack.batches
+        )
+
+    def _sent_all(self, stream: str, first: int, last: int) -> bool:
+        """Whether all of it that was sealed since the start was sent."""
+        assert self._begin is not None
+        first = max(first, self._begin.sealed + 1)
+        return stream in self._sent and self._sent[stream].covers(first, last)
+
+    def skip(self, error: codec.DecodeError) -> None:
+        """What is no ack at all."""
+        self._refuse("cannot be read", f": {error}")
+
+    def _refuse(self, why: str, words: str = "") -> None:
+        """`why` is one of a few; the words may be somebody's."""
         self.refused += 1
         if (more := self._seldom.says(why)) is not None:
-            also = f" ({more} more before)" if more else ""
-            log.warning("an ack is not believed, and nothing deleted: it %s%s", why, also)
-        return []
+            words += f" ({more} more before)" if more else ""
+            log.warning("an ack is not believed, and nothing deleted: it %s%s", why, words)

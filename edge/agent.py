@@ -16,7 +16,7 @@ import msgspec
 
 from configs.loader import ConfigError, Fault, UserError
 from edge import clock, config, metrics, status
-from edge.acks import proof_of
+from edge.acks import proof_of_gateway
 from edge.batches import Sealed
 from edge.clock import Clock, ThisMachine
 from edge.commands import CommandDesk
@@ -75,7 +75,7 @@ class Agent:
         guard = self.supervisor.guard
         self.events = EventLog(setup.state / EVENT_LOG)
         self.shards = ShardMemory(setup.state / SHARD)
-        self._proof = proof_of(setup)
+        self._proof = proof_of_gateway(setup)
         self.uplink = self._new_uplink(setup)
         self.sealer = Sealer(
             *(outbox, config.outbox, self._offer, time, _urgent(setup)),
@@ -225,7 +225,9 @@ class Agent:
         self.sealer.urgent = _urgent(self.setup)
         self.desk.keys = after.command.keys
         self.desk.rules.fresh_for_s = after.command.fresh_for_s
-        self._proof = await asyncio.to_thread(proof_of, self.setup)  # the key may be another one
+        self._proof = await asyncio.to_thread(
+            proof_of_gateway, self.setup
+        )  # the key may be another one
         self.uplink.acks.proof = self._proof
         if (after.gateway, after.uplink) != (before.gateway, before.uplink):
             await self.supervisor.end(UPLINK)

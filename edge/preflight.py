@@ -7,6 +7,7 @@ from typing import Final
 
 from configs import loader
 from drivers.errors import Unavailable
+from edge.acks import proof_of
 from edge.config import Setup
 from wire import topics
 from wire.mqtt import (
@@ -39,6 +40,8 @@ async def outside(setup: Setup) -> Outside:
     *lines, broker = await asyncio.gather(*ports, _broker(setup))
     assert isinstance(broker, Outside)
     faults = [line for line in lines if isinstance(line, str) and line]
+    if fault := (await asyncio.to_thread(proof_of, setup)).fault:
+        faults.append(f"[uplink] key_file {fault}")
     return Outside([*faults, *broker.faults], broker.doubts)
 
 

@@ -84,7 +84,7 @@ class UplinkWorker:
         shards: ShardMemory | None = None,
         proof: Proof = NO_PROOF,
     ) -> None:
-        self.acks = Acks(gateway.id, proof)
+        self.acks = Acks(gateway.id, proof, outbox.position)
         self.broker = BrokerNo()
         self.connected = False
         self.acked_at: float | None = None
@@ -235,9 +235,9 @@ class UplinkWorker:
                 try:
                     ack = codec.decode(message.payload, Ack)
                 except codec.DecodeError as error:
-                    log.warning("ack skipped: %s", error)
+                    self.acks.skip(error)
                     continue
-                if believed := self.acks.believed(ack):
+                if (believed := self.acks.believed(ack)) is not None:
                     acked[ack.stream] += believed
             for stream, batches in acked.items():
                 await self._forget(stream, batches)

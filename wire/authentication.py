@@ -15,7 +15,6 @@ There may be two keys: then the first proves what we send, and what either prove
 that a key can be changed while messages are on their way. `wire.keyfile` keeps them.
 """
 
-import hashlib
 import hmac
 from collections.abc import Sequence
 from typing import Final, TypeVar
@@ -74,4 +73,4 @@ def _text(message: Ack | Reply, gateway: str) -> bytes:
 
 
 def _mac(key: bytes, text: bytes) -> str:
-    return hmac.new(key, text, hashlib.sha256).hexdigest()
+    return hmac.digest(key, text, "sha256").hex()

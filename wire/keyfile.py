@@ -43,7 +43,10 @@ def parse(text: str) -> Keys:
 
 def read_text(file: Path) -> str:
     """The text of a key file. Raises OSError, or KeyFileError for what cannot be one."""
-    with file.open("rb") as opened:
+    # Without O_NONBLOCK a pipe of that name would hold up whoever reads it.
+    with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            raise KeyFileError("is no regular file")
         raw = opened.read(_MOST_BYTES + 1)
     if len(raw) > _MOST_BYTES:
         raise KeyFileError(f"is larger than {_MOST_BYTES} bytes")

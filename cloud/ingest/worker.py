@@ -21,13 +21,14 @@ from cloud.admission import Admission
 from cloud.alerts.rule import ServiceFault
 from cloud.alerts.watch import TICK_S, Watch
 from cloud.config import Ingest as Settings
-from cloud.ingest import condemning
+from cloud.ingest import condemning, unbelieved
 from cloud.ingest.beginning import Beginning
 from cloud.ingest.decoding import decode
 from cloud.ingest.examination import Examination
 from cloud.ingest.failures import WINDOW_S
 from cloud.ingest.take import Take
 from cloud.ingest.turns import WAITING, Turns, gateway_of
+from cloud.ingest.unbelieved import Unbelieved
 from cloud.ingest.writing import SENDERS, Writing
 from cloud.intake import Intake, filters
 from cloud.ledger import Key
@@ -94,10 +95,12 @@ class Ingest:
         self._watch = watch
         self._keys = keys or {}  # by gateway: what proves our acks
         self._refused: set[str] = set()
+        self._unbelieved = Unbelieved()
         self._examination = Examination(database, lease, shard, watch, wake, admission.room)
         self._writing = Writing(store, self._examination, shard)
         self._beginning = Beginning(database, lease, shard)
-        self._before: Take | None = None  # the last one that was sent on its way
+        self._before = asyncio.Event()  # of the next take: that the last one is settled
+        self._before.set()
         self._room = asyncio.Event()
         self._session: Session | None = None
         self._deciding = asyncio.Lock()  # admission counts, here and in the decoding thread
@@ -200,6 +203,7 @@ class Ingest:
         intake = found.intake
         if cases := [*intake.cases, *(one for part in intake.batches for one in part.cases)]:
             failures.say(len(cases), cases[0].words)
+        self._unbelieved.hear(intake.statuses)
         take = Take(intake, drawn[: found.done], session)
         await self._writing.insist(partial(self._examination.examine, take))
         self._handled += found.done
@@ -226,15 +230,15 @@ class Ingest:
         return True
 
     def _write(self, group: asyncio.TaskGroup, take: Take) -> asyncio.Task[None]:
-        before, self._before = self._before, take
+        before, self._before = self._before, asyncio.Event()
 
-        async def work() -> None:
-            await self._writing.write(take, before)
+        async def work(done: asyncio.Event) -> None:
+            await self._writing.write(take, before, done)
             take.release()
             self._answer(take.settled)
             self._room.set()
 
-        return group.create_task(work(), name=f"shard {self._shard} take")
+        return group.create_task(work(self._before), name=f"shard {self._shard} take")
 
     def _late(self, take: Take) -> bool:
         return time.monotonic() - take.began >= self._settings.release_after_s
@@ -296,13 +300,15 @@ class Ingest:
             if inherited is None:  # what an earlier process has reported must end too
                 inherited = {one.gateway for one in self._watch.standing("readings_refused")}
                 self._admission.inherit(self._watch.standing("quota_exceeded"), now_ms)
+                self._unbelieved.inherit(self._watch.standing(unbelieved.NAME))
             async with self._deciding:
                 faults = self._admission.conditions(now_ms)
             over = set[str]()
             if time.monotonic() >= ends_at:
                 over = {one for one in inherited if self._watch.has_heard(one)}
                 inherited -= over
-            await self.report([*faults, *self._examination.failures.faults(over)])
+            faults += [*self._examination.failures.faults(over), *self._unbelieved.faults()]
+            await self.report(faults)
 
     def _answer(self, settled: Sequence[Intake]) -> None:
         """Tell the gateways what they may forget. What is lost of this they send again."""

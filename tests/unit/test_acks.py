@@ -1,6 +1,7 @@
 """Which acks and replies are believed: nothing forged ever is, and what is honest always."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from edge.acks import HIGHEST, Acks, Proof
+from edge.batches import Position
 from wire import codec, keyfile
 from wire.aspect import Aspect
 from wire.authentication import Keys
@@ -147,7 +149,7 @@ def sent(acks_: Acks, *numbers: int) -> Acks:
 def test_without_a_key_only_what_was_sent_is_believed(stream, batches, caplog):
     judge = sent(Acks("gw"), 1, 2, 3, 5)
     for _ in range(1000):
-        assert judge.believed(Ack(stream, batches)) == []
+        assert judge.believed(Ack(stream, batches)) is None
     assert judge.refused == 1000
     assert caplog.text.count("is not believed") == 1
     assert judge.believed(Ack("s", ((1, 3), (5, 5)))) == [(1, 3), (5, 5)]
@@ -158,17 +160,43 @@ def test_with_a_key_only_what_is_proven_is_believed():
     judge = sent(Acks("gw", Proof(demanded=True, keys=OURS)), 1, 2)
     ack = Ack("s", ((1, 2),))
     for forged in (ack, OTHER.prove(ack, "gw"), OURS.prove(ack, "gw-2")):
-        assert judge.believed(forged) == []
+        assert judge.believed(forged) is None
         assert judge.unproven
     assert judge.believed(OURS.prove(ack, "gw")) == [(1, 2)]
     assert not judge.unproven
     # What an earlier process has sent is stored all the same.
     assert judge.believed(OURS.prove(Ack("t", ((7, 9),)), "gw")) == [(7, 9)]
-    assert judge.believed(OURS.prove(Ack("s", ((-1, 2**62),)), "gw")) == []
+    assert judge.believed(OURS.prove(Ack("s", ((-1, 2**62),)), "gw")) is None
     assert judge.refused == 4
 
 
 def test_a_key_that_cannot_be_read_proves_nothing():
     judge = sent(Acks("gw", Proof(demanded=True, fault="gw.key: gone")), 1)
     for ack in (Ack("s", ((1, 1),)), OURS.prove(Ack("s", ((1, 1),)), "gw")):
-        assert judge.believed(ack) == []
+        assert judge.believed(ack) is None
+
+
+def test_a_late_ack_to_an_earlier_process_is_no_alarm_and_deletes_nothing(caplog):
+    judge = sent(Acks("gw", begin=Position("s", 10, 0, 10)), 9, 11, 12)
+    for late in (((1, 10),), ((5, 12),), ((8, 8), (11, 11))):
+        assert judge.believed(Ack("s", late)) is None
+    assert judge.believed(Ack("of an earlier boot", ((1, 99),))) is None
+    assert (judge.refused, caplog.text) == (0, "")
+    assert judge.believed(Ack("s", ((5, 13),))) is None
+    assert judge.refused == 1
+    assert judge.believed(Ack("s", ((9, 9), (11, 12)))) == [(9, 9), (11, 12)]
+
+
+def test_a_pipe_in_the_place_of_a_key_holds_nobody_up(tmp_path: Path):
+    os.mkfifo(tmp_path / "gw.key")
+    for place in (tmp_path / "gw.key", tmp_path):
+        with pytest.raises((KeyFileError, OSError)):
+            keyfile.read(place)
+
+
+def test_an_ack_that_names_nothing_is_heard():
+    judge = sent(Acks("gw"), 1)
+    assert judge.believed(Ack("s", ())) == []
+    judge = Acks("gw", Proof(demanded=True, keys=OURS))
+    assert judge.believed(OURS.prove(Ack("s", ()), "gw")) == []
+    assert judge.believed(Ack("s", ())) is None

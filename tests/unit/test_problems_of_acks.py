@@ -22,7 +22,7 @@ def account(pending: int, again: int, **said: Any) -> Any:
         (30, 60, {}, ""),  # an outage
         (0, 5000, {}, ""),  # it is over
         (30, 5000, {}, "gw: 5000 batches came again, and 30 batches wait there"),
-        (0, 0, {"acks_unproven": True, "acks_refused": 3}, "gw: believes none of our acks"),
+        (1, 0, {"acks_unproven": True, "acks_refused": 3}, "gw: believes none of our acks"),
     ],
 )
 def test_a_gateway_that_our_acks_do_not_reach_is_named(pending, again, said, problem):

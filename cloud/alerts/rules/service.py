@@ -46,8 +46,8 @@ FAULTS: Final = {
         "网关发送量恢复正常",
     ),
     "ack_not_taken": Text(
-        "batches come again and again although they are acknowledged ({redelivered} of late): the"
-        " acknowledgements do not reach the gateway, or it does not believe them",
+        "the gateway does not believe acknowledgements, for they are not proven by its key:"
+        " {pending} batches wait there and come again and again",
         "网关未接受入库确认，数据批次反复重发",
         "the gateway takes acknowledgements again",
         "网关恢复接受入库确认",

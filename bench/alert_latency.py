@@ -140,6 +140,7 @@ async def _send(session: Session, gateway: str, number: int, value: float, readi
 def _write(folder: Path, broker_port: int, port: int) -> None:
     settings = {
         "broker": {"port": broker_port},
+        "ingest": {"unknown_sites": "accept"},  # the ordinary ones are in no plan
         "rule": {
             "gauge": {
                 "kind": "threshold",

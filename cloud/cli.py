@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from cloud import config, migrations, proofs, service, state
+from cloud import config, migrations, proofs, secretfiles, service, state
 from cloud.cliparts import config_option
 from cloud.errors import Rejected, Unavailable
 from cloud.keycli import key_command
@@ -34,7 +34,7 @@ def check(file: Path, online: bool) -> None:
         f"{file}: no faults; store {setup.config.store.kind}, "
         f"{len(setup.config.rule)} rules, {len(setup.config.channel)} channels"
     )
-    for key, doubt in (*setup.doubts(), *proofs.doubts(setup)):
+    for key, doubt in (*setup.doubts(), *proofs.doubts(setup), *secretfiles.doubts(setup)):
         click.echo(f"unsure: {key}: {doubt}")
 
 

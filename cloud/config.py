@@ -210,6 +210,9 @@ class Config(Model):
         return [rule for name, one in found.items() for rule in one.rules(name)]
 
 
+REPLAYED: Final = "has neither message_id nor time: an overheard reply counts when it is sent again"
+
+
 class Setup(NamedTuple):
     """A config and the folder in which its relative paths begin."""
 
@@ -229,6 +232,9 @@ class Setup(NamedTuple):
                 brokers[f"channel.{name}.broker"] = broker
         for key, broker in brokers.items():
             yield from ((key, doubt) for doubt in broker.doubts())
+        for name, hook in self.config.hook.items():
+            if hook.message_id is None and hook.time is None:
+                yield f"hook.{name}", REPLAYED
         if not self.config.gateway:
             yield "gateway", NOBODY_NAMED
 

@@ -24,6 +24,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import NullPool
 
 from cloud.errors import Unavailable
+from configs import trouble
+from configs.files import close_to_others, make_private
 
 if TYPE_CHECKING:
     import psycopg
@@ -103,9 +105,10 @@ def only_writer(path: Path) -> Iterator[None]:
     """
     lock = path.with_name(path.name + ".lock")
     try:
-        number = os.open(lock, os.O_RDWR | os.O_CREAT, 0o640)
+        number = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise Unavailable(f"{lock}: {error.strerror}") from None
+        reason = trouble.of_database(path, error.strerror or str(error))
+        raise Unavailable(f"{path}: {reason}") from None
     try:
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,6 +127,10 @@ def only_writer(path: Path) -> Iterator[None]:
 
 def _file_engine(path: Path, read_only: bool) -> Engine:
     def connect() -> sqlite3.Connection:
+        if not read_only:  # it holds secrets; the log beside it gets the rights of the file
+            make_private(path)
+            for ending in ("-wal", "-shm"):
+                close_to_others(path.with_name(path.name + ending))
         # isolation_level None: the module begins no transactions of its own accord.
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",

@@ -20,7 +20,8 @@ class Quota(Model):
     sends it again. So is one that begins a stream too many. A reading of a site, a sensor or a
     series (a sensor and what it measures) too many goes to quarantine. What has come of a stream
     may lie in so many `intervals`: an honest one has many while it makes up for days, when what is
-    urgent comes first, and one in the end.
+    urgent comes first, and one in the end. At each of its sites a gateway may raise or worsen
+    `findings_per_hour`; one more waits until it may.
     """
 
     mb_per_minute: Annotated[float, Field(gt=0, le=1e6)] = 60
@@ -31,6 +32,7 @@ class Quota(Model):
     burst_minutes: Annotated[float, Field(ge=1, le=1440)] = 10
     streams_per_hour: _Count = 120
     streams: _Count = 10_000
+    findings_per_hour: _Count = 2_000
     intervals: _Count = 500_000
     sites: _Count = 50
     sensors: _Count = 2_000

@@ -117,8 +117,9 @@ class _Use:
 
     def _new(self, quota: str, now_ms: int) -> Bucket:
         limits = self.limits
-        if quota == "streams_per_hour":
-            most = float(limits.streams_per_hour)
+        quota = quota.partition(" ")[0]
+        if quota.endswith("_per_hour"):
+            most = float(getattr(limits, quota))
             return Bucket(most / _HOUR_MS, most, most, now_ms)
         rate = limits.mb_per_minute * 1e6 if quota == "mb_per_minute" else getattr(limits, quota)
         most = rate * limits.burst_minutes
@@ -221,6 +222,19 @@ class Quotas:
         if kept < faults:
             self._refuse(use, "faults_per_minute", now_ms, faults - kept)
         return kept
+
+    def may_find(self, gateway: str, site: str, again: bool, now_ms: int) -> bool:
+        """Whether a gateway may raise or worsen a finding at a site; then it is counted. What is
+        not looked at again (an event) has ten times the room: it would be lost."""
+        use = self._use(gateway)
+        where = site if site in use.sites else ""
+        bucket = use.bucket(f"findings_per_hour {where} {again}", now_ms)
+        amount = 1.0 if again else 0.1
+        if not bucket.has_some(now_ms) or bucket.tokens < amount:
+            self._refuse(use, "findings_per_hour", now_ms)
+            return False
+        bucket.take(amount)
+        return True
 
     def strangers(
         self, gateway: str, series: Sequence[Series], may: Callable[[str], bool], now_ms: int

@@ -21,6 +21,7 @@ from cloud import (
     overflow,
     proofs,
     room,
+    secretfiles,
     shards,
     state,
     upkeep,
@@ -123,6 +124,7 @@ class _Service:
         leases = Leases(database, setup.config.ingest.lease_s)
         await leases.begin()
         made = cls(setup, database, store, leases, faults)
+        secretfiles.tell(setup)
         made._keys = await asyncio.to_thread(proofs.read_and_tell, setup)
         for name, one in setup.config.channel.items():
             channel = await stack.enter_async_context(running.kept(one, setup.folder))
@@ -153,7 +155,7 @@ class _Service:
         admission = Admission.of(config, frozenset(self.office.dispatch.plan.site))
         await self._database.run(partial(room.load, quotas=admission.quotas))
         ours = (config.broker, config.ingest, admission, lease, shard)
-        watch = Watch(config.rules)
+        watch = Watch(config.rules, admission.quotas.may_find)
         ingest = Ingest(*(*ours, self._database, self._store, watch, self.office.wake, self._keys))
         ingest.on_sign_of_life = partial(self._leases.worked, lease.name)
         await ingest.run()
@@ -199,6 +201,7 @@ class _Service:
                 wake=office.wake,
                 hooks=hooks,
                 token=token,
+                tokens=server.tokens_of(self._setup.folder, config.web),
                 publisher=config.cap,
                 url=config.alerts.settings.answer_url,
             )
@@ -331,6 +334,7 @@ async def _web_fault(setup: Setup) -> str:
 
     try:
         server.secrets_of(setup.folder, setup.config.web, setup.config.hook)
+        server.tokens_of(setup.folder, setup.config.web)
     except Unavailable as error:
         return f"[web] {error}"
     return ""

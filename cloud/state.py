@@ -19,6 +19,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingErr
 from cloud import database, migrations
 from cloud.database import Place
 from cloud.errors import Rejected, Unavailable
+from configs import trouble
 
 _T = TypeVar("_T")
 
@@ -71,7 +72,10 @@ class State:
             ):
                 raise  # ours to mend
             self._hang_up()
-            raise Unavailable(f"{self.place}: {_reason(error)}") from error
+            reason = _reason(error)
+            if isinstance(self.place, Path):
+                reason = trouble.of_database(self.place, reason)
+            raise Unavailable(f"{self.place}: {reason}") from error
 
     def _hang_up(self) -> None:
         """Whatever state the connection is in, the next call begins with a new one."""

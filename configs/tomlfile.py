@@ -136,6 +136,8 @@ def _checked(file: Path, text: str, check: Callable[[Path], object]) -> None:
 def _replace(file: Path, content: bytes) -> None:
     """Put `content` in the place of `file`, or of what it is a link to, in one step."""
     target = Path(os.path.realpath(file))
+    if target.exists() and not target.is_file():  # a device would become a file
+        raise ConfigError(file, [Fault("", "is no ordinary file: name another")])
     with _draft(target) as draft:
         draft.write_bytes(content)
         if target.exists():

@@ -65,7 +65,8 @@ class Loss(msgspec.Struct):
 class Books(msgspec.Struct):
     """`newest_ms` is the newest UTC ever sealed, `stream_ms` that of this stream, `boot_ms` the
     newest local time of this boot, `salvage` a file that was set aside and not read to its end.
-    `acked` batches of this stream are in the cloud's store, as it says."""
+    `acked` batches of this stream are in the cloud's store, as it says; `lanes` are the newest
+    times that readings have (`edge.lanes`)."""
 
     life: int = 0
     boot: int = 0
@@ -74,6 +75,7 @@ class Books(msgspec.Struct):
     stream_ms: int = 0
     readings_lost: int = 0
     acked: int = 0
+    lanes: list[int] = []
     salvage: str = ""
     held: list[Pile] = msgspec.field(default_factory=lambda: [Pile() for _ in range(PLACES)])
     losses: list[Loss] = []

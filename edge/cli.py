@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import click
 import msgspec
 
-from configs import logs
+from configs import logs, trouble
 from configs.loader import UserError
 from configs.numbers import Count
 from edge import config, crosscheck, doors, load
@@ -112,7 +112,8 @@ def run(file: Path, unattended: bool, style: str | None) -> None:
     try:
         loop.run(_run(file, setup, attended=not unattended))
     except sqlite3.Error as error:
-        raise UserError(f"{setup.outbox}: the outbox cannot be opened: {error}") from None
+        why = trouble.of_database(setup.outbox, str(error))
+        raise UserError(f"{setup.outbox}: the outbox cannot be opened: {why}") from None
     except CoreFailed as error:  # it is in the log, with its traceback
         log.critical("%s; the gateway ends, and its signals fall back", error)
         sys.exit(1)

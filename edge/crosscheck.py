@@ -278,6 +278,10 @@ def _interlock_faults(
             )
 
 
+def _or_faster(port: PortConfig) -> str:
+    return " or raise baud" if getattr(port, "baud", 0) else ""
+
+
 def _load_faults(setup: "Setup") -> Iterator[Fault]:
     try:
         sound, with_one_dead = load.of(setup), load.of(setup, dead=1)
@@ -297,6 +301,13 @@ def _load_faults(setup: "Setup") -> Iterator[Fault]:
                 f"{lamp.ruler!r} it may take {lamp.depth_to_lamp_s:.1f} s with a device dead on "
                 f"the bus; shorten interval_s of {lamp.ruler!r}, lower rise_samples, or allow more",
             )
+        elif lamp.after_silence_s > lamp.allowed_s:
+            yield Fault(
+                f"interlock.{lamp.site}.lamp_within_s",
+                f"the lamp cannot be shown within {lamp.allowed_s:g} s of a ruler's first answer "
+                f"after a silence: it may take {lamp.after_silence_s:.1f} s; shorten interval_s of "
+                "its rulers, lower rise_samples, or allow more",
+            )
     for bus in sound.ports:
         if bus.port in unsound or not config.is_sound("port", bus.port):
             continue
@@ -306,5 +317,5 @@ def _load_faults(setup: "Setup") -> Iterator[Fault]:
                 f"the bus cannot keep these intervals: polling would take {bus.share:.0%} of its "
                 f"time ({bus.cycle_s * 1000:.0f} ms for one read of everything), at most "
                 f"{FULLEST_BUS:.0%} is allowed; lengthen interval_s of "
-                f"{', '.join(bus.busiest)} or raise baud",
+                f"{', '.join(bus.busiest)}{_or_faster(config.port[bus.port])}",
             )

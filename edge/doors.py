@@ -158,8 +158,23 @@ async def ask_reload(path: Path) -> None:
 async def _ask(path: Path, request: bytes) -> bytes:
     try:
         reader, writer = await asyncio.open_unix_connection(path)
+    except PermissionError:
+        raise Absent(
+            f"{path}: you may not ask this gateway: run this as root, as its user, or as a member "
+            "of its group"
+        ) from None
+    except FileNotFoundError:
+        raise Absent(
+            f"no gateway runs here: there is no {path}; `shuichi edge run` starts one, --config "
+            "names the config of another"
+        ) from None
+    except ConnectionRefusedError:
+        raise Absent(
+            f"no gateway runs here: the one that made {path} has ended; `shuichi edge run` starts "
+            "one"
+        ) from None
     except OSError as error:
-        raise Absent(f"no gateway runs here ({path}: {error.strerror or error})") from None
+        raise Absent(f"no gateway runs here: {path}: {error.strerror or error}") from None
     try:
         writer.write(request)
         async with asyncio.timeout(ANSWER_WITHIN_S):

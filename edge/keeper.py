@@ -10,11 +10,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from edge import dating, outboxdisk
+from msgspec.structs import replace
+
+from edge import dating, lanes, outboxdisk
 from edge.batches import Row, Sealed
 from edge.clock import Clock, Jump
 from edge.config import OutboxConfig
 from edge.dating import Offset
+from edge.lanes import Lanes, placed
 from edge.outbox import Outbox
 from edge.outboxfile import OutboxFile
 from edge.rulers import Notice
@@ -83,9 +86,10 @@ class Keeper:
     async def start(self) -> None:
         """Find out whether the time is known already."""
         try:
-            offset, newest_ms = await self._outbox.run(
-                lambda file: (file.offset(), file.books.newest_ms)
+            offset, newest_ms, taken = await self._outbox.run(
+                lambda file: (file.offset(), file.books.newest_ms, file.books.lanes)
             )
+            self._sealer.lanes.recall(taken)
             self._clock.recall(None if offset is None else offset.utc_ms, newest_ms)
             await self._look_at_clock()
         except sqlite3.Error as error:
@@ -252,7 +256,7 @@ class Keeper:
                 self._outbox.notices.append(_placed(name, offset))
         with file.transaction():
             for row in rows:
-                _date_row(file, row, place - LOCAL)
+                _date_row(file, row, place - LOCAL, self._sealer.lanes)
         return True
 
     def _salvage(self, file: OutboxFile) -> bool:
@@ -282,7 +286,7 @@ class Keeper:
         return True
 
 
-def _date_row(file: OutboxFile, row: Row, place: int) -> None:
+def _date_row(file: OutboxFile, row: Row, place: int, times: Lanes) -> None:
     offset = None if row.boot is None else file.offset(row.boot)
     try:
         batch = row.decode()
@@ -292,6 +296,8 @@ def _date_row(file: OutboxFile, row: Row, place: int) -> None:
         drop(file, row, "outbox damaged")
         return
     dated = dating.date(batch, offset)
+    dated = replace(dated, readings=tuple(placed(one, times) for one in dated.readings))
+    file.books.lanes = lanes.note(file.books.lanes, dated.readings)
     file.move(row, place, dated, None)
     newest_ms = row.last_ms + offset.utc_ms
     file.books.newest_ms = max(file.books.newest_ms, newest_ms)

@@ -38,12 +38,23 @@ def show(console: Console, loads: Sequence[Load]) -> None:
                 f"{lamp.allowed_s:g}",
                 lamp.ruler,
             )
+    faults = Table(box=box.SIMPLE_HEAD)
+    for heading in ("dead", "site", "silence s", "restart s", "line back s"):
+        faults.add_column(heading, justify="left" if heading == "site" else "right")
+    for load in loads:
+        for lamp in load.lamps:
+            after = (lamp.after_silence_s, lamp.after_restart_s, lamp.after_loss_s)
+            faults.add_row(str(load.dead), lamp.site, *(f"{seconds:.2f}" for seconds in after))
     if lamps.row_count:
         console.print(lamps)
+        console.print("Until the lamp is seen to show it, with the water up before the end of")
+        console.print(faults)
     console.print(
         "All at worst. dead: devices of each port that are silent; longest: one exchange, or "
         "the wait for a dead one; lamp: from a reading to the read-back, with one attempt lost "
-        "if anything is dead; depth to lamp: from the water, by as many readings as confirm it.",
+        "if anything is dead; depth to lamp: from the water, by as many readings as confirm it; "
+        "silence: of a ruler; restart: of the agent, or a reload that opens the port anew; line "
+        "back: the port could not be used.",
         highlight=False,
     )
 

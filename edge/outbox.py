@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
+from configs import trouble
 from edge import outboxdisk
 from edge.batches import Draft, Position, Sealed
 from edge.clock import ThisMachine
@@ -241,7 +242,8 @@ class Outbox:
 
     def _in_memory(self, error: Exception) -> OutboxFile:
         if not self.in_memory:
-            log.error("%s: %s; batches are kept in memory only", self.path, error)
+            why = trouble.of_database(self.path, str(error))
+            log.error("%s: %s; batches are kept in memory only", self.path, why)
             self.notices.append(
                 Notice(
                     "outbox_in_memory",

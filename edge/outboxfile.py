@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from edge import dating
+from edge import dating, lanes
 from edge.batches import Draft, Position, Row, Sealed, gap_parts
 from edge.books import Books, Loss
 from edge.dating import Offset
@@ -232,6 +232,7 @@ class OutboxFile:
             self.books = msgspec.json.decode(books, type=Books)
         except msgspec.MsgspecError as error:
             raise sqlite3.DatabaseError(f"the books cannot be read: {error}") from error
+        self.books.lanes = self.books.lanes or [self.books.newest_ms]  # of an older version
         self.streams = dict(self.ask("SELECT life, stream FROM life"))
 
     def _enter(self, name: str) -> None:
@@ -290,6 +291,7 @@ class OutboxFile:
         if local:
             books.boot_ms = max(books.boot_ms, row.last_ms)
         else:
+            books.lanes = lanes.note(books.lanes, draft.readings)
             books.newest_ms = max(books.newest_ms, row.last_ms)
             books.stream_ms = max(books.stream_ms, row.last_ms)
         books.readings_lost += sum(gap.readings or 0 for gap in draft.gaps)

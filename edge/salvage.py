@@ -10,7 +10,7 @@ cloud has had before.
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -58,6 +58,8 @@ class Salvage:
                     known = target.add_life(life, stream, last)
                     self._lives[life] = _Life(known, stream, last)
             target.books.newest_ms = max(target.books.newest_ms, books.newest_ms)
+            both = zip_longest(target.books.lanes, books.lanes, fillvalue=-1)
+            target.books.lanes = [max(pair) for pair in both]
             target.books.readings_lost += books.readings_lost
             for loss in books.losses:
                 if loss.life in self._lives and (loss.boot is None or loss.boot in self._boots):

@@ -13,6 +13,7 @@ from edge.batches import Draft, Row, Sealed
 from edge.books import Loss
 from edge.clock import Clock
 from edge.config import OutboxConfig
+from edge.lanes import Lanes, placed
 from edge.outbox import Outbox
 from edge.shelf import Key, Priority
 from edge.supervisor import ANY_FAULT
@@ -57,6 +58,7 @@ class Sealer:
         will_wait: Callable[[], bool] = lambda: True,
     ) -> None:
         self.urgent = frozenset(urgent)
+        self.lanes = Lanes()
         self._will_wait = will_wait
         self._outbox = outbox
         self._settings = settings
@@ -84,6 +86,8 @@ class Sealer:
 
     def add(self, reading: Reading) -> None:
         """Take a reading; it is sealed soon."""
+        if not self._is_local or reading.at_ms >= ABSOLUTE_FROM_MS:
+            reading = placed(reading, self.lanes)  # in local form it has time until it is dated
         self._readings.append(reading)
         self._waits.set()
         if len(self._readings) >= MOST_READINGS + SPARE:
@@ -111,7 +115,12 @@ class Sealer:
         def right(at_ms: int) -> int:
             return at_ms if only_local and at_ms >= ABSOLUTE_FROM_MS else at_ms + by_ms
 
-        self._readings = [replace(one, at_ms=right(one.at_ms)) for one in self._readings]
+        self._readings = [
+            one
+            if (at_ms := right(one.at_ms)) == one.at_ms
+            else placed(replace(one, at_ms=at_ms), self.lanes)
+            for one in self._readings
+        ]
         self._events = [replace(one, at_ms=right(one.at_ms)) for one in self._events]
         self._gaps = [
             replace(gap, from_ms=right(gap.from_ms), to_ms=right(gap.to_ms)) for gap in self._gaps

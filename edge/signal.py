@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Final
 
-from drivers.errors import DriverError
+from drivers.errors import DriverError, LineDown
 from drivers.signals import Signal
 from edge import clock
 from edge.notify import BEAT_EVERY_S, Beat
@@ -62,6 +62,7 @@ class SignalKeeper:
         self._beat = beat
         self._turns_within_s = turns_within_s
         self._turning = False
+        self._no_line = False
         self._since = 0.0
         self._changed = asyncio.Event()
         self._obeys = asyncio.Event()
@@ -88,6 +89,7 @@ class SignalKeeper:
         """Keep the signal as wanted, for ever."""
         await self._find()
         told_of: Aspect | None = None
+        wanted: Aspect | None = None
         failing = False
         failed_at = 0.0
         delay = 0.0
@@ -97,6 +99,8 @@ class SignalKeeper:
                 await self._wait(BEAT_EVERY_S)
                 continue
             self._changed.clear()
+            if self.wanted is not wanted:
+                delay = 0.0
             wanted, since, cause = self.wanted, self._since, self.cause
             trouble = await self._try(wanted)
             if trouble is None:
@@ -119,7 +123,9 @@ class SignalKeeper:
                     )
                 failing = True
                 await self._wait(delay)
-                delay = min(max(2 * delay, RETRY_AFTER_S), SLOWEST_RETRY_S)
+                # Where there is no line, an attempt costs nobody anything.
+                slower_s = 0.0 if self._no_line else 2 * delay
+                delay = min(max(slower_s, RETRY_AFTER_S), SLOWEST_RETRY_S)
 
     async def _find(self) -> None:
         """Before anything is written: what does the signal show? Asked until it says so, or until
@@ -159,6 +165,7 @@ class SignalKeeper:
     async def _try(self, wanted: Aspect) -> str | None:
         """None if the signal was seen to show `wanted`, else what is wrong."""
         seen: Aspect | None = None
+        self._no_line = False
 
         async def show_and_look() -> None:
             nonlocal seen
@@ -170,6 +177,7 @@ class SignalKeeper:
         except Exception as error:  # noqa: BLE001 - whatever a library raises: it is tried again
             self._saw(None)
             self._turning = False
+            self._no_line = isinstance(error, LineDown)
             return str(error) if isinstance(error, DriverError) else repr(error)
         self._saw(seen)
         self._turning = seen is not wanted

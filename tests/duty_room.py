@@ -119,6 +119,7 @@ async def opened(
     token: str = TOKEN,
     settings: Settings | None = None,
     place: Place | None = None,
+    tokens: dict[str, str] | None = None,
 ) -> AsyncIterator[DutyRoom]:
     settings = settings or Settings(answer_url=URL)
     dispatch = Dispatch(the_plan, the_plan.channel, Tokens(b"signing"), settings)
@@ -135,6 +136,7 @@ async def opened(
                 wake=lambda: setattr(room, "woken", room.woken + 1),
                 hooks={name: (hook, SECRET) for name, hook in (hooks or {}).items()},
                 token=token,
+                tokens=tokens or {},
                 publisher=settings.publisher,
                 url=URL,
             )

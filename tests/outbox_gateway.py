@@ -47,9 +47,13 @@ class Gateway:
         """Readings, each a second after the other."""
         for _ in range(n):
             self.machine.wait(1)
-            at_ms = self.clock.stamp(self.machine.monotonic())
-            value = self.dice.random()  # takes much room
-            self.sealer.add(Reading("s", sensor, Quantity.DEPTH, value, at_ms, Quality.GOOD))
+            self.add_now(sensor)
+
+    def add_now(self, sensor: str) -> None:
+        """A reading at this moment."""
+        at_ms = self.clock.stamp(self.machine.monotonic())
+        value = self.dice.random()  # takes much room
+        self.sealer.add(Reading("s", sensor, Quantity.DEPTH, value, at_ms, Quality.GOOD))
 
     async def look(self, times: int = 1) -> None:
         for _ in range(times):

@@ -44,7 +44,7 @@ EXERCISE: Final = "exercise"
 _TURN: Final = 0x5EED_A1A2
 """Of PostgreSQL's advisory locks, the one that says: somebody dispatches."""
 
-_REMEMBERED_MS: Final = 7 * 86_400_000
+_REMEMBERED_MS: Final = 400 * 86_400_000
 """For how long a provider may repeat a reply."""
 
 

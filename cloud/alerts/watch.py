@@ -9,7 +9,7 @@ into a table.
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
@@ -20,7 +20,7 @@ from sqlalchemy import Connection, select
 from cloud import ledger, tables
 from cloud.alerts import episodes
 from cloud.alerts.episodes import Change, Key
-from cloud.alerts.rule import Heard, Hole, Place, Rule, Said, ServiceFault, Tick
+from cloud.alerts.rule import Finding, Heard, Hole, Place, Rule, Said, ServiceFault, Tick
 from cloud.alerts.rules import service
 from wire.messages import Batch, GatewayState, InterlockState, Status
 from wire.reading import Quantity, Reading, columns
@@ -32,6 +32,11 @@ TICK_S: Final = 5.0
 
 _SERIES_KNOWN: Final = 32768
 """Series of which it is remembered whom they concern."""
+
+
+MayFind = Callable[[str, str, bool, int], bool]
+"""Whether a gateway may raise or worsen a finding at a site, now: of something that is looked at
+again and again, or only once. Then it is counted."""
 
 
 class Ear(NamedTuple):
@@ -56,7 +61,8 @@ class Watch:
     """The rules and how each stands at each place. One for each shard: it ticks for the gateways
     that it has heard, retained messages included."""
 
-    def __init__(self, rules: Iterable[Rule[Any]]) -> None:
+    def __init__(self, rules: Iterable[Rule[Any]], may_find: MayFind | None = None) -> None:
+        self._may_find = may_find
         self._parts = {(rule.name, rule.part): rule for rule in rules}
         self._states: dict[Key, msgspec.Struct] = {}
         self._ears = lru_cache(_SERIES_KNOWN)(self._find_ears)
@@ -191,10 +197,22 @@ class Watch:
     def _step(self, findings: Findings, key: Key, rule: Rule[Any], said: Said, now_ms: int) -> None:
         before = findings.states.get(key) or self._states.get(key) or rule.memory()
         after, finding = rule.step(before, said, now_ms)
+        if self._is_too_much(key.place, finding, said, now_ms):
+            return  # a rule that looks at the same again finds it then
         if after is not before and after != before:
             findings.states[key] = after
         if finding is not None:
             findings.changes.append(Change(key, rule.hazard, finding))
+
+    def _is_too_much(self, place: Place, finding: Finding | None, said: Said, now_ms: int) -> bool:
+        """Whether a gateway has found so much of late that this must wait. What is over is over at
+        once, and what the service itself observes does not wait."""
+        if self._may_find is None or finding is None or finding.level is None:
+            return False
+        if isinstance(said, ServiceFault):
+            return False
+        again = isinstance(said, Reading | Tick)
+        return not self._may_find(place.gateway, place.site, again, now_ms)
 
     def _let_tick(self, key: Key, rule: Rule[Any]) -> None:
         if Tick in rule.hears:

@@ -79,8 +79,14 @@ async def open(config: Config, folder: Path) -> AsyncIterator[Channel]:
             cafile=None if config.ca_file is None else str(folder / config.ca_file)
         )
     except OSError as error:  # ssl.SSLError is one
-        raise Unavailable(f"{config.ca_file}: the certificate cannot be used: {error}") from error
+        raise Unavailable(f"{config.ca_file}: {_reason(error)}") from error
     yield _Email(config, password, tls)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"ca_file holds no certificate that can be used ({error.reason or error})"
+    return f"ca_file cannot be read: {error.strerror}"
 
 
 def mail(message: Message, config: Config) -> EmailMessage:

@@ -95,6 +95,10 @@ class Examination:
         async with self._in_turn():
             await self._save_all()
 
+    def owner_of(self, batch: Batch) -> Take | None:
+        """The take that brought it first, as long as that is on its way."""
+        return self._owners.get((batch.gateway, batch.stream, batch.number))
+
     async def plan_points(self, take: Take, intake: Intake) -> list[Batch]:
         """The batches of `intake` that the store is to have: neither does the ledger have them, nor
         are they on their way with another take."""
@@ -152,6 +156,7 @@ class Examination:
 
     def forget(self, take: Take) -> None:
         """It has ended, in whatever way."""
+        take.ended.set()
         if take in self.hand:
             self.hand.remove(take)
         for one in take.intake.batches:

@@ -1,12 +1,12 @@
 """What is taken from the broker at once, and how far it has come."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cloud.alerts.watch import Findings
 from cloud.intake import Intake
-from cloud.ledger import Key
 from wire.mqtt import Message, Session
 
 Name = tuple[str, str, int]
@@ -17,7 +17,8 @@ Name = tuple[str, str, int]
 class Take:
     """`findings` are what the rules made of it and the state does not have yet, None once it has.
     `settled` are the parts of which store and ledger have all. `is_released`: the broker has its
-    messages back, acknowledged; their gateways still have the batches."""
+    messages back, acknowledged; their gateways still have the batches. `ended`: it is settled, or
+    given up."""
 
     intake: Intake
     messages: Sequence[Message]
@@ -28,6 +29,7 @@ class Take:
     is_released: bool = False
     sent: set[Name] = field(default_factory=set)
     settled: list[Intake] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def release(self) -> None:
         """Let the broker forget its messages."""
@@ -35,7 +37,3 @@ class Take:
             self.is_released = True
             for message in self.messages:
                 self.session.ack(message)
-
-
-def name_of(key: Key, number: int) -> Name:
-    return (*key, number)

@@ -99,8 +99,7 @@ class Ingest:
         self._examination = Examination(database, lease, shard, watch, wake, admission.room)
         self._writing = Writing(store, self._examination, shard)
         self._beginning = Beginning(database, lease, shard)
-        self._before = asyncio.Event()  # of the next take: that the last one is settled
-        self._before.set()
+        self._before: Take | None = None  # the last one that was sent on its way
         self._room = asyncio.Event()
         self._session: Session | None = None
         self._deciding = asyncio.Lock()  # admission counts, here and in the decoding thread
@@ -230,15 +229,15 @@ class Ingest:
         return True
 
     def _write(self, group: asyncio.TaskGroup, take: Take) -> asyncio.Task[None]:
-        before, self._before = self._before, asyncio.Event()
+        before, self._before = self._before, take
 
-        async def work(done: asyncio.Event) -> None:
-            await self._writing.write(take, before, done)
+        async def work() -> None:
+            await self._writing.write(take, before)
             take.release()
             self._answer(take.settled)
             self._room.set()
 
-        return group.create_task(work(self._before), name=f"shard {self._shard} take")
+        return group.create_task(work(), name=f"shard {self._shard} take")
 
     def _late(self, take: Take) -> bool:
         return time.monotonic() - take.began >= self._settings.release_after_s

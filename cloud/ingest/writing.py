@@ -64,10 +64,9 @@ class Writing:
         self._control: list[Points] = []
         self._doubting_until = 0.0
 
-    async def write(self, take: Take, before: asyncio.Event, done: asyncio.Event) -> None:
+    async def write(self, take: Take, before: Take | None) -> None:
         """Return once all of `take` is settled: in store and ledger, or in quarantine. Takes are
-        sent beside each other and end in their order; `done` is set for the next one, which waits
-        for `before`."""
+        sent beside each other and end in their order, this one after `before`."""
         try:
             failed = None
             try:
@@ -76,13 +75,12 @@ class Writing:
                 raise
             except Exception as error:  # noqa: BLE001 - in our turn we shall see which message
                 failed = error
-            if not before.is_set():
+            if before is not None and not before.ended.is_set():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(OVERTAKE_S):
-                        await before.wait()
+                        await before.ended.wait()
             await self._settle(take, take.intake, failed)
         finally:
-            done.set()
             self._examination.forget(take)
 
     async def insist(self, work: Callable[[], Awaitable[_T]]) -> _T:
@@ -195,7 +193,12 @@ class Writing:
 
     async def _commit(self, take: Take, intake: Intake) -> Intake:
         while missing := await self._examination.commit(take, intake, self._store):
-            await self._send_batches(take, missing)
+            for batch in missing:  # what another take has brings that in first
+                if (owner := self._examination.owner_of(batch)) not in (None, take):
+                    await owner.ended.wait()
+                    break
+            else:
+                await self._send_batches(take, missing)
         take.settled.append(intake)
         if control := next((one.batch for one in intake.batches if len(one.batch.readings)), None):
             self._control = [Points(control.gateway, (control.readings[0],))]

@@ -17,6 +17,9 @@ _NO_POLICY: Final = "retention policy not found"
 
 _NONSENSE: Final = "SELECT"
 
+_MOST_TIMES: Final = 200_000
+"""Points of which the times are read to be summed: a second, and 10 MB."""
+
 _FOREVER: Final = (0, 4_102_444_800_000)
 """To 2100: a range that a statement with buckets needs; it would else end at the server's now."""
 
@@ -161,8 +164,22 @@ class InfluxQL:
         return found
 
     async def counted(self, query: Query) -> dict[str, Counted]:
-        """The same; InfluxQL has no sum of times."""
-        return {name: Counted(many, None) for name, many in (await self.counts(query)).items()}
+        """The same, with the sum of their times where they are not very many: InfluxQL has none, so
+        all times are read."""
+        counts = await self.counts(query)
+        begin = query.since_ms
+        if begin is None or sum(counts.values()) > _MOST_TIMES:
+            return {gateway: Counted(many, None) for gateway, many in counts.items()}
+        found: dict[str, Counted] = {}
+        for one in await self._select(
+            f"SELECT quality FROM {_from(query)}{_where(query)} GROUP BY gateway"
+        ):
+            before = found.get(one.tags["gateway"], Counted(0, 0))
+            offsets = sum(_int(at_ms) - begin for at_ms, _ in one.values)
+            found[one.tags["gateway"]] = Counted(
+                before.readings + len(one.values), (before.offsets_ms or 0) + offsets
+            )
+        return found
 
     async def aggregated(
         self, query: Query, bucket: Bucket, gateways: Sequence[str] = ()

@@ -114,12 +114,16 @@ async def _hear(desk: Desk, name: str, request: Request) -> Response:
     hook, secret = desk.hooks[name]
     body = await body_of(request)
     if not replies.is_authentic(hook, secret, request.headers, body):
+        desk.refused(f"hook {name}", request)
         raise HTTPException(401, f"{hook.secret_header} does not fit")
     try:
         reply = replies.read(hook, body)
     except ValueError as error:
         raise HTTPException(422, str(error)) from None
     now_ms = _now_ms()
+    if not replies.is_fresh(hook, reply, now_ms):
+        desk.refused(f"hook {name}, a reply of another time", request)
+        raise HTTPException(401, f"{hook.time} is not within {hook.time_within_s:g} s of our time")
     how = f"{name}, {reply.sender}"
 
     def take(connection: Connection) -> None:

@@ -1,6 +1,7 @@
 """What all routes work with, and how they read a request."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -15,8 +16,12 @@ from cloud.alerts.dispatch import Dispatch
 from cloud.errors import Rejected, Unavailable
 from cloud.state import State
 from cloud.web.settings import Hook
+from configs.text import clean
+from wire.seldom import Seldom
 
 _T = TypeVar("_T")
+
+log: Final = logging.getLogger("shuichi.web")
 
 LONGEST_BODY: Final = 64 * 1024
 
@@ -32,7 +37,8 @@ HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosnif
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """`hooks` have their secrets beside them; `token` opens the API, "" closes it; without a
+    """`hooks` have their secrets beside them; `token` opens the API, and so do
+    `tokens`, by the names of programs; "" opens nothing; without a
     `publisher` there is no CAP feed; `url` is where we are seen from afar; `wake` tells the
     dispatch that there is news."""
 
@@ -43,9 +49,19 @@ class Desk:
     token: str
     publisher: Publisher | None
     url: str
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    _refusals: Seldom = field(default_factory=lambda: Seldom(60.0), init=False, repr=False)
     _turns: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(AT_ONCE), init=False, repr=False
     )
+
+    def refused(self, what: str, request: Request) -> None:
+        """Somebody asked without the right secret: counted, and said once a minute for each that
+        asks."""
+        sender = clean(sender_of(request), 100)
+        if (held := self._refusals.says((what, sender))) is not None:
+            more = f", and {held} times more before" if held else ""
+            log.warning("%s: refused, the secret is not right: %s%s", what, sender, more)
 
     async def run(self, work: Callable[[Connection], _T]) -> _T:
         """Work in the database; 503 if it does not answer, 422 for what it cannot hold."""

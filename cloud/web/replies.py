@@ -5,6 +5,7 @@ import hmac
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
@@ -24,12 +25,13 @@ _LONGEST_TEXT: Final = 500
 
 class Reply(NamedTuple):
     """`message_id` is the provider's own name for it, `key` that of our message which it answers;
-    "" where it has none."""
+    "" where it has none. `sent_ms` (UTC) is when the provider says that it was sent, if it does."""
 
     sender: str
     text: str
     message_id: str
     key: str = ""
+    sent_ms: int | None = None
 
 
 class OpenCall(NamedTuple):
@@ -76,7 +78,15 @@ def read(hook: Hook, body: bytes) -> Reply:
         _field(fields, hook.text, hook.format)[:_LONGEST_TEXT],
         "" if hook.message_id is None else _field(fields, hook.message_id, hook.format),
         "" if hook.key is None else _field(fields, hook.key, hook.format),
+        None if hook.time is None else _moment(_field(fields, hook.time, hook.format), hook.time),
     )
+
+
+def is_fresh(hook: Hook, reply: Reply, now_ms: int) -> bool:
+    """Whether it was sent just now, as far as it says so."""
+    if hook.time is None:
+        return True
+    return reply.sent_ms is not None and abs(now_ms - reply.sent_ms) <= 1000 * hook.time_within_s
 
 
 def understand(hook: Hook, reply: Reply, calls: Iterable[OpenCall]) -> Meaning:
@@ -121,6 +131,23 @@ def _field(fields: Any, path: str, form: str) -> str:
     if not isinstance(found, str | int):
         raise ValueError(f"{path} is neither a text nor a number")
     return str(found).replace("\0", "")  # which no database takes
+
+
+def _moment(text: str, path: str) -> int:
+    """UTC in ms. Raises ValueError."""
+    try:
+        if re.fullmatch(r"\d{9,11}(\.\d{1,9})?", text):
+            return round(1000 * float(text))
+        if re.fullmatch(r"\d{12,14}", text):
+            return int(text)
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is None:
+            raise ValueError
+        return round(1000 * found.timestamp())
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{path} is no time: seconds or milliseconds since 1970, or ISO 8601 with a zone"
+        ) from None
 
 
 def _same_number(a: str, b: str) -> bool:

@@ -90,6 +90,11 @@ def secrets_of(
     }
 
 
+def tokens_of(folder: Path, web: Web) -> dict[str, str]:
+    """The token of each program that has one of its own. Raises Unavailable."""
+    return {name: secret(folder, one.token_file) or "" for name, one in web.token.items()}
+
+
 async def serve(desk: Desk, listening: socket.socket) -> None:
     """Answer until cancelled; what is being answered then may end. Raises what ends the server."""
     loop = asyncio.get_running_loop()

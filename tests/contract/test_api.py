@@ -165,3 +165,21 @@ async def test_what_is_no_http_is_refused(room):
         assert b" 400 " in await reader.readline()
         writer.close()
     assert (await room.http.get("/api/alerts")).status_code == 200
+
+
+async def test_each_program_has_a_token_of_its_own_and_is_known_by_it(tmp_path, caplog):
+    tokens = {"screen": "the token of the screen", "empty": ""}
+    async with duty_room.opened(tmp_path, tokens=tokens) as room:
+        await room.find(Level.RED)
+        for given in (TOKEN, tokens["screen"]):
+            headers = {"Authorization": f"Bearer {given}"}
+            assert (await room.http.get("/api/alerts", headers=headers)).status_code == 200
+        one = (await room.http.get("/api/alerts", headers=headers)).json()[0]["id"]
+        await room.http.post(f"/api/alerts/{one}/ack", json={"by": "Li"}, headers=headers)
+        (line,) = await room.lines("answer")
+        assert '"how":"API (screen), 127.0.0.1"' in line["detail"]
+        for _ in range(20):
+            answer = await room.http.get("/api/alerts", headers={"Authorization": "Bearer"})
+            assert answer.status_code == 401
+    assert caplog.text.count("API: refused") == 1
+    assert TOKEN not in caplog.text

@@ -3,6 +3,8 @@
 import hashlib
 import hmac
 import json
+import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -17,7 +19,8 @@ JSON = Hook(secret_file="x", sender="reply.mobile", text="reply.content", messag
 FORM = Hook(secret_file="x", format="form", sender="From", text="Digits", success="<Response/>")
 SIGNED = Hook(secret_file="x", signed=True, secret_header="X-Sign")
 KEYED = Hook(secret_file="x", key="id")
-HOOKS = {"keyed": KEYED, "sms": JSON, "voice": FORM, "signed": SIGNED}
+TIMED = Hook(secret_file="x", signed=True, secret_header="X-Sign", time="at")
+HOOKS = {"timed": TIMED, "keyed": KEYED, "sms": JSON, "voice": FORM, "signed": SIGNED}
 AUTH = {"X-Shuichi-Secret": SECRET}
 
 
@@ -214,3 +217,27 @@ async def test_a_body_that_cannot_be_read_is_refused(room, body, status, says):
 async def test_there_is_no_other_hook(room):
     assert (await room.http.post("/hooks/other", content=b"{}")).status_code == 404
     assert (await room.http.get("/hooks/sms")).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("written", "status"),
+    [
+        (lambda s: s, 200),
+        (lambda s: s * 1000, 200),
+        (lambda s: str(s), 200),
+        (lambda s: datetime.fromtimestamp(s, UTC).isoformat(), 200),
+        (lambda s: s - 3600, 401),
+        (lambda s: s + 3600, 401),
+        (lambda s: "yesterday", 422),
+        (lambda s: None, 422),
+        (lambda s: 10**30, 422),
+        (lambda s: datetime.fromtimestamp(s, UTC).replace(tzinfo=None).isoformat(), 422),
+    ],
+)
+async def test_a_reply_that_was_overheard_does_not_count_later(room, written, status):
+    said = {"from": await phone(room), "text": "1", "at": written(int(time.time()))}
+    body = json.dumps(said).encode()
+    signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    answer = await room.http.post("/hooks/timed", content=body, headers={"X-Sign": signature})
+    assert answer.status_code == status
+    assert await room.phase() == ("answered" if status == 200 else "ringing")

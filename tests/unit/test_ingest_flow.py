@@ -67,18 +67,31 @@ async def test_streams_that_were_not_used_for_long_are_had_from_the_database_aga
         assert flow.store.committed == [1, 2, 3, 4, 5]
 
 
-async def test_a_batch_that_comes_twice_at_once_is_counted_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("take", [1, 10])
+async def test_a_batch_that_comes_twice_at_once_is_written_and_counted_once(
+    take: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is in the other one: numbers on their way are taken."""
+    monkeypatch.setattr(worker, "TAKE", take)
+    monkeypatch.setattr(writing, "OVERTAKE_S", 0.01)
     async with flowing(tmp_path) as flow:
-        for _ in range(2):
-            flow.session.waiting.put_nowait(message(1))
-        await until(lambda: flow.session.taken == 2)
-        await until(lambda: len(flow.store.asked.get(1, ())) == 2)
+        flow.send(message(1), message(1, depth=0.2), message(2))
+        await until(lambda: 1 in flow.store.asked)
+        if take == 1:
+            await until(lambda: 2 in flow.store.asked)
+            flow.store.answer(2)
+            await until(lambda: 2 in flow.session.acked)
+        assert len(flow.store.asked[1]) == 1
         flow.store.answer(1)
-        await until(lambda: len(flow.session.acked) == 2)
-        assert flow.session.acked == [1, 1]
-        assert flow.store.committed == [1]
+        await until(lambda: take == 1 or 2 in flow.store.asked)
+        flow.store.answer(2)
+        await until(lambda: len(flow.session.acked) == 3)
+        assert len(flow.store.asked[1]) == len(flow.store.asked[2]) == 1
+        assert sorted(flow.store.committed) == [1, 2]
         found = await flow.database.run(lambda connection: ledger.load(connection, {KEY}))
-        assert (found[KEY].readings, found[KEY].redelivered) == (1, 1)
+        assert (found[KEY].readings, found[KEY].redelivered) == (2, 1)
+        (reading,) = (r for at, r in flow.store.points if at == 1)
+        assert reading.value == 0.1
 
 
 async def test_while_the_store_is_away_messages_are_taken_and_nothing_is_lost(
@@ -109,7 +122,7 @@ async def test_while_the_store_is_away_messages_are_taken_and_nothing_is_lost(
         assert stored == flow.session.acks == Intervals(flow.store.committed)
         for number in range(1, 31):  # their gateways have them, and send them again
             flow.session.waiting.put_nowait(message(number))
-        await until(lambda: len(flow.session.acks) == 30)
+        await until(lambda: flow.session.acks == Intervals(range(1, 31)))
         assert await flow.ledgered() == Intervals(range(1, 31))
         assert sorted(flow.store.committed) == [*range(1, 31)]
         assert await flow.examined() == Intervals()

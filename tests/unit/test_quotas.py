@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from cloud import quotas
 from cloud.admission import Admission
 from cloud.alerts.rule import SERVICE, ServiceFault
+from cloud.alerts.watch import Watch
 from cloud.config import Config, Gateway
 from cloud.intake import sort
 from cloud.limits import Quota, by_gateway
 from cloud.quarantine import Reason
 from cloud.quotas import OTHERS, STANDS_MS, Bucket, Quotas
+from configs import loader
 from wire import codec, topics
 from wire.messages import Batch, Event, Gap, GatewayState, InterlockState, Status
 from wire.mqtt import Message
@@ -328,3 +330,39 @@ def test_what_came_of_a_stream_lies_in_a_bounded_number_of_pieces(
     for first, last in got:  # and it always goes on where it is
         assert state.batch_refusal("g", "s", last + 1, 0, NOW) == ""
         assert state.batch_refusal("g", "s", first, 0, NOW) == ""
+
+
+RULES = {"deep": {"kind": "threshold", "quantity": "depth", "red": {"over_cm": 30, "clear_cm": 27}}}
+
+
+def test_findings_of_a_flapping_gateway_wait_and_those_of_others_do_not() -> None:
+    limits = SMALL.model_copy(update={"findings_per_hour": 6, "sensors": 1000})
+    tables = {"quota": limits.model_dump(), "gateway": {"g": {}, "h": {}}}
+    tables |= {"rule": RULES, "channel": {"log": {"kind": "log"}}}
+    config = loader.parse(tables, Config, "test")
+    admission = Admission.of(config)
+    watch = Watch(config.rules, admission.quotas.may_find)
+
+    def depth(gateway: str, depth_m: float, at_ms: int, site: str = "a") -> list[str | None]:
+        one = Reading(site, "s", Quantity.DEPTH, depth_m, at_ms, Quality.GOOD)
+        admission.quotas.strangers(gateway, [Series(site, "s", Quantity.DEPTH)], may, at_ms)
+        found = watch.examine([Batch(gateway, "s", at_ms, (one,))], [], [], {}, at_ms)
+        watch.adopt(found)
+        levels = [one.finding.level for one in found.changes if one.key.rule == "deep"]
+        return [None if level is None else level.name for level in levels]
+
+    for n in range(6):
+        assert depth("g", 0.4, NOW + 10 * n) == ["RED"]
+        assert depth("g", 0.1, NOW + 10 * n + 5) == [None]
+    assert depth("g", 0.4, NOW + 100) == []  # it waits
+    assert [one.quota for one in admission.quotas.exceeded(NOW)] == ["findings_per_hour"]
+    assert depth("h", 0.4, NOW + 110) == ["RED"]
+    assert depth("g", 0.4, NOW + 120, "b") == ["RED"]
+    assert depth("g", 0.4, NOW + HOUR) == ["RED"]  # and is found as soon as it may
+    assert depth("g", 0.1, NOW + HOUR + 1) == [None]
+
+
+def test_what_the_service_observes_waits_for_nobody() -> None:
+    watch = Watch(Config().rules, lambda *_: False)
+    found = watch.report([ServiceFault("quota_exceeded", True, "g", "sites")], NOW)
+    assert len(found.changes) == 1

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tomlkit
 from click.testing import CliRunner
 
 from configs import tomlfile
@@ -209,7 +210,7 @@ def test_a_broken_profile_hides_no_other_and_keeps_its_key(file):
     folder.mkdir()
     (folder / "mine.toml").write_text(
         'title = "mine"\nsource = "me"\n[[measure]]\nquantity = "depth"\naddress = 1\n'
-        'unit = "furlong"\nscael = 2\n'
+        'unit = "furlong"\ncolour = 2\n'
     )
     (folder / "torn.toml").write_text("[[measure")
     (folder / "folder.toml").mkdir()
@@ -217,14 +218,14 @@ def test_a_broken_profile_hides_no_other_and_keeps_its_key(file):
     assert done.exit_code == 0, (done.output, done.exception)
     assert "ruler-cm-9600" in done.stdout
     assert "cannot be used: 2 faults" in done.stdout
-    assert "mine.toml: measure.0.scael: is not a key here (did you mean 'scale'?)" in done.stderr
+    assert "mine.toml: measure.0.colour: is not a key here" in done.stderr
     assert "mine.toml: measure.0: unit 'furlong' does not measure depth: use" in done.stderr
     assert "torn.toml: is not TOML" in done.stderr
     file.write_text(f'{GATEWAY}[sensor.a]\nport = "bus"\nprofile = "mine"\n')
     with pytest.raises(ConfigError) as caught:
         config.read(file)
     assert [str(fault.problem) for fault in caught.value.faults] == [
-        "'mine': measure.0.scael: is not a key here (did you mean 'scale'?)",
+        "'mine': measure.0.colour: is not a key here",
         *[f.problem for f in caught.value.faults[1:]],
     ]
     assert {fault.key for fault in caught.value.faults} == {"sensor.a.profile"}
@@ -238,3 +239,15 @@ def test_a_profile_name_that_no_file_can_have(file):
     file.write_text(f'{GATEWAY}[sensor.a]\nport = "bus"\nprofile = "{"x" * 5000}"\n')
     with pytest.raises(ConfigError, match=r"sensor\.a\.profile: .* there is no such profile"):
         config.read(file)
+
+
+def test_what_is_no_ordinary_file_is_not_replaced(tmp_path):
+    """As `--config /dev/null` would be, by root."""
+    link = tmp_path / "gateway.toml"
+    link.symlink_to("/dev/null")
+    document = tomlkit.parse(GATEWAY)
+    with pytest.raises(ConfigError, match="is no ordinary file: name another"):
+        tomlfile.save(link, document, lambda _: None, dry_run=False)
+    assert link.is_symlink()
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    assert names(tmp_path) == ["gateway.toml"]

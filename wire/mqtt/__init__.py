@@ -266,10 +266,21 @@ def _tls(broker: Broker) -> ssl.SSLContext:
         if file is not None:
             with open(file, "rb"):  # ssl's own error does not say which file is missing
                 pass
-    context = ssl.create_default_context(cafile=broker.ca_file)
+    # OpenSSL says no more of a file without a certificate than that there is something it has not.
+    try:
+        context = ssl.create_default_context(cafile=broker.ca_file)
+    except ssl.SSLError:
+        raise Refused(f"ca_file {broker.ca_file} holds no certificate (PEM)") from None
     if broker.cert_file is not None:
-        # A key that has a password is refused: OpenSSL would ask for it at the terminal.
-        context.load_cert_chain(broker.cert_file, broker.key_file, password="")
+        key_file = broker.key_file or broker.cert_file
+        try:
+            # A key that has a password is refused: OpenSSL would ask for it at the terminal.
+            context.load_cert_chain(broker.cert_file, broker.key_file, password="")
+        except ssl.SSLError as error:
+            raise Refused(
+                f"cert_file {broker.cert_file} and key_file {key_file} are no certificate and its "
+                f"key (PEM, without a password): {error.reason or 'they cannot be read'}"
+            ) from None
     return context
 
 

@@ -14,7 +14,7 @@ from cloud import ledger, overflow, problems, quarantine, tables
 from cloud.comparison import Mismatch, Step, compare
 from cloud.ledger import Key, Stream
 from cloud.missing import GRACE_MS, Word, judge
-from cloud.quarantine import Held
+from cloud.quarantine import UNNAMED, Held, Reason
 from cloud.state import State
 from cloud.store import Store
 from wire.ranges import Range
@@ -116,7 +116,8 @@ class Account(msgspec.Struct, frozen=True):
     """`ok`: there are no `problems`. Nothing is missing, the store holds the readings of the
     ledger, gateway by gateway and day by day (`mismatches`), together with those that its retention
     has taken (`readings_retired`), few are in quarantine, and none is refused. `notes` are what
-    somebody should know all the same. `cases_let_go`: the quarantine had
+    somebody should know all the same. `strangers` are gateways of which something is in quarantine
+    because the config does not name them. `cases_let_go`: the quarantine had
     no room for them; the readings in them are among `readings_dropped`. `readings_in_store` None:
     the store does not answer, as `store_fault` says."""
 
@@ -140,6 +141,7 @@ class Account(msgspec.Struct, frozen=True):
     alerts: list[AlertAccount]
     mismatches: list[Mismatch]
     refused: list[RefusedAccount]
+    strangers: list[str]
     problems: list[str]
     notes: list[str]
     ok: bool
@@ -156,6 +158,7 @@ class _Books(NamedTuple):
     let_go: int
     alerts: list[AlertAccount]
     refused: list[RefusedAccount]
+    strangers: list[str]
 
 
 async def take(
@@ -196,6 +199,7 @@ async def take(
         alerts=[one for one in books.alerts if _is_lately(one, since_ms)],
         mismatches=compared.mismatches,
         refused=books.refused,
+        strangers=books.strangers,
         problems=[],
         notes=[],
         ok=True,
@@ -228,6 +232,7 @@ def _read(connection: Connection, gateway: str | None) -> _Books:
         overflow.count(connection, gateway),
         _alerts(connection, gateway),
         _refused(connection, gateway),
+        _strangers(connection, gateway),
     )
 
 
@@ -304,6 +309,16 @@ def _refused(connection: Connection, gateway: str | None) -> list[RefusedAccount
         RefusedAccount(row.gateway, row.quota, row.things, row.last_at_ms)
         for row in connection.execute(wanted)
     ]
+
+
+def _strangers(connection: Connection, gateway: str | None) -> list[str]:
+    table = tables.quarantine
+    wanted = select(table.c.gateway).where(
+        table.c.reason == str(Reason.NOT_ALLOWED), table.c.words.startswith(UNNAMED)
+    )
+    if gateway is not None:
+        wanted = wanted.where(table.c.gateway == gateway)
+    return [*connection.execute(wanted.distinct().order_by(table.c.gateway)).scalars()]
 
 
 def _alerts(connection: Connection, gateway: str | None) -> list[AlertAccount]:

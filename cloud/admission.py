@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from cloud.alerts.rule import SERVICE, ServiceFault
 from cloud.config import Config, Ingest, Unknown
 from cloud.limits import Quota, by_gateway
-from cloud.quarantine import Reason
+from cloud.quarantine import UNNAMED, Reason
 from cloud.quotas import Quotas, Spoilt
 from cloud.room import Room
 from configs.text import clean_detail, clean_foreign
@@ -106,7 +106,7 @@ class Admission:
     def check_known(self, gateway: str) -> None:
         """Raise NotAllowed for a gateway that the config does not name, where it must."""
         if self.unknown == "quarantine" and gateway not in self.sites:
-            raise NotAllowed(f"the config has no [gateway.{gateway}]")
+            raise NotAllowed(f"{UNNAMED}[gateway.{gateway}]")
 
     def check_sites(self, gateway: str, sites: Collection[str]) -> None:
         """Raise NotAllowed if a gateway may not write one of these sites."""

@@ -17,7 +17,7 @@ MOST_IN_QUARANTINE: Final = 100
 LATELY_MS: Final = 3_600_000
 """What was refused within this time is refused now."""
 
-_MOST_RANGES: Final = 5
+_MOST_NAMES: Final = 5
 
 _MOST_AGAIN: Final = 100
 """Batches that come again after an outage or two."""
@@ -38,7 +38,12 @@ def of(found: "Account") -> list[str]:
 
 def notes(found: "Account") -> list[str]:
     """What somebody should know all the same."""
-    return [*_ended(found), *_foreign_acks(found), *_refused(found, lately=False)]
+    return [
+        *_ended(found),
+        *_strangers(found),
+        *_foreign_acks(found),
+        *_refused(found, lately=False),
+    ]
 
 
 def _of_clock(found: "Account") -> Iterator[str]:
@@ -112,7 +117,7 @@ def _of_quarantine(found: "Account") -> Iterator[str]:
         for one in found.streams:
             if one.readings_quarantined:
                 worst[one.gateway] = worst.get(one.gateway, 0) + one.readings_quarantined
-        names = sorted(worst, key=lambda name: -worst[name])[:_MOST_RANGES]
+        names = sorted(worst, key=lambda name: -worst[name])[:_MOST_NAMES]
         whose = f", most of {', '.join(names)}" if names else ""
         readings = _many(found.readings_quarantined, "reading")
         cases = _many(found.quarantined, "case")
@@ -127,6 +132,17 @@ def _refused(found: "Account", *, lately: bool) -> Iterator[str]:
         if is_problem is lately:
             who = one.gateway or "gateways that the config does not name"
             yield f"{who}: {one.things} refused so far, beyond [quota] {one.quota}"
+
+
+def _strangers(found: "Account") -> Iterator[str]:
+    if found.strangers:
+        some = ", ".join(found.strangers[:_MOST_NAMES])
+        more = len(found.strangers) - _MOST_NAMES
+        names = f"{some} and {more} more" if more > 0 else some
+        yield (
+            f"not named in the config, so in quarantine: {names}. If one is yours, add "
+            "[gateway.NAME]: it has kept what it sent"
+        )
 
 
 def _ended(found: "Account") -> Iterator[str]:

@@ -33,6 +33,9 @@ from wire.messages import Event
 from wire.reading import Reading
 from wire.senml import pack
 
+UNNAMED: Final = "the config has no "
+"""Begins the words of a case of a gateway that the config does not name."""
+
 SHORTEST_ID: Final = 10
 """Hexadecimal digits of a digest that are shown; as many as are unique will do to name a case."""
 

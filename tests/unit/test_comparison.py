@@ -415,3 +415,20 @@ def test_what_a_gateway_wrote_does_nothing_to_the_terminal(run: Run, tmp_path: P
     assert f"no time ({2**53} ms)" in " ".join(out.split())
     assert "and 980 more gaps" in out
     assert len(out) < 10_000
+
+
+def test_gateways_that_nobody_named_are_listed(run: Run, tmp_path: Path) -> None:
+    def strange(connection: Connection) -> None:
+        words = "the config has no [gateway.new-1]"
+        topic = "shuichi/v1/0/new-1/data"
+        cases = [
+            Case(Kind.MESSAGE, Reason.NOT_ALLOWED, words, topic, b"%d" % n, f"new-{n}")
+            for n in range(7)
+        ]
+        save(connection, cases, DAY0)
+
+    filled(tmp_path, strange)
+    code, out, _ = run("account", "--problems")
+    assert code == 0
+    assert "not named in the config, so in quarantine: new-0, new-1, " in out
+    assert "new-4 and 2 more" in out

@@ -49,14 +49,14 @@ async def measure(progress: Progress) -> Result:
     with tempfile.TemporaryDirectory(prefix="shuichi-bench-") as name:
         folder = Path(name)
         async with sink.serving() as port:
-            _write(folder, broker_port, port)
+            write(folder, broker_port, port)
             broker = Mosquitto(folder, broker_port)
             cloud = Program("cloud", folder, "cloud", "run", "--unattended")
             with broker:
                 broker.wait_until(broker.accepts)
                 with cloud:
                     cloud.wait_until(lambda: "listening at" in cloud.log.read_text("utf-8"))
-                    sent, stored = await _storm_over(Broker(port=broker_port), sink, progress)
+                    sent, stored = await storm_over(Broker(port=broker_port), sink, progress)
                     cloud.look()
     came = {sink.messages[key].site: at_s for key, at_s in reversed(sink.came_s.items())}
     if lost := set(sent) - set(came):
@@ -76,10 +76,11 @@ async def measure(progress: Progress) -> Result:
     )
 
 
-async def _storm_over(
-    broker: Broker, sink: Sink, progress: Progress
+async def storm_over(
+    broker: Broker, sink: Sink, progress: Progress, numbers: range = range(ALERTS)
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """When the batch with each site's reading was sent, and when it was acknowledged (s)."""
+    """When the batch with each site's reading was sent, and when it was acknowledged (s); each
+    number is a village with one alert."""
     sent: dict[str, float] = {}
     stored: dict[str, float] = {}
     async with connect(broker, "bench-gateways") as session:
@@ -87,8 +88,9 @@ async def _storm_over(
         listening = asyncio.create_task(_listen(session, stored), name="acks")
         ordinary = asyncio.create_task(_ordinary(session), name="ordinary gateways")
         try:
-            for number in range(ALERTS):
-                progress(number / ALERTS, f"{number} of {ALERTS} alerts")
+            for number in numbers:
+                done = number - numbers.start
+                progress(done / len(numbers), f"{done} of {len(numbers)} alerts")
                 site = f"s{number * SITES_A_VILLAGE}"
                 sent[site] = time.monotonic()
                 await _send(session, site, 1, 2.0, 1)
@@ -137,7 +139,10 @@ async def _send(session: Session, gateway: str, number: int, value: float, readi
     await session.send(topics.topic("0", gateway, What.DATA), codec.encode_batch(batch))
 
 
-def _write(folder: Path, broker_port: int, port: int) -> None:
+def write(
+    folder: Path, broker_port: int, port: int, store: dict[str, object] | None = None
+) -> None:
+    """The config and its plan, for a receiver at `port`; `store` stands under [store]."""
     settings = {
         "broker": {"port": broker_port},
         "ingest": {"unknown_sites": "accept"},  # the ordinary ones are in no plan
@@ -151,6 +156,8 @@ def _write(folder: Path, broker_port: int, port: int) -> None:
         "channel": {"hook": {"kind": "webhook", "url": f"http://127.0.0.1:{port}/"}},
         "alerts": {"plan": "plan.toml"},
     }
+    if store is not None:
+        settings["store"] = store
     plan = _storm.reachable(ALERTS * SITES_A_VILLAGE)
     for name, content in (("plan", plan), ("cloud", settings)):
         (folder / f"{name}.toml").write_text(tomlkit.dumps(content), encoding="utf-8")

@@ -84,7 +84,7 @@ class Ingest(Model):
     unknown_sites: Unknown = "quarantine"
     future_s: Annotated[float, Field(ge=1, le=31_536_000)] = 600
     oldest_days: Annotated[float, Field(ge=1, le=36_500)] = 400
-    release_after_s: Annotated[float, Field(ge=0.1, le=300)] = 5
+    release_after_s: Annotated[float, Field(ge=0.1, le=300)] = 2
     store_away_s: Annotated[float, Field(ge=1, le=86_400)] = 60
 
 

@@ -31,6 +31,11 @@ class Take:
     settled: list[Intake] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def records(self) -> int:
+        """Readings and events in it."""
+        return sum(len(one.batch.readings) + len(one.batch.events) for one in self.intake.batches)
+
     def release(self) -> None:
         """Let the broker forget its messages."""
         if not self.is_released:

@@ -50,10 +50,21 @@ TAKE_BYTES: Final = 2 << 20
 """Of payload in one commit at most, unless it is one message: six times what so many batches of
 100 readings come to. What is unpacked of it is tens of times as much."""
 
-IN_HAND: Final = SENDERS + 1
-"""Takes on their way to the store: one is committed while the others are sent."""
+IN_HAND: Final = (SENDERS + 1) * TAKE
+"""Messages on their way to the store: one take is committed while others are sent."""
 
-UNACKED: Final = (IN_HAND + 1) * TAKE + WAITING
+TAKES_IN_HAND: Final = 16
+"""Takes on their way, however small."""
+
+SLOW_S: Final = 0.3
+"""A store that has not taken in so long what it was sent is not waited for as long as memory
+allows: up to the next three."""
+
+MOST_IN_HAND: Final = 2000
+MOST_TAKES_IN_HAND: Final = 128
+MOST_RECORDS_IN_HAND: Final = 200_000
+
+UNACKED: Final = MOST_IN_HAND + TAKE + WAITING
 """Messages that the broker may have given us and not yet have back: this bounds our memory."""
 
 ALONE_S: Final = 60.0
@@ -218,15 +229,29 @@ class Ingest:
             await self._writing.insist(beginning.end)  # the broker cannot have more of ours
 
     async def _has_room(self, take: Take) -> bool:
-        """Wait until one more take may be on its way to the store; False if the store is away."""
-        hand = self._examination.hand
-        while len(hand) > IN_HAND:
-            if self._late(hand[0]):
+        """Wait until one more take may be on its way to the store; False if that would hold up what
+        comes behind it, because the store fails, or has taken nothing for too long."""
+        while not self._fits(others := [one for one in self._examination.hand if one is not take]):
+            if self._writing.is_failing or self._late(others[0]):
                 return False
             self._room.clear()
             await self._room.wait()
         take.began = time.monotonic()
         return True
+
+    def _fits(self, hand: Sequence[Take]) -> bool:
+        messages = sum(len(one.messages) for one in hand)
+        if messages < IN_HAND and len(hand) < TAKES_IN_HAND:
+            return True
+        if self._writing.is_failing or time.monotonic() - hand[0].began < SLOW_S:
+            return False
+        # The store is slow, or hangs: what comes must not wait for it, as far as memory allows.
+        records = sum(one.records for one in hand)
+        return (
+            messages < MOST_IN_HAND
+            and len(hand) < MOST_TAKES_IN_HAND
+            and records < MOST_RECORDS_IN_HAND
+        )
 
     def _write(self, group: asyncio.TaskGroup, take: Take) -> asyncio.Task[None]:
         before, self._before = self._before, take

@@ -171,9 +171,6 @@ class Writing:
                     continue
                 self._is_down(error)
             else:
-                if tries:
-                    self._is_up()
-                self.taken_at = time.monotonic()
                 return intake
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(2 * delay, LONGEST_DELAY_S)
@@ -200,6 +197,9 @@ class Writing:
             else:
                 await self._send_batches(take, missing)
         take.settled.append(intake)
+        if take.sent:
+            self.taken_at = time.monotonic()
+            self._is_up()
         if control := next((one.batch for one in intake.batches if len(one.batch.readings)), None):
             self._control = [Points(control.gateway, (control.readings[0],))]
         return intake
@@ -261,6 +261,12 @@ class Writing:
         if not self._down_since:
             log.error("%s; alerts go on, nothing is acknowledged until it is back", error)
             self._down_since = time.monotonic()
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the store, or the state, has said that it cannot, and has not yet taken anything
+        since."""
+        return bool(self._down_since)
 
     def _is_up(self) -> None:
         if self._down_since:

@@ -191,3 +191,16 @@ async def test_a_store_that_is_away_for_long_is_found_and_its_return_too(tmp_pat
         assert (alert["gateway"], alert["sensor"]) == ("cloud-service", "shard-0")
         flow.store.judge = takes_all
         await until(lambda: found("orange", None))
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["fails", "hangs"])
+async def test_what_comes_behind_many_takes_that_wait_is_examined(
+    fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "TAKE", 1)
+    async with flowing(tmp_path, [DEPTH], release_after_s=300) as flow:
+        flow.store.judge = away if fails else None
+        flow.send(*(message(n) for n in range(1, 40)), message(40, depth=0.4))
+        await until(lambda: levels(flow))
+        assert await levels(flow) == ["red"]
+        assert flow.session.acks == Intervals()

@@ -115,7 +115,7 @@ async def test_while_the_store_is_away_messages_are_taken_and_nothing_is_lost(
         assert flow.session.acks == Intervals()
         assert await flow.examined() == Intervals(range(1, 31))
         hand = flow.ingest._examination.hand
-        assert len(hand) <= worker.IN_HAND + 1
+        assert len(hand) <= worker.TAKES_IN_HAND + 1
         away = False
         await until(lambda: not hand)
         stored = await flow.ledgered()

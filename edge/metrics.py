@@ -138,6 +138,23 @@ _OF_GATEWAY: Final[tuple[_Metric[Status], ...]] = (
     _Metric("uplink_connected", "gauge", "1 if a broker is there.", lambda s: s.uplink.connected),
     _Metric("uplink_in_flight_batches", "gauge", "Sent, no ack.", lambda s: s.uplink.in_flight),
     _Metric("uplink_last_ack_seconds", "gauge", "Since the last.", lambda s: s.uplink.last_ack_s),
+    _Metric(
+        "uplink_refused_acks_total",
+        "counter",
+        "Acks not believed.",
+        lambda s: s.uplink.acks_refused,
+    ),
+    _Metric(
+        "uplink_acks_unproven",
+        "gauge",
+        "1 while acks are not proven by the gateway's key.",
+        lambda s: s.uplink.acks_unproven,
+    ),
+    _Metric("commands_taken_total", "counter", "Carried out.", lambda s: s.commands.taken),
+    _Metric("commands_refused_total", "counter", "Answered so.", lambda s: s.commands.refused),
+    _Metric(
+        "commands_dropped_total", "counter", "Without an answer.", lambda s: s.commands.dropped
+    ),
 )
 _OF_PART: Final[tuple[_Metric[PartState], ...]] = (
     _Metric("part_running", "gauge", "0 while it waits to start again.", lambda p: p.running),

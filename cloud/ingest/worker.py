@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from cloud import takeover
 from cloud.admission import Admission
 from cloud.alerts.rule import ServiceFault
 from cloud.alerts.watch import TICK_S, Watch
@@ -129,6 +130,7 @@ class Ingest:
                 partial(self.serve, group),
                 keep_session_s=self._settings.keep_session_s,
                 receive_maximum=UNACKED,
+                on_trouble=takeover.teller(f"shuichi-cloud-{self._shard}"),
             )
 
     async def report(self, faults: list[ServiceFault]) -> None:

@@ -42,7 +42,7 @@ class Part(NamedTuple):
     def margin(self) -> float:
         """1 where the goal is just met, more where it is met better."""
         if self.goal.comparison == "<=":
-            return self.goal.number / self.value
+            return self.goal.number / self.value if self.value > 0 else math.inf
         return self.value / self.goal.number
 
     def __str__(self) -> str:

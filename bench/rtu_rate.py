@@ -41,7 +41,7 @@ async def measure(progress: Progress) -> Result:
     details: dict[str, Detail] = {}
     for place, (baud, goal) in enumerate(GOALS.items()):
         ours, theirs, by_standard = [], [], []
-        with _simulated(baud) as device:
+        with simulated(baud) as device:
             for run in range(RUNS):
                 progress((place + run / RUNS) / len(GOALS), f"{baud} baud, run {run + 1} of {RUNS}")
                 ours.append(await _ours(device, baud, gap_ms=0))
@@ -82,7 +82,7 @@ def _libmodbus(device: str, baud: Baud) -> float:
 
 
 @contextmanager
-def _simulated(baud: Baud) -> Iterator[str]:
+def simulated(baud: Baud) -> Iterator[str]:
     """The path of a line with one device, in a process of its own."""
     measure = {"quantity": "depth", "address": 0, "unit": "cm"}
     profile = {

@@ -7,6 +7,7 @@ nothing is asked to which that answer could be mistaken for the answer, until it
 
 import asyncio
 import logging
+import time
 from abc import ABC, abstractmethod
 from typing import Final, NamedTuple
 
@@ -24,6 +25,11 @@ _SHORTEST_TALK: Final = 4
 _TALK_PAUSE_S: Final = 0.05
 """Bytes further apart than this do not belong together, whatever an adapter's buffer does."""
 
+
+_LOOP_STEP_S: Final = 0.001
+"""What the event loop's clock is rounded up to (epoll, man page 2)."""
+
+_EXACT_UP_TO_S: Final = 0.005
 
 _FORGOTTEN_AFTER_S: Final = 60.0
 """What comes later than this after a request is nobody's answer any more."""
@@ -51,11 +57,13 @@ class _Late(NamedTuple):
 class Line(ABC):
     """A byte line. Subclasses open it, write to it, and call `received` and `lost`.
 
+    `exact_gap`: the silence between two frames is so short that a millisecond counts.
     `may_vanish`: the other side can go away without a sign, so that a silent line is opened anew.
     """
 
     framing: str
     datagrams: bool = False
+    exact_gap: bool = False
     may_vanish: bool = False
     byte_s: float
     gap_s: float
@@ -275,8 +283,22 @@ class Line(ABC):
         if urgent:
             own = self._late.get(begins) if mistakable else None
             until = self._silent_from if own is None else max(self._silent_from, own.until)
-        if (wait := until - loop.time()) > 0:
-            await asyncio.sleep(wait)
+        if (wait_s := until - loop.time()) > 0:
+            await self._pause(loop, wait_s)
+
+    async def _pause(self, loop: asyncio.AbstractEventLoop, wait_s: float) -> None:
+        """The loop wakes up as much as a millisecond late, which between two frames is half of the
+        silence: the last of it is slept without the loop."""
+        if not self.exact_gap or wait_s > _EXACT_UP_TO_S:
+            await asyncio.sleep(wait_s)
+            return
+        until = loop.time() + wait_s
+        if wait_s > _LOOP_STEP_S:
+            await asyncio.sleep(wait_s - _LOOP_STEP_S)
+        if (left_s := until - loop.time()) > 0:
+            time.sleep(min(left_s, _LOOP_STEP_S))  # noqa: ASYNC251
+        if (left_s := until - loop.time()) > 0:
+            await asyncio.sleep(left_s)
 
     async def _open_again(self, loop: asyncio.AbstractEventLoop) -> None:
         if loop.time() >= self._open_not_before:

@@ -68,6 +68,8 @@ class Config(PortConfig):
 class SerialLine(Line):
     """A serial port of the kernel, read without a thread."""
 
+    exact_gap = True
+
     def __init__(self, name: str, config: Config) -> None:
         super().__init__(name)
         self._config = config

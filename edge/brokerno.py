@@ -9,7 +9,7 @@ from edge import clock
 from edge.batches import Sealed
 from edge.outboxfile import MOST_PAYLOAD
 from wire.mqtt import PublishRefused, Session
-from wire.mqtt.terms import HUNG_UP, TAKEN_OVER
+from wire.mqtt.terms import HUNG_UP, TAKEN_OVER, TOO_LARGE
 from wire.seldom import Seldom
 
 log: Final = logging.getLogger("shuichi.uplink")
@@ -20,27 +20,36 @@ LEAST_PAYLOAD: Final = 1024
 SHORT_S: Final = 60.0
 CUTS: Final = 3
 """After so many connections in a row that the broker has cut within so long, without a word, there
-may be two of us: some brokers do not say why they throw the older one out."""
+may be two of us: some brokers do not say why they throw the older one out. And what was the largest
+that was on its way each time may be too large for the broker: over MQTT 3.1.1 none says so."""
 
 LOOK_AGAIN_S: Final = 60.0
+BELIEVED_S: Final = 3600.0
+"""How long a limit holds that the broker has not named itself."""
 
 TWINS_EVERY_S: Final = 3600.0
+
+Key = tuple[str, int]
+"""A batch: stream and number."""
 
 
 class BrokerNo:
     """`said` is why the last connection failed or ended, in the broker's words where it has any; ""
     once one has come about. `denied` are the topics that it does not take, each with its reason.
-    `most_payload` is what a batch may have, `aside` names those in the outbox that have more: they
-    wait until a broker takes them, and hold up no other."""
+    `most_payload` is what a batch may have. `aside` names batches in the outbox that have more, or
+    were refused: they wait, are tried again now and then, and hold up no other."""
 
     def __init__(self) -> None:
         self.said = ""
         self.denied: dict[str, str] = {}
-        self.aside: set[tuple[str, int]] = set()
+        self.aside: set[Key] = set()
         self.most_payload = MOST_PAYLOAD
         self._tell_aside = True
-        self._largest = 0  # payload that was sent on this connection
-        self._known_most = self.most_payload  # by what ended an earlier one
+        self._unconfirmed: dict[Key, int] = {}  # bytes of what was sent on this connection
+        self._suspect: Key | None = None
+        self._suspected = 0
+        self._known_most = MOST_PAYLOAD  # by what ended an earlier one
+        self._known_at = 0.0
         self._since: float | None = None  # of this connection
         self._looked_at = clock.monotonic()
         self._cuts = 0
@@ -53,9 +62,10 @@ class BrokerNo:
         self._since = clock.monotonic()
         self.denied.clear()
         self.aside.clear()
-        self._largest = 0
-        most = min(session.most_payload, self._known_most)
-        most = max(most, LEAST_PAYLOAD)
+        self._unconfirmed.clear()
+        if self._since - self._known_at >= BELIEVED_S:
+            self._known_most = MOST_PAYLOAD
+        most = max(min(session.most_payload, self._known_most), LEAST_PAYLOAD)
         self._tell_aside |= most != self.most_payload
         self.most_payload = most
 
@@ -63,16 +73,34 @@ class BrokerNo:
         """A connection has ended, or did not come about. It is logged already."""
         self.said = why
         since, self._since = self._since, None
-        if since is not None:
-            is_short = clock.monotonic() - since < SHORT_S
-            self._cuts = self._cuts + 1 if is_short and HUNG_UP in why else 0
+        if since is None:
+            return
+        is_short = clock.monotonic() - since < SHORT_S
+        self._cuts = self._cuts + 1 if is_short and HUNG_UP in why else 0
         if TAKEN_OVER in why:
             self._twin("another client uses this gateway's id")
         elif self._cuts >= CUTS:
             self._twin("another client may use this gateway's id")
-        if "packet too large" in why and self._largest > LEAST_PAYLOAD:
-            # A broker that has not said before how much it takes.
-            self._known_most = self._largest - 1
+        self._look_for_the_largest(by_name=TOO_LARGE in why)
+
+    def _look_for_the_largest(self, *, by_name: bool) -> None:
+        """Whether it is the same batch each time that the connection ends over."""
+        if not self._unconfirmed:
+            self._suspect = None
+            return
+        largest = max(self._unconfirmed, key=self._unconfirmed.__getitem__)
+        self._suspected = self._suspected + 1 if largest == self._suspect else 1
+        self._suspect = largest
+        size = self._unconfirmed[largest]
+        if (by_name or self._suspected >= CUTS) and size > LEAST_PAYLOAD:
+            self._suspected = 0
+            self._known_most, self._known_at = size // 2, clock.monotonic()
+            log.error(
+                "the broker ends the connection over batch %d, of %d bytes; for an hour batches "
+                "have at most half of that, and larger ones wait",
+                largest[1],
+                size,
+            )
 
     def _twin(self, words: str) -> None:
         self.said = f"{words}; {self.said}"
@@ -82,9 +110,9 @@ class BrokerNo:
     def takes(self, batch: Sealed) -> bool:
         """Whether `batch` may go out; if not, it is set aside."""
         size = len(batch.payload)
+        key = (batch.stream, batch.number)
         if size <= self.most_payload:
-            self._largest = max(self._largest, size)
-            return True
+            return key not in self.aside
         if self._tell_aside:
             self._tell_aside = False
             log.error(
@@ -94,8 +122,24 @@ class BrokerNo:
                 size,
                 self.most_payload,
             )
-        self.aside.add((batch.stream, batch.number))
+        self.aside.add(key)
         return False
+
+    def sent(self, batch: Sealed) -> None:
+        """`batch` goes out."""
+        self._unconfirmed[batch.stream, batch.number] = len(batch.payload)
+
+    def confirmed(self, key: Key, sent: asyncio.Future[bool]) -> bool:
+        """The broker's answer to a batch has come: whether it has taken it."""
+        if sent.cancelled():
+            return False
+        error = sent.exception()
+        if isinstance(error, PublishRefused):
+            self._unconfirmed.pop(key, None)
+            self.aside.add(key)
+        elif error is None:
+            self._unconfirmed.pop(key, None)
+        return error is None
 
     def deny(self, topic: str, why: str) -> None:
         """The broker does not let us publish, or listen, to `topic`."""
@@ -105,7 +149,8 @@ class BrokerNo:
         self.denied[topic] = why
 
     def look_again(self) -> None:
-        """Forget now and then what is set aside: the outbox may have let go of it."""
+        """Forget now and then what is set aside: it is tried again, or the outbox has let go of it
+        meanwhile."""
         if (now := clock.monotonic()) - self._looked_at >= LOOK_AGAIN_S:
             self._looked_at = now
             self.aside.clear()

@@ -78,10 +78,9 @@ def _queue(console: Console, one: Status) -> None:
         console.print(f"broker  {uplink.broker_said}", style="red", highlight=False, markup=False)
     for why in uplink.denied.values():
         console.print(f"broker  {why}", style="red", highlight=False, markup=False)
-    if uplink.too_large:
+    if uplink.set_aside:
         console.print(
-            f"broker  takes none of {uplink.too_large} batches, which are too large for it; "
-            "they wait",
+            f"broker  {uplink.set_aside} batches are too large for it, or refused; they wait",
             style="red",
             highlight=False,
         )

@@ -60,7 +60,7 @@ class Uplink(msgspec.Struct, frozen=True):
     no key of ours, or another one, and then nothing is deleted.
 
     `broker_said` is why there is no connection. `denied` are the topics that the broker does not
-    take, with its reasons; `too_large` batches are more than it takes and wait."""
+    take, with its reasons; `set_aside` batches are too large for it, or refused, and wait."""
 
     broker: str
     connected: bool
@@ -72,7 +72,7 @@ class Uplink(msgspec.Struct, frozen=True):
     acks_unproven: bool = False
     broker_said: str = ""
     denied: dict[str, str] = {}
-    too_large: int = 0
+    set_aside: int = 0
 
 
 class Commands(msgspec.Struct, frozen=True):
@@ -211,5 +211,5 @@ def _uplink(agent: "Agent", now: float) -> Uplink:
         acks_unproven=uplink.acks.unproven,
         broker_said=uplink.broker.said,
         denied=dict(uplink.broker.denied),
-        too_large=len(uplink.broker.aside),
+        set_aside=len(uplink.broker.aside),
     )

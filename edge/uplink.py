@@ -312,7 +312,10 @@ class UplinkWorker:
     def _confirmed(self, key: tuple[str, int], sent: asyncio.Future[bool]) -> None:
         """The broker's answer to a batch. That somebody subscribes proves nothing; that nobody does
         (the cloud's first start is still to come) spares us the wait for an ack."""
-        if sent.cancelled() or sent.exception() is not None:
+        if not self.broker.confirmed(key, sent):
+            if key in self.broker.aside:  # refused: it waits, and makes room for others
+                self._sent_at.pop(key, None)
+                self._progress.set()
             return
         if sent.result():
             if self._seek_s:
@@ -352,6 +355,7 @@ class UplinkWorker:
         key = (batch.stream, batch.number)
         self._sent_at[key] = clock.monotonic()
         self.acks.sent(*key)
+        self.broker.sent(batch)
         what = What.EVENT if batch.place in LADDERS[Priority.EVENT] else What.DATA
         sent = session.send(self._topic(what), batch.payload)
         sent.add_done_callback(self.broker.watch(self._topic(what)))

@@ -12,6 +12,7 @@ from edge import preflight
 from edge.batches import Draft
 from edge.config import read as read_config
 from edge.shelf import Priority
+from edge.uplink import WINDOW
 from tests import services
 from tests.services import Service
 from tests.system.test_uplink import connected, event, gate, readings
@@ -51,12 +52,14 @@ async def test_a_topic_that_is_denied_is_told_once(tmp_path, caplog):
     rules = ("topic readwrite #", "topic deny shuichi/v1/0/gw/event")
     with access(tmp_path / "broker", *rules) as server:
         async with gate(tmp_path / "o.db", Broker(port=server.port)) as one:
-            for i in range(5):
+            for i in range(WINDOW + 6):  # more than may be on their way
                 await one.outbox.seal_all([Draft(Priority.EVENT, (), (event(i),))])
+            for i in range(5):
                 await one.outbox.seal(readings(i))
             async with connected(one):
                 await until(lambda: len(one.uplink.broker.denied) == 1)
-                await until(lambda: one.arrived() == [2, 4, 6, 8, 10])
+                await until(lambda: one.arrived() == [WINDOW + 7 + i for i in range(5)])
+                assert len(one.uplink.broker.aside) == WINDOW + 6
                 (topic,) = one.uplink.broker.denied
                 assert topic == "shuichi/v1/0/gw/event"
                 assert one.uplink.connected

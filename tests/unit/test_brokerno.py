@@ -47,15 +47,52 @@ def test_a_broker_that_names_its_limit_only_by_hanging_up_is_believed():
     one = BrokerNo()
     one.connected(session())
     assert one.most_payload == MOST_PAYLOAD
-    assert all(one.takes(batch(n, size)) for n, size in enumerate((5000, 900, 20_000)))
+    for n, size in enumerate((5000, 900, 20_000)):
+        assert one.takes(batch(n, size))
+        one.sent(batch(n, size))
     one.ended("the connection to b ended: the broker has ended it: packet too large")
     one.connected(session())
-    assert one.takes(batch(1, 19_999))
+    assert one.takes(batch(1, 10_000))
     assert not one.takes(batch(2, 20_000))
     one.connected(session(most_payload=4000))
-    assert not one.takes(batch(1, 19_999))
+    assert not one.takes(batch(1, 10_000))
     one.connected(session(most_payload=-500))  # nobody means that
     assert one.most_payload == LEAST_PAYLOAD
+
+
+def test_a_batch_over_which_the_connection_ends_each_time_is_set_aside(monkeypatch, caplog):
+    """Over MQTT 3.1.1 a broker hangs up on what is too large, and does not say why."""
+    now = 0.0
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    one = BrokerNo()
+    for _ in range(CUTS):
+        one.connected(session())
+        assert one.takes(batch(7, 50_000))
+        one.sent(batch(7, 50_000))
+        one.sent(batch(8, 300))
+        one.ended("the connection to b ended: connection reset by peer")
+        one.ended("broker b cannot be reached: connection refused")
+    one.connected(session())
+    assert not one.takes(batch(7, 50_000))
+    assert one.takes(batch(8, 300))
+    assert len([1 for record in caplog.records if "over batch 7" in record.getMessage()]) == 1
+    now += 3601
+    one.ended("the connection to b ended: no word from the broker for 45 s")
+    one.connected(session())
+    assert one.takes(batch(7, 50_000))  # who knows
+
+
+async def test_what_is_confirmed_is_not_suspected():
+    one = BrokerNo()
+    for _ in range(2 * CUTS):
+        one.connected(session())
+        one.sent(batch(7, 50_000))
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        done.set_result(True)
+        assert one.confirmed(("ab", 7), done)
+        one.ended("the connection to b ended: connection reset by peer")
+    one.connected(session())
+    assert one.most_payload == MOST_PAYLOAD
 
 
 async def test_each_topic_that_is_denied_is_told_once_over_many_connections(caplog):

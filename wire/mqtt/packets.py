@@ -9,7 +9,7 @@ import struct
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from wire.mqtt.terms import TAKEN_OVER, Message, Terms
+from wire.mqtt.terms import TAKEN_OVER, TOO_LARGE, Message, Terms
 
 MAX_MID: Final = 65_535
 
@@ -82,7 +82,7 @@ _REASONS: Final = {
     0x91: "packet identifier in use",
     0x93: "receive maximum exceeded",
     0x94: "topic alias invalid",
-    0x95: "packet too large",
+    0x95: TOO_LARGE,
     0x96: "message rate too high",
     0x97: "quota exceeded",
     0x98: "administrative action",

@@ -22,6 +22,7 @@ from wire.mqtt.terms import (
     GOODBYE_S,
     HUNG_UP,
     SAID,
+    TOO_LARGE,
     CannotRetain,
     Disconnected,
     Message,
@@ -178,7 +179,7 @@ class Receiver(asyncio.Protocol):
         retain = draft.retain and self.retains
         packet = packets.publish(mid, draft.topic, draft.payload, retain, self._v5)
         if self._maximum_packet is not None and len(packet) > self._maximum_packet:
-            _fail(draft.future, PublishRefused("packet too large"))
+            _fail(draft.future, PublishRefused(TOO_LARGE))
             return
         self._unconfirmed[mid] = draft.future
         self._put(packet)

@@ -20,6 +20,7 @@ ANY_SIZE: Final = sys.maxsize
 SAID: Final = "the broker has ended it"
 """Of a connection whose end the broker gives a reason for."""
 
+TOO_LARGE: Final = "packet too large"
 TAKEN_OVER: Final = "session taken over by another client of the same name"
 
 HUNG_UP: Final = "it hung up without a word"

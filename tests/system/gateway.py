@@ -10,6 +10,8 @@ import json
 import os
 import socket
 import subprocess
+import sys
+import time
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -96,6 +98,20 @@ class Gateway(Line):
     def aspects(self) -> list[Aspect]:
         """What the lamp has shown, one after another."""
         return [aspect for _, aspect in self.shown()]
+
+    def runs(self, *python: str) -> None:
+        """Have Python with these arguments run the gateway, in place of our front door."""
+        gateway = self._commands["edge"][-3:]
+        self._commands["edge"] = [sys.executable, *python, *gateway]
+
+    def wait(self, name: str) -> int:
+        """The exit code of a program that ends by itself."""
+        program = self._running.pop(name)
+        deadline = time.monotonic() + PATIENCE_S
+        while (code := program.ended) is None:
+            assert time.monotonic() < deadline, f"{name} runs still; its log:\n{self.log(name)}"
+            time.sleep(0.02)
+        return code
 
     def pid(self) -> int:
         """The gateway's process id."""

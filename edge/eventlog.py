@@ -5,6 +5,7 @@ network, who lowered the lamp and why.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from edge.supervisor import ANY_FAULT
 from wire.messages import Event
 
 log: Final = logging.getLogger("shuichi.eventlog")
@@ -21,6 +23,7 @@ KEPT_FILES: Final = 4
 """Old files beside the current one."""
 
 MOST_WAITING: Final = 10_000
+RETRY_AFTER_S: Final = 30.0
 
 
 class EventLog:
@@ -41,7 +44,9 @@ class EventLog:
     async def run(self) -> None:
         """Write for ever; what waits when it is cancelled is written by `flush`."""
         while True:
-            await self._news.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_AFTER_S if self._waiting else None):
+                    await self._news.wait()
             self._news.clear()
             await self.flush()
 
@@ -56,14 +61,20 @@ class EventLog:
             if not self._failing:
                 log.error("%s: cannot be written: %s", self._path, error.strerror)
             self._failing = True
-            self._waiting = events + self._waiting
+            self._wait_again(events)
             return
+        except BaseException:  # whatever it is, no event is lost for it
+            self._wait_again(events)
+            raise
         if self._failing:
             log.info("%s: written again", self._path)
             self._failing = False
 
+    def _wait_again(self, events: list[Event]) -> None:
+        self._waiting = (events + self._waiting)[-MOST_WAITING:]
+
     def _append(self, events: list[Event]) -> None:
-        lines = b"".join(msgspec.json.encode(event) + b"\n" for event in events)
+        lines = b"".join(map(_line, events))
         if self._path.exists() and self._path.stat().st_size + len(lines) > LARGEST_BYTES:
             self._rotate()
         with self._path.open("ab") as file:
@@ -80,3 +91,11 @@ class EventLog:
 
     def _numbered(self, i: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{i}")
+
+
+def _line(event: Event) -> bytes:
+    try:
+        return msgspec.json.encode(event) + b"\n"
+    except ANY_FAULT as error:  # one that cannot be written must not keep the others waiting
+        log.error("an event of kind %.40r cannot be written: %s", event.kind, type(error).__name__)
+        return b""

@@ -10,7 +10,6 @@ from typing import Any
 import click
 import tomlkit
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from configs import loader, tomlfile
@@ -19,8 +18,9 @@ from configs.numbers import Count, Number
 from drivers import profiles
 from drivers.errors import DriverError
 from drivers.ports import PortConfig
-from edge import config, crosscheck, direct, scan
+from edge import columns, config, crosscheck, direct, scan
 from edge.cli import config_option
+from edge.columns import Column
 from edge.keycli import key_command
 from wire.mqtt.address import parse_address
 from wire.reading import Quantity
@@ -150,12 +150,17 @@ def scan_port(
         raise UserError(
             f"{line.place}: nobody answers; check power, A/B polarity, baud rate and termination"
         )
-    table = Table("unit", "fits", "reads now", title=line.place, title_justify="left")
-    for device in found:
-        table.add_row(
-            str(device.unit), "\n".join(device.fits) or "no profile", "\n".join(device.reads)
-        )
-    Console().print(table)
+    columns.show(
+        Console(),
+        (
+            Column("unit", [str(device.unit) for device in found]),
+            Column(
+                "fits", ["\n".join(d.fits) or "no profile" for d in found], left=True, wraps=True
+            ),
+            Column("reads now", ["\n".join(d.reads) for d in found], left=True, wraps=True),
+        ),
+        title=line.place,
+    )
 
 
 @sensor.command("add")
@@ -225,6 +230,7 @@ def remove_sensor(file: Path, dry_run: bool, name: str) -> None:
 def list_sensors(file: Path, as_json: bool) -> None:
     """Show the sensors of the config."""
     setup = config.read(file)
+    sensors = setup.config.sensor
     rows = [
         {
             "sensor": name,
@@ -236,33 +242,52 @@ def list_sensors(file: Path, as_json: bool) -> None:
             "interval_s": s.interval_s,
             "measures": [m.quantity.value for m in setup.profiles[name].measure],
         }
-        for name, s in setup.config.sensor.items()
+        for name, s in sensors.items()
     ]
     if as_json:
         click.echo(json.dumps(rows))
         return
-    table = Table("sensor", "site", "port", "unit", "channel", "profile", "every s", "measures")
-    for row in rows:
-        *cells, measures = row.values()
-        shown = ("" if cell is None else str(cell) for cell in cells)
-        table.add_row(*shown, ", ".join(measures))  # type: ignore[arg-type]
-    Console().print(table)
+
+    def cells(key: str) -> list[str]:
+        return ["" if row[key] is None else str(row[key]) for row in rows]
+
+    measures = [", ".join(m.quantity for m in setup.profiles[name].measure) for name in sensors]
+    shown = [
+        Column("sensor", cells("sensor"), left=True),
+        Column("site", cells("site"), 3, left=True),
+        Column("port", cells("port"), 1, left=True),
+        Column("unit", cells("unit_id")),
+        Column("channel", cells("channel")),
+        Column("profile", cells("profile"), left=True),
+        Column("every s", cells("interval_s"), 4),
+        Column("measures", measures, 2, left=True, wraps=True),
+    ]
+    columns.show(Console(), [c for c in shown if c.heading != "channel" or any(c.cells)])
 
 
 @sensor.command("profiles")
 @config_option
 def list_profiles(file: Path) -> None:
     """Show the device profiles that can be used."""
-    table = Table("profile", "title", "unit", "line", "measures")
     known, broken = profiles.known((file.parent / "profiles",))
-    for name, found in known.items():
-        line = found.line
-        measures = _measured(found) or ["outputs"]
-        setting = f"{line.baud} 8{line.parity[0].upper()}{line.stop_bits}"
-        table.add_row(name, found.title, str(line.unit_id), setting, ", ".join(measures))
-    for name, error in broken.items():
-        table.add_row(name, Text(f"cannot be used: {_count(len(error.faults), 'fault')}", "red"))
-    Console().print(table)
+    lines = [(one.line, f"{one.line.baud} 8{one.line.parity[0].upper()}") for one in known.values()]
+    titles = [one.title for one in known.values()]
+    measured = [", ".join(_measured(one) or ["outputs"]) for one in known.values()]
+    faults = [
+        Text(f"cannot be used: {_count(len(error.faults), 'fault')}", "red")
+        for error in broken.values()
+    ]
+    none = [""] * len(broken)
+    columns.show(
+        Console(),
+        (
+            Column("profile", [*known, *broken], left=True),
+            Column("title", [*titles, *faults], left=True, wraps=True),
+            Column("unit", [*(str(line.unit_id) for line, _ in lines), *none]),
+            Column("line", [*(f"{text}{line.stop_bits}" for line, text in lines), *none], 2),
+            Column("measures", [*measured, *none], 1, left=True, wraps=True),
+        ),
+    )
     _tell_broken(broken)
 
 

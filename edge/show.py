@@ -1,11 +1,14 @@
-"""The status for people, at 80 columns."""
+"""The status for people, as wide as their screen."""
 
-from rich import box
+from typing import Final
+
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from edge import columns
+from edge.columns import Column
 from edge.health import State
+from edge.poller import BusState, DeviceState
 from edge.status import Status
 
 _COLOURS = {
@@ -15,6 +18,8 @@ _COLOURS = {
     "red": "red",
     "off": "dim",
 }
+_LINE_COLOURS: Final = {"open": "green", "closed": "dim", "down": "bold red"}
+
 MOST_DEVICES = 20
 """Devices that are shown if all is well; those that are not well always are."""
 
@@ -115,47 +120,84 @@ def _parts(console: Console, one: Status) -> None:
 
 
 def _buses(console: Console, one: Status) -> None:
-    table = Table("port", box=box.SIMPLE_HEAD)
-    for heading in ("busy %", "cycle ms", "overruns", "failed reads", "devices", "silent"):
-        table.add_column(heading, justify="right")
-    for bus in one.buses:
-        silent = sum(device.breaker is not State.CLOSED for device in bus.devices)
-        table.add_row(
-            bus.port,
-            f"{bus.busy * 100:.1f}",
-            f"{bus.cycle_s * 1000:.0f}",
-            str(bus.overruns),
-            str(bus.failed),
-            str(len(bus.devices)),
-            Text(str(silent), "red" if silent else ""),
-        )
-    console.print(table)
+    buses = one.buses
+    silent = [_silent(bus) for bus in buses]
+    columns.show(
+        console,
+        (
+            Column("port", [Text(bus.port) for bus in buses], left=True),
+            Column("line", [_line(bus) for bus in buses], left=True),
+            Column("busy %", [Text(f"{bus.busy * 100:.1f}") for bus in buses], 2),
+            Column("cycle ms", [Text(f"{bus.cycle_s * 1000:.0f}") for bus in buses], 4),
+            Column("overruns", [Text(str(bus.overruns)) for bus in buses], 3),
+            Column("failed reads", [Text(str(bus.failed)) for bus in buses], 1),
+            Column("devices", [Text(str(len(bus.devices))) for bus in buses]),
+            Column("silent", [Text(str(count), "red" if count else "") for count in silent]),
+        ),
+    )
+    for bus in buses:
+        if bus.line == "down":
+            since = "" if bus.line_since_s is None else f" for {_span(bus.line_since_s)}"
+            why = f": {bus.line_error}" if bus.line_error else ""
+            console.print(Text(f"port {bus.port} is down{since}{why}", "bold red"))
+        if bus.strays:
+            console.print(
+                f"port {bus.port}: {bus.strays} stray bytes before answers; check termination, "
+                "bias and earth of the line",
+                highlight=False,
+            )
+
+
+def _silent(bus: BusState) -> int:
+    """Devices that say nothing: on a line that is down, all."""
+    if bus.line == "down":
+        return len(bus.devices)
+    return sum(device.breaker is not State.CLOSED for device in bus.devices)
+
+
+def _line(bus: BusState) -> Text:
+    return Text(bus.line.upper() if bus.line == "down" else bus.line, _LINE_COLOURS[bus.line])
 
 
 def _devices(console: Console, one: Status, every_device: bool) -> None:
-    devices = [(bus.port, device) for bus in one.buses for device in bus.devices]
+    devices = [(bus, device) for bus in one.buses for device in bus.devices]
     if not every_device and len(devices) > MOST_DEVICES:
-        unwell = [(port, device) for port, device in devices if device.failures]
+        unwell = [(bus, device) for bus, device in devices if device.failures or bus.line == "down"]
         well = len(devices) - len(unwell)
         console.print(f"{well} more devices answer; --all shows them", highlight=False)
         devices = unwell
     if not devices:
         return
-    table = Table("sensor", "port", "breaker", box=box.SIMPLE_HEAD)
-    for heading in ("failed", "last answer", "median ms", "p95 ms"):
-        table.add_column(heading, justify="right")
-    for port, device in devices:
-        others = len(device.sensors) - 1
-        table.add_row(
-            f"{device.sensor} +{others}" if others else device.sensor,
-            port,
-            Text(device.breaker.value, "red" if device.failures else ""),
-            str(device.failed),
-            "never" if device.answered_s is None else f"{_span(device.answered_s)} ago",
-            _ms(device.median_s),
-            _ms(device.p95_s),
-        )
-    console.print(table)
+    answered = [_answered(device.answered_s) for _, device in devices]
+    columns.show(
+        console,
+        (
+            Column("sensor", [Text(_name(device)) for _, device in devices], left=True),
+            Column("port", [Text(bus.port) for bus, _ in devices], 2, left=True),
+            Column("breaker", [_breaker(*one) for one in devices], left=True),
+            Column("failed", [Text(str(device.failed)) for _, device in devices], 1),
+            Column("last answer", [Text(text) for text in answered]),
+            Column("median ms", [Text(_ms(device.median_s)) for _, device in devices], 3),
+            Column("p95 ms", [Text(_ms(device.p95_s)) for _, device in devices], 4),
+        ),
+    )
+
+
+def _name(device: DeviceState) -> str:
+    """Its sensor, and how many more it has."""
+    others = len(device.sensors) - 1
+    return f"{device.sensor} +{others}" if others > 0 else device.sensor
+
+
+def _breaker(bus: BusState, device: DeviceState) -> Text:
+    """Of a line that is down nothing can be known of a device."""
+    if bus.line == "down":
+        return Text("no line", "red")
+    return Text(device.breaker.value, "red" if device.failures else "")
+
+
+def _answered(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{_span(seconds)} ago"
 
 
 def _ms(seconds: float | None) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -14,7 +15,14 @@ from wire.aspect import Aspect
 from wire.reading import Quantity
 
 CHART_WIDTH: Final = 56
+"""Where there is room: on a narrow screen the chart is narrower, and the figures stand below it."""
+
 CHART_ROWS: Final = 12
+_LEAST_CHART: Final = 24
+_FIGURE_WIDTH: Final = 18
+_FRAME: Final = 4
+"""Columns that the frame takes, with its padding."""
+
 _LEAST_TOP_M: Final = 0.48
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
 _COLOUR: Final = {
@@ -51,34 +59,62 @@ class Clock:
         return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
+class _View:
+    """The whole view, as wide as the screen lets it be."""
+
+    def __init__(self, picture: Picture, stage: Stage, clock: Clock, now_ms: int) -> None:
+        self._of = (picture, stage, clock)
+        self._now_ms = now_ms
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        picture, stage, clock = self._of
+        figures = _figures(picture)
+        room = options.max_width - _FRAME - _label_width(stage)
+        beside = Measurement.get(console, options, figures).maximum + 2  # and what is between
+        is_narrow = room - beside < _LEAST_CHART
+        width = max(min(CHART_WIDTH, room if is_narrow else room - beside), 1)
+        share = clock.scenario_s(self._now_ms) / clock.duration_s if clock.duration_s else 1.0
+        done = round(share * width)
+        head = Text.assemble(
+            (clock.title, "bold"),
+            f", {clock.speed:g} times as fast   ",
+            f"{clock.label(self._now_ms)} of {clock.label(clock.start_ms + 10**12)}\n",
+            ("━" * done, "cyan"),
+            ("━" * (width - done), "dim"),
+        )
+        chart = _chart(picture, stage, clock, width)
+        body: RenderableType = Group(chart, Text(), figures)
+        if not is_narrow:
+            body = Table.grid(padding=(0, 2))
+            body.add_column(no_wrap=True)
+            body.add_column(no_wrap=True)
+            body.add_row(chart, figures)
+        yield Panel(
+            Group(head, Text(), body, Text(), _alerts(picture, stage, clock)),
+            title="水尺 Shuichi",
+            title_align="left",
+            expand=False,
+        )
+
+
 def render(picture: Picture, stage: Stage, clock: Clock, now_ms: int) -> RenderableType:
     """The whole view."""
-    share = clock.scenario_s(now_ms) / clock.duration_s if clock.duration_s else 1.0
-    done = round(share * CHART_WIDTH)
-    head = Text.assemble(
-        (clock.title, "bold"),
-        f", {clock.speed:g} times as fast   ",
-        f"{clock.label(now_ms)} of {clock.label(clock.start_ms + 10**12)}\n",
-        ("━" * done, "cyan"),
-        ("━" * (CHART_WIDTH - done), "dim"),
-    )
-    body = Table.grid(padding=(0, 2))
-    body.add_column(no_wrap=True)
-    body.add_column(no_wrap=True)
-    body.add_row(_chart(picture, stage, clock), _figures(picture))
-    return Panel(
-        Group(head, Text(), body, Text(), _alerts(picture, stage, clock)),
-        title="水尺 Shuichi",
-        title_align="left",
-        expand=False,
-    )
+    return _View(picture, stage, clock, now_ms)
 
 
-def _chart(picture: Picture, stage: Stage, clock: Clock) -> Text:
-    columns: list[float | None] = [None] * CHART_WIDTH
+def _label(name: str, metres: float) -> str:
+    return f" {metres * 100:.0f} cm {name}"
+
+
+def _label_width(stage: Stage) -> int:
+    return max((len(_label(*one)) for one in stage.thresholds_m.items()), default=0)
+
+
+def _chart(picture: Picture, stage: Stage, clock: Clock, width: int) -> Text:
+    columns: list[float | None] = [None] * width
     for at_ms, depth in picture.depths:
         share = clock.scenario_s(at_ms) / clock.duration_s if clock.duration_s else 0.0
-        i = min(int(share * CHART_WIDTH), CHART_WIDTH - 1)
+        i = min(int(share * width), width - 1)
         columns[i] = max(depth, columns[i] or 0.0)
     top = max(_LEAST_TOP_M, *(1.05 * (c or 0.0) for c in columns))
     row_m = top / CHART_ROWS
@@ -95,9 +131,10 @@ def _chart(picture: Picture, stage: Stage, clock: Clock) -> Text:
                 chart.append(_EIGHTHS[min(filled, 8)], style=_water_colour(column or 0.0, stage))
             else:
                 chart.append("╌" if name else " ", style=_COLOUR[Aspect(name)] if name else "")
-        label = f" {metres * 100:.0f} cm {name}" if name else ""
-        chart.append(f"{label:<12}\n", style=_COLOUR[Aspect(name)] if name else "")
-    chart.append("▔" * CHART_WIDTH, style="dim")
+        label = _label(name, metres) if name else ""
+        style = _COLOUR[Aspect(name)] if name else ""
+        chart.append(f"{label:<{_label_width(stage)}}\n", style=style)
+    chart.append("▔" * width, style="dim")
     return chart
 
 
@@ -110,8 +147,10 @@ def _water_colour(depth: float, stage: Stage) -> str:
 def _figures(picture: Picture) -> Table:
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", style="dim")
-    table.add_column(min_width=22)
-    table.add_row("lamp", _lamp(picture))
+    table.add_column(min_width=_FIGURE_WIDTH)  # so that the chart keeps its width
+    lamp, confirmed = _lamp(picture)
+    table.add_row("lamp", lamp)
+    table.add_row("", confirmed)
     depth = picture.latest.get(Quantity.DEPTH)
     shown = "-" if depth is None or depth.value is None else f"{depth.value * 100:.0f} cm"
     table.add_row("depth", Text(shown, style="bold"))
@@ -127,13 +166,14 @@ def _figures(picture: Picture) -> Table:
     return table
 
 
-def _lamp(picture: Picture) -> Text:
+def _lamp(picture: Picture) -> tuple[Text, str]:
+    """What should show, and whether it does."""
     state = picture.interlock
     if state is None:
-        return Text("not known yet")
+        return Text("not known yet"), ""
     word = state.wanted.value.replace("_", " ").upper()
     confirmed = "read back" if state.confirmed is state.wanted else "not confirmed yet"
-    return Text.assemble((f"● {word}", f"bold {_COLOUR[state.wanted]}"), f"  {confirmed}")
+    return Text(f"● {word}", f"bold {_COLOUR[state.wanted]}"), confirmed
 
 
 def is_call(message: Mapping[str, Any]) -> bool:
@@ -167,9 +207,11 @@ def line(picture: Picture, clock: Clock, now_ms: int) -> Text:
     """One line of the same, for where no screen is."""
     depth = picture.latest.get(Quantity.DEPTH)
     shown = "-" if depth is None or depth.value is None else f"{depth.value * 100:.0f} cm"
+    lamp, confirmed = _lamp(picture)
     return Text.assemble(
         f"{clock.label(now_ms)}  depth {shown}  lamp ",
-        _lamp(picture),
+        lamp,
+        f"  {confirmed}" if confirmed else "",
         f"  taken {picture.taken}  stored {picture.stored}"
         f"  called {sum(map(is_call, picture.alerts))}"
         f"  answered {sum(one.counts for one in picture.answers)}",

@@ -16,6 +16,12 @@ from wire.aspect import Aspect
 ROOT = Path(loader.__file__).parent.parent
 PACKAGES = ("configs", "wire", "drivers", "edge", "cloud", "firmware_sim")
 
+TREES = {
+    file: ast.parse(file.read_text("utf-8"))
+    for package in PACKAGES
+    for file in sorted((ROOT / package).rglob("*.py"))
+}
+
 _KEY = r"[a-z]+(?:_[a-z0-9]+)+"
 ADVISED = re.compile(
     rf"\b(?:set|lower|raise|shorten|lengthen|say|give|or)\s+`?({_KEY})\b(?!`?\()(?: = )?"
@@ -26,7 +32,7 @@ COMMAND = re.compile(r"`shuichi ([a-z][a-z -]*[a-z])")
 def texts(file: Path) -> Iterator[str]:
     """What a file says to people: its string literals but for docstrings; f-strings with a mark
     where something is put in."""
-    tree = ast.parse(file.read_text("utf-8"))
+    tree = TREES[file]
     docs = {
         node.body[0].value
         for node in ast.walk(tree)
@@ -53,12 +59,7 @@ def texts(file: Path) -> Iterator[str]:
 
 def said() -> list[tuple[str, str]]:
     """File and text of everything that is said anywhere."""
-    found = [
-        (str(file.relative_to(ROOT)), text)
-        for package in PACKAGES
-        for file in sorted((ROOT / package).rglob("*.py"))
-        for text in texts(file)
-    ]
+    found = [(str(file.relative_to(ROOT)), text) for file in TREES for text in texts(file)]
     for name in profiles.available():
         found += [(f"profile {name}", doubt) for doubt in profiles.find(name).uncertain]
     return found
@@ -69,11 +70,10 @@ SAID = said()
 
 def known_keys() -> set[str]:
     """What a config can have: the annotated names of all classes, and the aspects."""
-    files = (file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
     return {aspect.value for aspect in Aspect} | {
         item.target.id
-        for file in files
-        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        for tree in TREES.values()
+        for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef)
         for item in node.body
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)

@@ -2,6 +2,7 @@
 written: only those count that the gateway's key proves."""
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Collection
@@ -26,6 +27,8 @@ from wire.topics import What
 _LARGEST_REPLY: Final = 16_384
 _MOST_SHOWN: Final = 8
 """Answers that nothing proves, of one command: there may be thousands."""
+
+REPEAT_EVERY_S: Final = 3.0
 
 _CLOCKS_AGREE_MS: Final = 60_000
 _FAR_MS: Final = 600_000
@@ -121,16 +124,45 @@ async def carry_out(
             followed = {topics.topic(one, target.gateway, What.REPLY) for one in target.heard_in}
             await session.subscribe(*sorted(followed))
             follower = _Follower(session, followed, target.gateway, keys)
-            await _send(session, target, payload)
-            found = await follower.follow(command, wait_s)
+            found = await _exchange(session, target, follower, command, payload, wait_s)
             if isinstance(found, Moment):
+                follower.may_go_on = False  # once is enough
                 command = draft(secrets.token_hex(8), found)
-                await _send(session, target, signer.sign(command))
-                found = await follower.follow(command, wait_s, again=False)
+                payload = signer.sign(command)
+                found = await _exchange(session, target, follower, command, payload, wait_s)
             assert isinstance(found, Result)
             return found
     except (Unreachable, Disconnected, PublishRefused) as error:
         raise UserError(str(error)) from None
+
+
+async def _exchange(
+    session: Session,
+    target: Target,
+    follower: "_Follower",
+    command: Command,
+    payload: bytes,
+    wait_s: float,
+) -> "Result | Moment":
+    """Send a command and follow its answers. While there is none it is sent again, the same bytes:
+    a broker under a flood drops messages. The gateway takes it once."""
+    follower.is_answered = False
+    await _send(session, target, payload)
+    repeating = asyncio.create_task(_repeat(session, target, follower, payload))
+    try:
+        return await follower.follow(command, wait_s)
+    finally:
+        repeating.cancel()
+        await asyncio.wait((repeating,))
+
+
+async def _repeat(session: Session, target: Target, follower: "_Follower", payload: bytes) -> None:
+    with contextlib.suppress(Disconnected, PublishRefused):  # whoever listens hears of it too
+        while True:
+            await asyncio.sleep(REPEAT_EVERY_S)
+            if follower.is_answered:
+                return
+            await _send(session, target, payload)
 
 
 async def _send(session: Session, target: Target, payload: bytes) -> None:
@@ -149,10 +181,11 @@ class _Follower:
         self._gateway = gateway
         self._keys = keys
         self._unproven = 0
+        self.may_go_on = True
+        self.is_answered = False
+        """By something that proves as much as there is to prove here."""
 
-    async def follow(
-        self, command: Command, wait_s: float, *, again: bool = True
-    ) -> Result | Moment:
+    async def follow(self, command: Command, wait_s: float) -> Result | Moment:
         """Print each answer until the last: what became of the command, or for which moment it
         should be sent once more."""
         accepted, said = False, False
@@ -170,13 +203,14 @@ class _Follower:
                         if self._keys is not None and not is_proven:
                             said |= reply.outcome is Outcome.CONFIRMED
                             continue  # a stranger must not end the wait
+                        self.is_answered = True
                         accepted |= reply.outcome is Outcome.ACCEPTED
                         if reply.outcome is Outcome.CONFIRMED:
                             return Result.CONFIRMED if is_proven else Result.SAID_TO_BE_CONFIRMED
                         if reply.outcome is not Outcome.REFUSED or accepted:
                             continue  # refused was a copy, which somebody else has sent
                         moment = self._moment(reply, command, is_proven=is_proven)
-                        return moment if moment and again else Result.NOT_CONFIRMED
+                        return moment or Result.NOT_CONFIRMED
         except TimeoutError:
             click.echo(
                 f"no {'proven ' if said else ''}confirmation within {wait_s:g} s: is the gateway "
@@ -215,7 +249,7 @@ class _Follower:
 
     def _moment(self, reply: Reply, command: Command, *, is_proven: bool) -> Moment | None:
         """When the command should be issued to be taken, None if that is not the matter."""
-        if reply.last is None or reply.last >= LATEST_SEQUENCE:
+        if not self.may_go_on or reply.last is None or reply.last >= LATEST_SEQUENCE:
             return None
         now_ms = time.time_ns() // 1_000_000
         off_ms = reply.at_ms - now_ms

@@ -132,3 +132,25 @@ async def test_a_copy_that_is_refused_is_not_the_answer(tmp_path, mosquitto, mon
     async with ends.listening():
         assert await ends.order(Action.RAISE, aspect=Aspect.RED) is Result.CONFIRMED
     assert "refused" in capsys.readouterr().out
+
+
+async def test_a_command_that_the_broker_drops_is_sent_again(
+    tmp_path, mosquitto, monkeypatch, capsys
+):
+    monkeypatch.setattr(commanding, "REPEAT_EVERY_S", 0.05)
+    ends = Ends(tmp_path, mosquitto.port, key=True)
+    receive = ends.desk.desk.receive
+    dropped: list[bytes] = []
+
+    async def lossy(payload):
+        if len(dropped) < 2:
+            dropped.append(payload)
+        else:
+            await receive(payload)
+
+    monkeypatch.setattr(ends.desk.desk, "receive", lossy)
+    async with ends.listening():
+        assert await ends.order(Action.RAISE, aspect=Aspect.RED) is Result.CONFIRMED
+    assert dropped[0] == dropped[1]
+    assert capsys.readouterr().out.splitlines() == ["accepted", "applied red", "confirmed red"]
+    assert ends.desk.desk.counts.taken == 1

@@ -31,16 +31,11 @@ class Ops:
         assert said.returncode == 0, said.stderr
         return said.stdout.split('"')[-2]
 
-    def share_key(self):
-        """The gateway and its cloud get the key by which replies are proven."""
-        keyfile.write(self.folder / "gateway.key", [keyfile.make()], self.folder)
-        for file, path in (("gateway.toml", ["uplink"]), ("cloud.toml", ["gateway", SITE[1]])):
-            document = tomlkit.parse((self.folder / file).read_text())
-            table = document
-            for name in path:
-                table = table.setdefault(name, {})
-            table["key_file"] = "gateway.key"
-            (self.folder / file).write_text(tomlkit.dumps(document))
+    def take_key_away(self):
+        """The cloud has no key of the gateway any more."""
+        document = tomlkit.parse((self.folder / "cloud.toml").read_text())
+        del document["gateway"][SITE[1]]["key_file"]
+        (self.folder / "cloud.toml").write_text(tomlkit.dumps(document))
 
     def order(self, action, *arguments, key="ops-1", **options):
         options = {"wait": PATIENCE_S} | options
@@ -69,7 +64,6 @@ def gateway_for(ops, broker, depth_m):
     gateway = Gateway(ops.folder, broker.port, depth_m=depth_m)
     key = ops.new_key("ops-1")
     gateway.change({("command", "keys"): {"ops-1": key}})
-    ops.share_key()
     return gateway
 
 
@@ -127,6 +121,7 @@ def test_a_latched_red_waits_for_a_person_even_over_a_power_cut(ops, mosquitto):
                 ("interlock", "daping-underpass", "jump_cm"): 0,
             }
         )
+        ops.take_key_away()
         gateway.start("edge")
         gateway.until((ops.folder / "latches.json").exists)
         gateway.kill("edge")
@@ -197,8 +192,8 @@ async def test_a_forged_reply_is_not_a_confirmation(ops, mosquitto, key):
     gateway = Gateway(ops.folder, mosquitto.port)
     ops.new_key("ops-1")
     gateway.change({("command", "keys"): {}})
-    if key:
-        ops.share_key()
+    if not key:
+        ops.take_key_away()
     liar = asyncio.create_task(pretend(Broker(port=mosquitto.port), forged))
     try:
         said = await asyncio.to_thread(ops.order, "lower", aspect="green", wait=2 if key else 60)

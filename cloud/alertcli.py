@@ -24,7 +24,7 @@ from cloud.alerts.views import AlertView, Line
 from cloud.cliparts import config_option, look, moment
 from cloud.desk import Operation, OrderT
 from configs.loader import UserError
-from configs.text import for_terminal
+from configs.text import clean, for_terminal, is_visible_name
 from wire.messages import Level
 
 _T = TypeVar("_T")
@@ -44,7 +44,9 @@ def _words(_: click.Context, option: click.Parameter, text: str) -> str:
         raise click.BadParameter("is not text in UTF-8") from None
     if option.required and not text.strip():
         raise click.BadParameter("is empty")
-    return text
+    if option.required and not is_visible_name(text):
+        raise click.BadParameter("has no letters, or characters that nobody sees")
+    return clean(text)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")

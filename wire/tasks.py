@@ -27,6 +27,8 @@ async def apart(work: Coroutine[Any, Any, _T], name: str) -> _T:
     finally:
         if not task.done():
             await _end(task)
+        if not task.cancelled():
+            task.exception()  # seen: if we are cancelled in the moment of its end, nobody asks
     if task.cancelled():
         raise CancelledAlone(f"{name} was cancelled by another task")
     return task.result()
@@ -40,5 +42,3 @@ async def _end(task: asyncio.Task[Any]) -> None:
             await asyncio.wait((task,))
         except asyncio.CancelledError:
             continue
-    if not task.cancelled():
-        task.exception()  # what cancelled us matters more

@@ -103,7 +103,7 @@ class Cloud:
             self._process.terminate()
             code, said = self.wait(), self.log.read_text()
             assert code == 0, said
-            assert "Traceback" not in said
+            assert "Traceback" not in said, said
 
     @property
     def setup(self) -> config.Setup:

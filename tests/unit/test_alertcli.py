@@ -135,6 +135,7 @@ def test_an_exercise_runs_beside_the_real_thing_and_ends(file):
         (("show", "none"), "none: there is no such alert or incident"),
         (("ack", "none"), "Missing option '--by'"),
         (("ack", "none", "--by", " "), "is empty"),
+        (("ack", "none", "--by", "\u200b"), "has no letters"),
         (("ack", "none", "--by", "\udcff"), "is not text in UTF-8"),
         (("shelve", SITE, "underpass", "--by", "Li"), "Missing option '--minutes'"),
         (("shelve", SITE, "underpass", "--by", "Li", "--minutes", "nan"), "--minutes nan: is not"),

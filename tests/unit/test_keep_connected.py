@@ -5,7 +5,9 @@ leaves a cancellation pending in the task around it.
 """
 
 import asyncio
+import gc
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -171,3 +173,31 @@ async def test_apart_waits_for_the_end_of_what_it_cancels():
     with pytest.raises(asyncio.CancelledError):
         await task
     assert order == ["cleaned up"]
+
+
+def _call(work: Any, _: object) -> None:
+    work()
+
+
+async def test_who_is_cancelled_when_the_work_fails_leaves_no_exception_behind() -> None:
+    told: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context))
+    goes_on = asyncio.Event()
+
+    async def work() -> None:
+        await goes_on.wait()
+        raise ValueError
+
+    waiting = asyncio.create_task(apart(work(), "the work"))
+    await asyncio.sleep(0)
+    (inner,) = (one for one in asyncio.all_tasks() if one.get_name() == "the work")
+    await asyncio.sleep(0)
+    inner.add_done_callback(partial(_call, waiting.cancel))
+    del inner
+    goes_on.set()
+    await asyncio.wait((waiting,))
+    assert waiting.cancelled()
+    del waiting
+    gc.collect()
+    assert told == []

@@ -7,8 +7,10 @@ from typing import Final
 
 from configs import loader
 from drivers.errors import Unavailable
+from edge import doors
 from edge.acks import proof_of
 from edge.config import Setup
+from edge.status import Uplink
 from wire import topics
 from wire.mqtt import (
     TO_GATEWAY,
@@ -35,9 +37,15 @@ class Outside:
 
 
 async def outside(setup: Setup) -> Outside:
-    """Try ports and broker."""
+    """Try ports and broker. A gateway that runs here is asked how it finds its broker: many brokers
+    know one session for each user, and would end its connection for ours."""
     ports = [_port(setup, name) for name in setup.config.port]
-    *lines, broker = await asyncio.gather(*ports, _broker(setup))
+    try:
+        running = (await doors.ask_status(setup.socket)).uplink
+    except doors.Absent:
+        running = None
+    trial = _broker(setup) if running is None else _found_by(running)
+    *lines, broker = await asyncio.gather(*ports, trial)
     assert isinstance(broker, Outside)
     faults = [line for line in lines if isinstance(line, str) and line]
     if fault := (await asyncio.to_thread(proof_of, setup)).fault:
@@ -54,6 +62,16 @@ async def _port(setup: Setup, name: str) -> str:
         except Unavailable as error:
             return f"[port.{name}] {error}"
     return ""
+
+
+async def _found_by(uplink: Uplink) -> Outside:
+    faults = [*uplink.denied.values()]
+    if not uplink.connected:
+        faults.append(uplink.broker_said or f"{uplink.broker} has not answered yet")
+    waits = f"{uplink.set_aside} batches are too large for the broker, or refused, and wait"
+    return Outside(
+        [f"[uplink.broker] {line}" for line in faults], [waits] if uplink.set_aside else []
+    )
 
 
 async def _broker(setup: Setup) -> Outside:

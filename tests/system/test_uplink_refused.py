@@ -5,13 +5,15 @@ import logging
 import random
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from edge import preflight
+from edge import doors, preflight
 from edge.batches import Draft
 from edge.config import read as read_config
 from edge.shelf import Priority
+from edge.status import Uplink
 from edge.uplink import WINDOW
 from tests import services
 from tests.services import Service
@@ -249,3 +251,27 @@ async def test_check_says_that_a_broker_keeps_nothing(tmp_path):
         found = await outside(tmp_path, server.port)
     assert found.faults == []
     assert any("retained" in doubt for doubt in found.doubts)
+
+
+@pytest.mark.parametrize(
+    ("uplink", "faults", "doubts"),
+    [
+        (Uplink("b:1", True, 0, 9, 1.0), 0, 0),
+        (Uplink("b:1", True, 0, 9, 1.0, denied={"t": "the broker denies t"}), 1, 0),
+        (Uplink("b:1", False, 0, 0, None, broker_said="not authorized"), 1, 0),
+        (Uplink("b:1", False, 0, 0, None), 1, 0),
+        (Uplink("b:1", True, 0, 9, 1.0, set_aside=3), 0, 1),
+    ],
+)
+async def test_check_does_not_throw_out_the_gateway_that_runs_here(
+    tmp_path, monkeypatch, uplink, faults, doubts
+):
+    """Where the broker has one session for each user, whatever name a client asks for."""
+
+    async def ask_status(_: Path) -> SimpleNamespace:
+        return SimpleNamespace(uplink=uplink)
+
+    monkeypatch.setattr(doors, "ask_status", ask_status)
+    found = await outside(tmp_path, 1)  # nobody listens there
+    assert (len(found.faults), len(found.doubts)) == (faults, doubts)
+    assert all(line.startswith("[uplink.broker] ") for line in found.faults)

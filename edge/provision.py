@@ -10,6 +10,7 @@ from typing import Any
 import click
 import tomlkit
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from configs import loader, tomlfile
@@ -150,17 +151,14 @@ def scan_port(
         raise UserError(
             f"{line.place}: nobody answers; check power, A/B polarity, baud rate and termination"
         )
-    columns.show(
-        Console(),
-        (
-            Column("unit", [str(device.unit) for device in found]),
-            Column(
-                "fits", ["\n".join(d.fits) or "no profile" for d in found], left=True, wraps=True
-            ),
-            Column("reads now", ["\n".join(d.reads) for d in found], left=True, wraps=True),
-        ),
-        title=line.place,
-    )
+    table = Table(title=line.place, title_justify="left")
+    for heading in ("unit", "fits", "reads now"):
+        table.add_column(heading, overflow="fold")
+    for device in found:
+        table.add_row(
+            str(device.unit), "\n".join(device.fits) or "no profile", "\n".join(device.reads)
+        )
+    Console().print(table)
 
 
 @sensor.command("add")

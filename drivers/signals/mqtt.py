@@ -15,6 +15,7 @@ make it count again.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,6 +34,8 @@ from wire.aspect import Aspect
 from wire.codec import DecodeError
 from wire.messages import Lease
 from wire.mqtt import Broker, Disconnected, Message, PublishRefused, Session
+
+log: Final = logging.getLogger("shuichi.signal")
 
 _MOST_AT_ONCE: Final = 20
 
@@ -100,7 +103,9 @@ class Mqtt:
 
     async def show(self, aspect: Aspect) -> None:
         if self.connection is not None and self.connection.done():
-            await self.connection  # it never ends by itself: raise here what has ended it
+            why = self._ended(self.connection)
+            self.start()
+            raise Unavailable(f"the connection to broker {self._config.broker} ended: {why}")
         try:
             async with asyncio.timeout(self._config.within_ms / 1000):
                 await self._ready.wait()
@@ -128,6 +133,24 @@ class Mqtt:
             raise Unavailable(
                 f"the controller says nothing of our lease on {self._config.shown_topic}"
             ) from None
+
+    def start(self) -> None:
+        """Connect, in a task of its own. One that ends, whatever ended it, is started again by the
+        next `show`."""
+        self.connection = asyncio.create_task(self.run(), name=f"signal {self._site} mqtt")
+
+    async def stop(self) -> None:
+        """End the connection."""
+        if self.connection is not None:
+            self.connection.cancel()
+            await asyncio.wait([self.connection])
+
+    @staticmethod
+    def _ended(connection: asyncio.Task[None]) -> str:
+        if connection.cancelled():
+            return "its task was cancelled"
+        error = connection.exception()
+        return "nobody knows why" if error is None else f"{type(error).__name__} {error}"[:200]
 
     async def run(self) -> None:
         """Keep the connection, for ever."""
@@ -164,14 +187,20 @@ class Mqtt:
         try:
             while True:
                 for message in await session.take(_MOST_AT_ONCE):
-                    if message.topic == self._config.topic:
-                        self._go_on_above(message.payload)
-                    else:
-                        self._hear(message)
+                    try:
+                        self._take(message)
+                    except Exception as error:  # noqa: BLE001 - no message ends the connection
+                        log.warning("%s: skipped: %s", message.topic, type(error).__name__)
                     session.ack(message)
         finally:
             self._ready.clear()
             self._session = None
+
+    def _take(self, message: Message) -> None:
+        if message.topic == self._config.topic:
+            self._go_on_above(message.payload)
+        else:
+            self._hear(message)
 
     def _go_on_above(self, payload: bytes) -> None:
         try:
@@ -206,13 +235,11 @@ async def open(config: Config, wiring: Wiring) -> AsyncIterator[Signal]:
         raise UserError(f"{where}: {file}: {error.strerror}") from None
     except ValueError as error:
         raise UserError(f"{where}: {file}: {error}") from None
-    connection = asyncio.create_task(signal.run(), name=f"signal {wiring.site} mqtt")
-    signal.connection = connection
+    signal.start()
     try:
         yield signal
     finally:
-        connection.cancel()
-        await asyncio.wait([connection])
+        await signal.stop()
 
 
 def _read(file: Path) -> str:

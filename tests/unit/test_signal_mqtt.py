@@ -1,0 +1,67 @@
+"""A signal behind a broker outlives whatever ends its connection."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from drivers.errors import Unavailable
+from drivers.signals.mqtt import Mqtt
+from tests.waiting import until
+from wire import mqtt, signing
+from wire.aspect import Aspect
+from wire.mqtt import Broker
+
+
+def signal() -> Any:
+    config: Any = SimpleNamespace(
+        broker=Broker(), topic="lease", shown_topic="shown", key="gw", within_ms=10, lease_s=4
+    )
+    return Mqtt(config, "here", signing.generate()[0])
+
+
+@pytest.mark.parametrize("error", [RecursionError("deep"), None, asyncio.CancelledError()])
+async def test_a_connection_that_ends_is_begun_again(monkeypatch, error):
+    runs = []
+
+    async def connection(*_args, **_more):
+        runs.append(1)
+        if len(runs) > 1:
+            await asyncio.sleep(3600)
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(mqtt, "keep_connected", connection)
+    one = signal()
+    one.start()
+    await until(one.connection.done)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await one.show(Aspect.RED)
+    assert len(runs) == 2
+    await one.stop()
+
+
+async def test_no_message_ends_the_connection(monkeypatch):
+    one = signal()
+    acked: list[object] = []
+
+    def explodes(*_args):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(signing, "verify_lease", explodes)
+    messages = [SimpleNamespace(topic="lease", payload=b"x", retained=True)]
+
+    async def take(_limit):
+        if not messages:
+            raise mqtt.Disconnected("over")
+        return [messages.pop()]
+
+    async def subscribe(*_filters):
+        pass
+
+    session: Any = SimpleNamespace(take=take, subscribe=subscribe, ack=acked.append)
+    with pytest.raises(mqtt.Disconnected):
+        await one._listen(session)
+    assert len(acked) == 1

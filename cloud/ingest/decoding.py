@@ -21,6 +21,10 @@ BUDGET_S: Final = 0.1
 RECORDS: Final = 60_000
 """Readings, events and gaps of one take; the message that goes beyond it is the last."""
 
+RECORD_S: Final = 2e-6
+CASE_S: Final = 1e-4
+"""What a reading costs behind the decoding, and what a case in quarantine does."""
+
 SLOW_S: Final = 2.0
 """CPU time for one message, beyond which it goes to quarantine: its readings and events would cost
 as much again in each part that handles them. What our gateways send takes a few milliseconds."""
@@ -33,6 +37,8 @@ class Decoded(NamedTuple):
     done: int
     failed: Sequence[Message]
     """Those of them that something of ours failed over, or that took too long."""
+    costs: Sequence[float]
+    """Of each of them: CPU time, s, with an estimate of what its records and cases cost later."""
 
 
 def decode(
@@ -46,6 +52,7 @@ def decode(
     Those whose digests are `deadly` become cases untouched."""
     intake = Intake()
     failed: list[Message] = []
+    costs: list[float] = []
     records, done = 0, 0
     began = before = time.thread_time()
     for message in messages:
@@ -62,6 +69,7 @@ def decode(
         if now - before > SLOW_S:
             part = Intake(cases=[case_of(message, f"takes {now - before:.1f} s to decode")])
             failed.append(message)
+        cost = now - before + CASE_S * len(part.cases)
         before = now
         intake.batches += part.batches
         intake.cases += part.cases
@@ -69,11 +77,14 @@ def decode(
         intake.interlocks += part.interlocks
         for arrived in part.batches:
             batch = arrived.batch
-            records += len(batch.readings) + len(batch.events) + len(batch.gaps)
+            many = len(batch.readings) + len(batch.events) + len(batch.gaps)
+            records += many
+            cost += RECORD_S * many + CASE_S * len(arrived.cases)
+        costs.append(cost)
         if now - began > budget_s or records > RECORDS:
             break
     _sum_up(intake.cases)
-    return Decoded(intake, done, failed)
+    return Decoded(intake, done, failed, costs)
 
 
 def _sum_up(cases: list[Case]) -> None:

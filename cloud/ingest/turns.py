@@ -18,11 +18,25 @@ FAIR: Final = 32
 
 FAIR_BYTES: Final = 1 << 20
 
+OWN_BYTES: Final = 8 << 20
+"""Of one gateway that may wait, whoever else does: a window of the largest batches of an honest one
+is less."""
+
 PATIENCE_S: Final = 0.5
 """How long the oldest message of a gateway has waited when we are behind with it."""
 
 ALONE: Final = 8
 """Messages in a take from a gateway that must not share one."""
+
+SHARE: Final = 0.1
+"""Of one core, what the messages of one gateway may cost, all in all: an honest one with a hundred
+readings a second takes a two-hundredth of that."""
+
+CREDIT_S: Final = 1.0
+"""CPU time that a gateway which was cheap so far may cost at once."""
+
+
+_MOST_PAID: Final = 10_000
 
 
 class _Waiting(NamedTuple):
@@ -49,13 +63,29 @@ class Turns:
         self._queues: dict[str, _Queue] = {}
         self._order: deque[str] = deque()  # those that have something, who is next first
         self._alone: dict[str, float] = {}
+        self._paid_at: dict[str, float] = {}  # when its share has paid for what it has cost
 
     @property
     def is_full(self) -> bool:
         return self.count >= WAITING or self.size >= WAITING_BYTES
 
-    def put(self, messages: Iterable[Message], now: float) -> None:
-        """Let `messages` wait, behind those that their gateways have sent before."""
+    def charge(self, gateway: str, cost_s: float, now: float) -> None:
+        """What a gateway has sent has cost so much CPU time. One that costs more than its share has
+        no turn until that is paid."""
+        paid_at = max(self._paid_at.get(gateway, 0.0), now - CREDIT_S / SHARE) + cost_s / SHARE
+        self._paid_at[gateway] = paid_at
+        if len(self._paid_at) > _MOST_PAID:
+            self._paid_at = {name: at for name, at in self._paid_at.items() if at > now}
+
+    def is_ready(self, now: float) -> bool:
+        """Whether anybody has a turn."""
+        return any(not self._owes(name, now) for name in self._order)
+
+    def put(self, messages: Iterable[Message], now: float) -> list[Message]:
+        """Let `messages` wait, behind those that their gateways have sent before. Returns what is
+        too much of one gateway, the oldest: of one that has cost more than its share that is soon
+        so. We must go on reading, or the broker throws away what others send."""
+        out: list[Message] = []
         for message in messages:
             name = gateway_of(message)
             if (queue := self._queues.get(name)) is None:
@@ -63,6 +93,14 @@ class Turns:
                 self._order.append(name)
             queue.waiting.append(_Waiting(message, now))
             self._count(queue, message, 1)
+            if self._owes(name, now):
+                most, most_bytes = FAIR, FAIR_BYTES
+            else:
+                most, most_bytes = WAITING, OWN_BYTES
+            while _messages(queue) > most or (queue.size > most_bytes and _messages(queue) > 1):
+                out.append(queue.waiting.popleft().message)
+                self._count(queue, out[-1], -1)
+        return out
 
     def put_back(self, messages: Sequence[Message], now: float) -> None:
         """What was drawn and not used: it comes first again."""
@@ -92,18 +130,21 @@ class Turns:
 
     def draw(self, limit: int, limit_bytes: int, now: float) -> list[Message]:
         """One message of each gateway in turn, again and again, up to both limits; the first
-        whatever its size. A gateway that must be alone (`set_alone`) shares with no other."""
+        whatever its size. A gateway that must be alone (`set_alone`) shares with no other, and one
+        that has cost more than its share has no turn: then it may be none."""
         drawn: list[Message] = []
         room = limit_bytes
         passed: list[str] = []
         only = None
+        while self._order and self._owes(self._order[0], now):
+            passed.append(self._order.popleft())
         if self._alone and self._order and self._is_alone(self._order[0], now):
             only, limit = self._order[0], min(limit, ALONE)
         while self._order and len(drawn) < limit:
             name = self._order[0]
             if only is not None and name != only:
                 break
-            if only is None and self._alone and self._is_alone(name, now):
+            if (only is None and self._is_alone(name, now)) or self._owes(name, now):
                 passed.append(self._order.popleft())
                 continue
             queue = self._queues[name]
@@ -128,6 +169,9 @@ class Turns:
     def set_alone(self, gateway: str, until: float) -> None:
         """What this gateway sends shares no take with what others send, until then."""
         self._alone[gateway] = until
+
+    def _owes(self, name: str, now: float) -> bool:
+        return self._paid_at.get(name, 0.0) > now
 
     def _is_alone(self, name: str, now: float) -> bool:
         until = self._alone.get(name)

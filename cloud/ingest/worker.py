@@ -61,7 +61,7 @@ SLOW_S: Final = 0.3
 """A store that has not taken in so long what it was sent is not waited for as long as memory
 allows: up to the next three."""
 
-MOST_IN_HAND: Final = 2000
+MOST_IN_HAND: Final = 1000
 MOST_TAKES_IN_HAND: Final = 128
 MOST_RECORDS_IN_HAND: Final = 200_000
 
@@ -145,6 +145,7 @@ class Ingest:
         self._session = session
         await self._writing.insist(self._beginning.begin)
         turns, news = Turns(), asyncio.Event()
+        clock = asyncio.get_running_loop().time
         async with asyncio.TaskGroup() as here:
             pulling = here.create_task(
                 self._pull(session, turns, news), name=f"shard {self._shard} pull"
@@ -152,8 +153,10 @@ class Ingest:
             pulling.add_done_callback(lambda _: news.set())
             ticking = here.create_task(self._tick(), name=f"shard {self._shard} tick")
             while not pulling.done():
-                if turns.count:
+                if turns.is_ready(clock()):
                     await self._take(group, session, turns)
+                elif turns.count:
+                    await asyncio.sleep(PAUSE_S)  # they have cost more than their share
                 else:
                     news.clear()
                     await self._idle(news)
@@ -173,7 +176,8 @@ class Ingest:
                 messages = await session.take(TAKE, TAKE_BYTES)
             except Disconnected as error:
                 return error
-            turns.put(messages, clock())
+            if surplus := turns.put(messages, clock()):
+                self._let_go(session, surplus)
             news.set()
 
     def _let_go(self, session: Session, surplus: list[Message]) -> None:
@@ -211,6 +215,8 @@ class Ingest:
                 decode, drawn, self._admission, now_ms, beginning.deadly
             )
         turns.put_back(drawn[found.done :], clock())
+        for message, cost_s in zip(drawn, found.costs, strict=False):
+            turns.charge(gateway_of(message), cost_s, clock())
         failures.blame(map(gateway_of, found.failed))
         intake = found.intake
         if cases := [*intake.cases, *(one for part in intake.batches for one in part.cases)]:

@@ -104,3 +104,32 @@ def test_who_must_be_alone_shares_no_take() -> None:
     assert takes.index({"a", "b"}) <= 1
     turns.put([*sent("bad", 1), *sent("a", 1)], 61)
     assert len(turns.draw(100, MANY, 61)) == 2
+
+
+def test_who_costs_more_than_its_share_has_no_turn_until_that_is_paid() -> None:
+    turns = Turns()
+    turns.put([*sent("dear", 3), *sent("a", 3)], 100)
+    turns.charge("a", 0.9, 100)
+    assert len(turns.draw(2, MANY, 100)) == 2, "each has a credit"
+    turns.charge("dear", 2.0, 100)
+    assert {name for name, _ in names(turns.draw(9, MANY, 100))} == {"a"}
+    assert not turns.is_ready(100)
+    assert turns.count == 2
+    assert turns.is_ready(111)
+    assert len(turns.draw(9, MANY, 111)) == 2
+
+
+def test_who_owes_leaves_room_for_others_at_once() -> None:
+    turns = Turns()
+    turns.charge("dear", 100.0, 1)
+    out = turns.put([*sent("dear", 500), *sent("a", 5)], 1)
+    assert {module.gateway_of(one) for one in out} == {"dear"}
+    assert turns.count == FAIR + 5
+    assert len(out) == 500 - FAIR
+
+
+def test_nobody_may_fill_the_memory_alone() -> None:
+    turns = Turns()
+    out = turns.put(sent("flood", 12, 1 << 20), 1)
+    assert turns.size == module.OWN_BYTES
+    assert [one.mid for one in out] == [0, 1, 2, 3], "the oldest"

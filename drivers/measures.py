@@ -240,14 +240,16 @@ class Measure(Model):
                 raw = min(max(raw, -_LARGEST_F32), _LARGEST_F32)
                 bits = int.from_bytes(struct.pack(">f", raw), "big")
             case "sm32":
-                bits = min(round(abs(raw)), 0xFFFFFF) | (0x1000000 if round(raw) < 0 else 0)
+                raw = round(min(max(raw, -0xFFFFFF), 0xFFFFFF))
+                bits = abs(raw) | (0x1000000 if raw < 0 else 0)
             case "metre_bcd_cm":
-                metres, cm = divmod(min(max(round(raw), 0), 25599), 100)
+                metres, cm = divmod(round(min(max(raw, 0), 25599)), 100)
                 bits = metres << 8 | cm // 10 << 4 | cm % 10
             case kind:
                 span = 2 ** (16 * self.words)
                 low = 0 if kind.startswith("u") else -span // 2
-                bits = min(max(round(raw), low), low + span - 1) % span
+                # Clamped first: what no bound keeps in may be infinite.
+                bits = round(min(max(raw, low), low + span - 1)) % span
         return _split(bits, self.words)
 
 

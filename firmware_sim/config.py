@@ -30,6 +30,13 @@ SIGNAL_OF: Final[Mapping[str, str]] = {
 }
 """The signal that a quantity shows if a device says nothing else."""
 
+STEADY: Final[Mapping[str, float]] = {
+    "frequency": 1000.0,
+    "temperature": 18.0,
+    "voltage": 12.6,
+}
+"""What a scenario says nothing about, SI: a device that measures it answers all the same."""
+
 AnswerMs = Annotated[float, Field(ge=0, le=5000)]
 
 

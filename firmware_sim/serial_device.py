@@ -18,7 +18,9 @@ from firmware_sim.lines import Ask, Hear, LineError
 _CHUNK_S: Final = 0.004
 """An answer leaves in pieces of about this length; the last byte is on time whatever this is."""
 
-_OUTPUT_SPEED: Final = 5  # place in what tcgetattr returns
+_LOCAL_FLAGS: Final = 3  # places in what tcgetattr returns
+_OUTPUT_SPEED: Final = 5
+_LOOK_EVERY_S: Final = 0.1
 _SLAVES: Final = "/dev/pts/"
 
 
@@ -122,12 +124,16 @@ class _Pty:
         self._framing = framing()
         self._wire_busy_until = 0.0
         self._is_open = True
+        self._look: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> None:
         self._loop.add_reader(self._master, self._readable)
+        self._look_again()
 
     def __exit__(self, *_: object) -> None:
         self._is_open = False
+        if self._look is not None:
+            self._look.cancel()
         self._loop.remove_reader(self._master)
 
     def _readable(self) -> None:
@@ -135,11 +141,30 @@ class _Pty:
             data = os.read(self._master, 4096)
         except BlockingIOError:
             return
+        self._unsettle()
         if self._has_echo:
             self._send(data, max(self._loop.time(), self._wire_busy_until))
         if termios.tcgetattr(self._slave)[_OUTPUT_SPEED] != self._speed:
             data = bytes(len(data))  # at another baud rate all is noise
         self._carry(data, self._framing)
+
+    def _unsettle(self) -> None:
+        """See to it that whoever opens the terminal next has something to change.
+
+        The kernel keeps no parity of a pty, and to glibc a call that changes nothing of what it
+        was asked for is a failure: the second master that asks for parity, and for everything else
+        as the first has left it, would be refused. ECHOE means nothing on a raw line, and every
+        master clears it.
+        """
+        attributes = termios.tcgetattr(self._slave)
+        if not attributes[_LOCAL_FLAGS] & termios.ECHOE:
+            attributes[_LOCAL_FLAGS] |= termios.ECHOE
+            termios.tcsetattr(self._slave, termios.TCSANOW, attributes)
+
+    def _look_again(self) -> None:
+        """A master may come and go without a word."""
+        self._unsettle()
+        self._look = self._loop.call_later(_LOOK_EVERY_S, self._look_again)
 
     def ask(self, frame: bytes) -> None:
         """Another master's request: our own master hears it, and the answer to it."""

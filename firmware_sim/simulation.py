@@ -21,6 +21,7 @@ from drivers.profiles import Profile
 from firmware_sim import truth
 from firmware_sim.config import (
     SIGNAL_OF,
+    STEADY,
     DeviceConfig,
     LineConfig,
     PtyLine,
@@ -83,7 +84,7 @@ class SimDevice:
         t_s = self._bench.t_s
         if not self.fault.listens(t_s):
             return []
-        signals = self._bench.signals()
+        signals = self._bench.sensed()
         values = {key: signals[name] for key, name in self._signal_of.items() if name in signals}
         values |= {key: signals[key] for key in self._own_signals if key in signals}
         answer = self._modbus.answer(pdu, values, self._bench.now_s, obeys=self.fault.obeys(t_s))
@@ -181,6 +182,13 @@ class Bench:
         of_scenario = self._scenario.at(self.t_s) if self._scenario is not None else {}
         signals = {**of_scenario, **self.values}
         return {name: value for name, value in signals.items() if value is not None}
+
+    def sensed(self) -> Mapping[str, float]:
+        """The same for the devices: what a scenario says nothing about is steady."""
+        if self._scenario is None:
+            return self.signals()
+        steady = {name: value for name, value in STEADY.items() if name not in self.values}
+        return {**steady, **self.signals()}
 
     def terminal(self, line: str) -> str:
         """The path of the terminal that is a serial line, or that a controller answers on."""

@@ -247,3 +247,16 @@ def test_unused_registers_between_two_measures_read_as_zero() -> None:
     device = ModbusDevice(loader.parse(tables, Profile, "test"))
     assert ask(device, "03 0000 0004", depth=0.01, level=0.02) == "03 08 00 01 00 00 00 00 00 02"
     assert ask(device, "03 0000 0005", depth=0.01, level=0.02) == "83 02"
+
+
+@pytest.mark.parametrize("kind", ["u16", "i16", "u32", "i32", "sm32", "metre_bcd_cm", "f32"])
+def test_a_value_beyond_the_type_is_its_largest(kind: str) -> None:
+    tables = {"quantity": "depth", "address": 0, "type": kind, "unit": "cm"}
+    measure = loader.parse(tables, Measure, "test")
+    for beyond in (1e300, math.inf):
+        most = measure.decode(measure.encode(beyond))
+        least = measure.decode(measure.encode(-beyond))
+        assert most is not None
+        assert least is not None
+        assert least <= 0 < most < 1e300
+        assert measure.encode(most) == measure.encode(beyond)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, insert
@@ -9,6 +10,9 @@ from sqlalchemy import Connection, insert
 from cloud import database, state, tables, tally
 from cloud.intake import Arrived, Intake
 from wire.messages import Batch, Event, InterlockState, Status
+
+LATE_MS: Final = 60_000
+"""A status that is older has waited at the broker: its gateway may be dead since."""
 
 
 def save(connection: Connection, batches: Iterable[Arrived]) -> None:
@@ -31,9 +35,13 @@ def save_states(connection: Connection, intake: Intake, shard: str, now_ms: int)
     latest = {status.gateway: status for status in intake.statuses}
     knowing = {status.gateway: status for status in intake.statuses if status.stream}
     # A last will, which the broker sends, knows nothing of batches: it leaves what was known.
-    for statuses in (knowing, {g: s for g, s in latest.items() if not s.stream}):
+    # Nor is it a sign of life: it does not change when the gateway was heard.
+    for statuses, fixed in (
+        (knowing, ()),
+        ({g: s for g, s in latest.items() if not s.stream}, ("received_at_ms",)),
+    ):
         rows = [status_row(one, shard, now_ms) for one in statuses.values()]
-        state.upsert(connection, tables.gateway, rows)
+        state.upsert(connection, tables.gateway, rows, fixed=fixed)
     interlocks = {(gateway, one.site): one for gateway, one in intake.interlocks}
     rows = [interlock_row(gateway, one) for (gateway, _), one in interlocks.items()]
     state.upsert(connection, tables.interlock, rows)
@@ -63,12 +71,19 @@ def status_row(status: Status, shard: str, now_ms: int) -> dict[str, object]:
         "shard": shard,
         "state": status.state,
         "at_ms": status.at_ms,
-        "received_at_ms": now_ms,
+        "received_at_ms": heard_ms(status, now_ms),
     }
     if status.stream:
         row |= {"stream": status.stream, "pending": status.pending}
         row |= {"acks_refused": status.acks_refused, "acks_unproven": status.acks_unproven}
     return row
+
+
+def heard_ms(status: Status, now_ms: int) -> int:
+    """When a gateway was heard by this status, on the cloud's clock: now; but a status that the
+    broker has kept is as old as it says, where the gateway's clock can be trusted."""
+    is_old = status.clock_trusted and now_ms - status.at_ms > LATE_MS
+    return status.at_ms if is_old else now_ms
 
 
 def interlock_row(gateway: str, interlock: InterlockState) -> dict[str, object]:

@@ -119,6 +119,12 @@ def test_what_the_broker_repeats_is_no_sign_of_life() -> None:
     assert levels(follow(DEAD, said)[1]) == [Level.ORANGE]
 
 
+def test_a_status_that_the_broker_kept_while_we_were_away_is_no_sign_of_life() -> None:
+    newer = status(2000)[0]  # its gateway died soon after, and we come back long after that
+    said = [status(0), tick(300), at(3600, newer), tick(3605, listening=3300)]
+    assert levels(follow(DEAD, said)[1]) == [Level.ORANGE]
+
+
 def test_what_we_could_not_hear_is_nobodys_silence() -> None:
     said = [status(0), tick(3600, listening=3500), tick(3800, listening=3500)]
     assert timed(follow(DEAD, said)[1]) == [(3800, Level.ORANGE)]

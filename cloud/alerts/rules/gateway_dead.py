@@ -79,6 +79,8 @@ class GatewayDead(GatewayRule[State]):
             return msgspec.structs.replace(state, lost_ms=lost_ms, said_ms=said.at_ms), None
         stopped = said.state is GatewayState.STOPPED
         state = msgspec.structs.replace(state, said_ms=said.at_ms, stopped=stopped)
+        if said.clock_trusted and now_ms - said.at_ms >= self.silent_ms:
+            return state, None  # it has waited at the broker: its gateway may be dead since
         return self._alive(state, now_ms)
 
     def _alive(self, state: State, now_ms: int) -> tuple[State, Finding | None]:

@@ -50,6 +50,9 @@ LATCHES: Final = "latches.json"
 SHARD: Final = "shard.json"
 """Files in the state folder."""
 
+SEAL_WITHIN_S: Final = 10.0
+"""How long a stop waits for the disk."""
+
 STATUS_EVERY_S: Final = 5.0
 """How often systemd is told in a line how we are."""
 
@@ -167,7 +170,7 @@ class Agent:
         log.info("gateway %s runs", name)
         while (asked := await self._asked.get()) is not None:
             if isinstance(asked, Command):
-                await self._change_shard(asked)
+                await self.supervisor.attempt(UPLINK, self._change_shard(asked))
                 continue
             faults = await self._reload()
             if not asked.done():
@@ -211,7 +214,8 @@ class Agent:
             self.supervisor.report("reload", error)
             faults = f"the config cannot be read: {type(error).__name__} {error}"
         else:
-            await self._adopt(plan)
+            await self.field.adopt(plan)
+            await self.supervisor.attempt("reload", self._adopt(plan))
             self._recorder.teller(setup.config.gateway.site)(
                 "config_taken", "a new config is in force", {}
             )
@@ -219,15 +223,14 @@ class Agent:
         return faults
 
     async def _adopt(self, plan: Plan) -> None:
+        """The same for the parts."""
         before, self.setup = self.setup.config, plan.setup
         after = self.setup.config
-        await self.field.adopt(plan)
         self.sealer.urgent = _urgent(self.setup)
         self.desk.keys = after.command.keys
         self.desk.rules.fresh_for_s = after.command.fresh_for_s
-        self._proof = await asyncio.to_thread(
-            proof_of_gateway, self.setup
-        )  # the key may be another one
+        # The key may be another one.
+        self._proof = await asyncio.to_thread(proof_of_gateway, self.setup)
         self.uplink.acks.proof = self._proof
         if (after.gateway, after.uplink) != (before.gateway, before.uplink):
             await self.supervisor.end(UPLINK)
@@ -281,7 +284,8 @@ class Agent:
         return msgspec.json.encode(status.of(self))
 
     async def _hand_over(self) -> None:
-        await self.sealer.seal()
+        async with asyncio.timeout(SEAL_WITHIN_S):  # the disk may never answer
+            await self.sealer.seal()
         seconds = self.setup.config.uplink.drain_at_stop_s
         if not await self.uplink.drain(seconds):
             log.warning("the cloud has not everything yet; it stays in the outbox")

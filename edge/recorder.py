@@ -4,6 +4,8 @@ import logging
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from edge import quality
 from edge.clock import Clock
 from edge.config import Setup
@@ -100,6 +102,6 @@ class Recorder:
         text: str,
         detail: dict[str, str | int | float | bool | None],
     ) -> None:
-        event = Event(self._time.now(), site, kind, text, detail)
+        event = Event(self._time.best_utc_ms(), site, kind, text, detail)
         self._supervisor.guard("event log", self._events.add, event)
-        self._sealer.tell(event)
+        self._sealer.tell(event if self._time.trusted else replace(event, at_ms=self._time.now()))

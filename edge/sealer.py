@@ -170,8 +170,10 @@ class Sealer:
             self._trouble = "disk full" if is_full else "disk refused"
             self._put_back(readings, events, gaps, lost)
             return False
-        except BaseException:  # whatever it is, it must cost nothing that waits
-            self._put_back(*self._sealable(readings, events, gaps, lost))
+        except BaseException as error:  # whatever it is, it must cost nothing that waits
+            self._put_back(readings, events, gaps, lost)
+            if isinstance(error, ANY_FAULT):
+                await self._drop_unsealable()
             raise
         if self._trouble:
             log.info("sealing works again")
@@ -192,25 +194,25 @@ class Sealer:
         self._waits.set()
         self._drop_excess()
 
-    def _sealable(
-        self, readings: list[Reading], events: list[Event], gaps: list[Gap], lost: Loss | None
-    ) -> tuple[list[Reading], list[Event], list[Gap], Loss | None]:
-        """Without what no batch can hold: one such reading must not keep all others waiting."""
-        good = [one for one in readings if _is_sealable(Batch("", "", 1, readings=(one,)))]
-        fit = [one for one in events if _is_sealable(Batch("", "", 1, events=(one,)))]
-        known = [gap for gap in gaps if _is_sealable(Batch("", "", 1, gaps=(gap,)))]
-        if len(good) < len(readings) or len(fit) < len(events):
-            now_ms = 0 if self._clock is None else self._clock.now()
-            refused = Loss(0, None, "cannot be encoded", now_ms, now_ms)
-            refused.readings = len(readings) - len(good)
-            refused.events = len(events) - len(fit)
-            log.error(
-                "%d readings and %d events cannot be encoded; they are counted as lost",
-                refused.readings,
-                refused.events,
-            )
-            lost = refused if lost is None else _sum(lost, refused)
-        return good, fit, known, lost
+    async def _drop_unsealable(self) -> None:
+        """Count as lost what no batch can hold: one such reading must not keep all others waiting.
+        Looked for in a thread, for the buses must not wait."""
+        waiting = [*self._readings], [*self._events], [*self._gaps]
+        bad = await asyncio.to_thread(_unsealable, *waiting)
+        if not bad:
+            return
+        readings = sum(id(one) in bad for one in self._readings)
+        events = sum(id(one) in bad for one in self._events)
+        self._readings = [one for one in self._readings if id(one) not in bad]
+        self._events = [one for one in self._events if id(one) not in bad]
+        self._gaps = [gap for gap in self._gaps if id(gap) not in bad]
+        log.error(
+            "%d readings and %d events cannot be encoded; they are counted as lost",
+            *(readings, events),
+        )
+        now_ms = 0 if self._clock is None else self._clock.now()
+        refused = Loss(0, None, "cannot be encoded", now_ms, now_ms, readings, events)
+        self._lost = refused if self._lost is None else _sum(self._lost, refused)
 
     async def _seal(self, drafts: list[Draft]) -> list[Sealed]:
         local = self._is_local
@@ -268,6 +270,18 @@ def _sum(first: Loss, second: Loss) -> Loss:
     second.reason = first.reason  # one gap is enough
     second += first
     return second
+
+
+def _unsealable(
+    readings: list[Reading], events: list[Event], gaps: list[Gap]
+) -> dict[int, Reading | Event | Gap]:
+    """By id, those that make no batch."""
+    alone: list[tuple[Reading | Event | Gap, Batch]] = [
+        *((one, Batch("", "", 1, readings=(one,))) for one in readings),
+        *((one, Batch("", "", 1, events=(one,))) for one in events),
+        *((one, Batch("", "", 1, gaps=(one,))) for one in gaps),
+    ]
+    return {id(one): one for one, batch in alone if not _is_sealable(batch)}
 
 
 def _is_sealable(batch: Batch) -> bool:

@@ -114,8 +114,8 @@ class CommandRules:
             return None
         if last > latest:
             return Refusal(
-                f"the last sequence of this key, {last}, lies ahead of the clock: whoever gives "
-                "commands needs a new key; to raise works with this one"
+                f"the last sequence of this key lies {_span(last - now_ms)} ahead of the gateway's "
+                "time: until then it can only raise; or give its people a new key"
             )
         words = f"sequence {command.sequence} is not above {last}: it was sent before"
         return Refusal(words, above)

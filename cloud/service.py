@@ -45,6 +45,7 @@ from cloud.store import Store, sqlite
 from cloud.supervision import Supervisor
 from cloud.upkeep import Chore
 from configs import loader
+from configs.notify import BEAT_EVERY_S, Heartbeats, Notifier
 from wire.authentication import Keys
 from wire.mqtt import Disconnected, Unreachable, connect
 
@@ -52,6 +53,10 @@ log: Final = logging.getLogger("shuichi.cloud")
 
 NEWS_S: Final = 1.0
 """Between looks for what other workers want to have told."""
+
+_LOOP: Final = "event loop"
+_DISPATCH: Final = "dispatch"
+"""What must go round, or the watchdog of systemd strikes."""
 
 HEALTH_PATIENCE_S: Final = 30.0
 """For which a shard may be without a worker: while another takes it over, or the broker is away."""
@@ -91,6 +96,7 @@ async def serve(setup: Setup, faults: Sequence[str] = ()) -> None:
                 log.warning("%s", NOBODY_NAMED)
             await stop.wait()
             log.info("stopping")
+            service.notifier.stopping()
             for task in tasks:
                 task.cancel()
 
@@ -102,7 +108,9 @@ class _Service:
         self, setup: Setup, database: State, store: Store, leases: Leases, faults: Sequence[str]
     ) -> None:
         self.supervisor = Supervisor()
+        self.notifier = Notifier.of()
         self.office: Office
+        self._beats = Heartbeats(self.notifier.alive, self.notifier.ready)
         self._setup = setup
         self._database = database
         self._store = store
@@ -124,12 +132,14 @@ class _Service:
         leases = Leases(database, setup.config.ingest.lease_s)
         await leases.begin()
         made = cls(setup, database, store, leases, faults)
+        stack.callback(made.notifier.close)
         secretfiles.tell(setup)
         made._keys = await asyncio.to_thread(proofs.read_and_tell, setup)
         for name, one in setup.config.channel.items():
             channel = await stack.enter_async_context(running.kept(one, setup.folder))
             made._channels[name] = channel
-        made.office = await office_of(setup, database, made._channels, made.supervisor)
+        beat = partial(made._beats.beat, _DISPATCH)
+        made.office = await office_of(setup, database, made._channels, made.supervisor, beat)
         made._faults += made.office.faults
         for line in (*made._faults, *made._closed().values()):
             log.error("%s", line)
@@ -142,6 +152,7 @@ class _Service:
         for shard in self._setup.config.ingest.shards:
             name = shards.name_of(shard)
             parts[name] = partial(keep, name, partial(self._take_in, shard=shard))
+        parts["heartbeat"] = self._beat
         parts["alerts"] = partial(keep, "alerts", self._alert)
         parts["upkeep"] = partial(keep, "upkeep", self._tend)
         if self._setup.config.web is not None:
@@ -174,9 +185,20 @@ class _Service:
             self._faults,
             self.office.wake,
         )
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.office.run(), name="alerts office")
-            group.create_task(self.supervisor.keep("health", health.run), name="health")
+        self._beats.watch(_DISPATCH)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.office.run(), name="alerts office")
+                group.create_task(self.supervisor.keep("health", health.run), name="health")
+        finally:
+            self._beats.forget(_DISPATCH)
+
+    async def _beat(self) -> None:
+        """Tell systemd that the event loop turns; and the dispatch, while the alerts are ours."""
+        self._beats.watch(_LOOP)
+        while True:
+            self._beats.beat(_LOOP)
+            await asyncio.sleep(BEAT_EVERY_S)
 
     async def _tend(self, _: Lease) -> None:
         limit = overflow.Limit(self._database, self._setup.config.quarantine.most_bytes)

@@ -112,6 +112,7 @@ class Office:
         failing = False
         clock = SteadyClock()
         while True:
+            self.beat()
             self._news.clear()
             try:
                 self.dispatch.not_before(clock.expected_ms())
@@ -127,7 +128,6 @@ class Office:
                 log.info("alerts go on")
             failing = False
             self._delivery.wake()
-            self.beat()
             await self._wait(pause_s(time.monotonic() - began_s, now_ms, due_ms), clock)
 
     async def _wait(self, wait_s: float, clock: SteadyClock) -> None:

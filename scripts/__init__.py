@@ -1,0 +1,1 @@
+"""What a checkout needs to set itself up, and to say what it stands on."""

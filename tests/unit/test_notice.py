@@ -11,9 +11,7 @@ def test_the_notice_has_all_that_is_installed_as_it_is() -> None:
     written = (ROOT / "NOTICE").read_text("utf-8").splitlines()
     made = "".join(notice.notice()).splitlines()
     missing = [line for line in made if line not in written]
-    assert missing == [], (
-        f"make it again on {sys.version_info[:2]}: python scripts/notice.py > NOTICE"
-    )
+    assert missing == [], "make it again: python -m scripts.notice > NOTICE"
 
 
 def test_the_list_of_components_is_cyclonedx() -> None:

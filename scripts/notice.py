@@ -65,8 +65,8 @@ def _licence(of: metadata.PackageMetadata) -> str:
     """In the words of the package itself, in one line."""
     classifiers = of.get_all("Classifier") or []
     classified = [one.rpartition(" :: ")[2] for one in classifiers if one.startswith("License ::")]
-    named = [of[key] if key in of else "" for key in ("License-Expression", "License")]
-    said = (*named, ", ".join(classified))
+    named = [of.get_all(key) or [""] for key in ("License-Expression", "License")]
+    said = (*(some[0] for some in named), ", ".join(classified))
     short = [one.strip() for one in said if one.strip() and "\n" not in one.strip()]
     return re.sub(r"\s+", " ", short[0]) if short else "see the package"
 

@@ -16,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -138,12 +139,22 @@ class Line:
         ]
 
     def shown(self) -> list[tuple[int, Aspect]]:
-        """What the relay was switched to, each with its UTC in ms."""
+        """What the relay was switched to, each with its UTC in ms.
+
+        Not the red through which a relay that pulses goes from green to amber: a red that is meant
+        is held for minutes before it falls to amber.
+        """
         aspects = {channels: Aspect(name) for name, channels in self.stage.channels.items()}
-        return [
+        turns = [
             (fact.at_ms, aspects[frozenset(fact.on)])
             for fact in self.facts()
             if isinstance(fact, truth.Outputs) and fact.device == self.stage.relay
+        ]
+        passing = (Aspect.RED, Aspect.AMBER)
+        return [
+            turn
+            for turn, after in zip_longest(turns, turns[1:])
+            if after is None or (turn[1], after[1]) != passing
         ]
 
     def lamp(self, aspect: Aspect) -> bool:

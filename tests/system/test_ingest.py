@@ -115,9 +115,10 @@ async def test_what_cannot_be_used_goes_to_quarantine_and_blocks_nothing(
     assert (stream.gateway, stream.received_batches, stream.missing) == ("g1", 3, [])
     assert account.readings_in_store == account.readings_ledgered == READINGS
     cases = await cloud.table("quarantine")
-    assert account.quarantined == len(cases) == 9
+    # An empty message is a trial: `edge check --online` publishes one on each topic.
+    assert account.quarantined == len(cases) == 8
     # Of a state only the newest counts; a batch that is known by its number is not looked at twice.
-    assert sorted(case["times"] for case in cases) == [1, 1, 2, 2, 2, 2, 2, 2, 4]
+    assert sorted(case["times"] for case in cases) == [1, 1, 2, 2, 2, 2, 2, 4]
     words = {case["payload"]: case["words"] for case in cases}
     (smell,) = [case for case in cases if case["kind"] == "reading"]
     assert (smell["batch"], smell["position"], smell["readings"]) == (1, 0, 1)

@@ -54,7 +54,7 @@ def test_the_broker_dies_in_mid_flood(mosquitto: Service, tmp_path: Path) -> Non
     with Line(tmp_path / "line", mosquitto.port, **flood(tmp_path)) as line:
         line.until(lambda: water_over(line, AMBER_M))
         mosquitto.kill()
-        line.until(lambda: line.lamp(Aspect.RED))
+        line.until(lambda: water_over(line, RED_M) and line.lamp(Aspect.RED))
         line.until(lambda: line.outbox().pending > 0)
         mosquitto.start()
         account = line.hand_over()
@@ -66,7 +66,7 @@ def test_the_cloud_dies_in_mid_flood(mosquitto: Service, tmp_path: Path) -> None
     with Line(tmp_path / "line", mosquitto.port, **flood(tmp_path)) as line:
         line.until(lambda: water_over(line, AMBER_M) and line.acked())
         line.kill("cloud")
-        line.until(lambda: line.lamp(Aspect.RED))
+        line.until(lambda: water_over(line, RED_M) and line.lamp(Aspect.RED))
         line.until(lambda: "are sent again" in line.log("edge"))
         sealed = line.outbox().sealed
         line.until(lambda: line.outbox().sealed >= sealed + 3)  # one a second, and then they are
@@ -84,7 +84,7 @@ def test_the_gateway_dies_in_mid_flood(mosquitto: Service, tmp_path: Path) -> No
         line.kill("edge")
         sealed = line.outbox().sealed
         line.start("edge")
-        line.until(lambda: line.lamp(Aspect.RED))
+        line.until(lambda: water_over(line, RED_M) and line.lamp(Aspect.RED))
         account = line.hand_over()
         assert line.outbox().sealed > sealed > 0
         check_lamp(line)
@@ -103,7 +103,7 @@ def test_all_of_them_die_one_after_another(mosquitto: Service, tmp_path: Path) -
         database.kill()
         line.kill("cloud")
         line.start("cloud")
-        line.until(lambda: line.lamp(Aspect.RED) and line.sealed())
+        line.until(lambda: water_over(line, RED_M) and line.lamp(Aspect.RED) and line.sealed())
         line.kill("edge")
         sealed = line.outbox().sealed
         line.start("edge")

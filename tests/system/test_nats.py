@@ -9,7 +9,7 @@ import pytest
 from tests import services
 from tests.faultproxy import FaultProxy, Way
 from tests.system.line import Line, change
-from tests.system.test_line import AMBER_M, check_lamp, check_store, flood, water_over
+from tests.system.test_line import AMBER_M, RED_M, check_lamp, check_store, flood, water_over
 from tests.waiting import PATIENCE_S
 from wire import mqtt
 from wire.aspect import Aspect
@@ -27,7 +27,7 @@ def test_the_line_over_nats_loses_nothing_when_nats_and_the_cloud_die(tmp_path: 
             # The cloud may start more slowly than the water rises.
             line.until(lambda: water_over(line, AMBER_M) and line.acked())
             broker.kill()
-            line.until(lambda: line.lamp(Aspect.RED))
+            line.until(lambda: water_over(line, RED_M) and line.lamp(Aspect.RED))
             line.until(lambda: line.outbox().pending > 0)
             broker.start()
             line.until(lambda: "connected again" in line.log("cloud"))

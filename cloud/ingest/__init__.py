@@ -2,5 +2,5 @@
 
     session → turns → decoding → examination (rules) → writing (store, ledger) → ack
 
-`worker.Ingest` puts the parts together. The order is decision record 0018.
+`worker.Ingest` puts the parts together. The order is decision record 0020.
 """

@@ -28,7 +28,7 @@ from cloud.ingest.decoding import decode
 from cloud.ingest.examination import Examination
 from cloud.ingest.failures import WINDOW_S
 from cloud.ingest.take import Take
-from cloud.ingest.turns import WAITING, Turns, gateway_of
+from cloud.ingest.turns import Turns, gateway_of
 from cloud.ingest.unbelieved import Unbelieved
 from cloud.ingest.writing import SENDERS, Writing
 from cloud.intake import Intake, filters
@@ -65,8 +65,9 @@ MOST_IN_HAND: Final = 1000
 MOST_TAKES_IN_HAND: Final = 128
 MOST_RECORDS_IN_HAND: Final = 200_000
 
-UNACKED: Final = MOST_IN_HAND + TAKE + WAITING
-"""Messages that the broker may have given us and not yet have back: this bounds our memory."""
+UNACKED: Final = MOST_IN_HAND + TAKE
+"""Messages that the broker may have given us and not yet have back: this bounds our memory, and how
+much of one gateway's flood lies before a message of another one."""
 
 ALONE_S: Final = 60.0
 """For so long a gateway shares no take with others, after something failed over its message."""

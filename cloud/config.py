@@ -25,7 +25,7 @@ from cloud.limits import Quota
 from cloud.store import StoreConfig, sqlite
 from cloud.web.settings import Hook, Web
 from configs import loader
-from configs.loader import Fault, Kind, Model
+from configs.loader import Fault, Kind, Model, Tables
 from wire.mqtt import Broker
 from wire.topics import NAME_PATTERN
 
@@ -173,7 +173,7 @@ class Alerts(Model):
         )
 
 
-class Config(Model):
+class Config(Tables):
     """The whole of `cloud.toml`."""
 
     broker: Broker = Broker()
@@ -314,7 +314,11 @@ def _without(tables: dict[str, Any], faults: Sequence[Fault]) -> dict[str, Any]:
 
 def _between(config: Config) -> Iterator[Fault]:
     """What is wrong between parts that are right one by one."""
-    if config.ingest.unknown_gateways == "quarantine" and not config.gateway:
+    if (
+        config.ingest.unknown_gateways == "quarantine"
+        and not config.gateway
+        and config.is_sound("gateway")
+    ):
         yield Fault(
             "ingest.unknown_gateways",
             "'quarantine' without any [gateway.NAME]: nothing would ever be stored",
@@ -325,13 +329,18 @@ def _between(config: Config) -> Iterator[Fault]:
         and config.store.path is None
     ):
         yield Fault("store.path", "is missing: [state] is on a server, so the points need a file")
-    if config.rule and not config.channel:
+    if config.rule and not config.channel and config.is_sound("channel"):
         yield Fault("channel", "is missing: there are rules, but nobody would be told")
-    if config.cap is None:
+    if config.cap is None and config.is_sound("cap"):
         for name, one in config.channel.items():
             if one.kind == cap.KIND:
                 yield Fault("cap", f"is missing: channel {name!r} would have nothing to send")
-    elif config.web is not None and config.alerts.answer_url is None:
+    elif (
+        config.cap is not None
+        and config.web is not None
+        and config.alerts.answer_url is None
+        and config.is_sound("alerts")
+    ):
         yield Fault("alerts.answer_url", "is missing: the links of the CAP feed begin with it")
-    if config.hook and config.web is None:
+    if config.hook and config.web is None and config.is_sound("web"):
         yield Fault("web", "is missing: nobody could reach [hook.NAME]")

@@ -303,6 +303,7 @@ def _item(tables: Any, part: str | int) -> Any:
         return None
 
 
+@cache
 def _lenient(model: type[ModelT]) -> type[ModelT]:
     """`model` with None for the parts of its first floor that had to be cut away."""
     demanded: Any = {

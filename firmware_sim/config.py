@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import Field
 
 from configs import loader
-from configs.loader import Fault, Kind, Model
+from configs.loader import Fault, Kind, Model, Tables
 from drivers import profiles
 from drivers.ports import Baud
 from drivers.profiles import Profile
@@ -89,7 +89,7 @@ class DeviceConfig(Model):
     signal: dict[str, str] = {}
 
 
-class SimConfig(Model):
+class SimConfig(Tables):
     """The whole of `sim.toml`: [scenario], [line.NAME], [device.NAME], [controller.NAME]."""
 
     scenario: ScenarioConfig = ScenarioConfig()
@@ -124,7 +124,7 @@ def _faults(config: SimConfig, folder: Path) -> Iterator[Fault]:
     speakers: dict[tuple[str, int], str] = {}
     for name, device in config.device.items():
         key = f"device.{name}"
-        if device.line not in config.line:
+        if device.line not in config.line and config.is_sound("line", device.line):
             hint = loader.suggest(device.line, config.line)
             yield Fault(f"{key}.line", f"there is no [line.{device.line}]{hint}")
         try:
@@ -135,6 +135,8 @@ def _faults(config: SimConfig, folder: Path) -> Iterator[Fault]:
                 yield Fault(f"{key}.profile", f"{device.profile!r}: {where}{fault.problem}")
             continue
         yield from _signal_faults(key, device, profile)
+        if not config.is_sound("device", name, "unit_id"):
+            continue
         unit = unit_id(device, profile)
         if (other := speakers.setdefault((device.line, unit), name)) != name:
             yield Fault(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator
@@ -35,7 +35,7 @@ from cloud.alerts.plantables import (
 )
 from cloud.channels import Language
 from configs import loader
-from configs.loader import Fault, Model, suggest
+from configs.loader import Fault, Tables, suggest
 from wire.messages import Level
 
 ANSWER_WITHIN_MIN: Final = {Stage.TREND: 60.0, Stage.SOON: 30.0, Stage.IMMINENT: 10.0, Stage.NOW: 5}
@@ -50,7 +50,7 @@ class Deadlines(NamedTuple):
     ring: int
 
 
-class Plan(Model):
+class Plan(Tables):
     """The whole of a plan."""
 
     title: Text
@@ -249,23 +249,25 @@ def faults(plan: Plan) -> Iterator[Fault]:
     """Names that name nothing, and loops: with these a plan cannot be followed."""
     for name, area in plan.area.items():
         for key in ("parent", "escalates_to"):
-            yield from _known(f"area.{name}.{key}", getattr(area, key), plan.area, "an area")
+            yield from _known(plan, f"area.{name}.{key}", getattr(area, key), "area", "an area")
     for name, site in plan.site.items():
-        yield from _known(f"site.{name}.area", site.area, plan.area, "an area")
+        yield from _known(plan, f"site.{name}.area", site.area, "area", "an area")
     for name, contact in plan.contact.items():
         here = f"contact.{name}"
-        yield from _known(f"{here}.area", contact.area, plan.area, "an area")
+        yield from _known(plan, f"{here}.area", contact.area, "area", "an area")
         for shift in contact.duty:
-            yield from _known(f"{here}.duty", shift, plan.duty, "a duty")
+            yield from _known(plan, f"{here}.duty", shift, "duty", "a duty")
         for channel in contact.channels:
-            yield from _known(f"{here}.channels", channel, plan.channel, "a channel of the plan")
+            yield from _known(plan, f"{here}.channels", channel, "channel", "a channel of the plan")
     yield from _loops({name: area.parent for name, area in plan.area.items()}, "parent")
     ways = {name: area.escalates_to for name, area in plan.area.items()}
     yield from _loops({name: plan.climb(name) for name in plan.area}, "escalates_to", ways)
 
 
-def _known(key: str, name: str | None, known: Any, kind: str) -> Iterator[Fault]:
-    if name is not None and name not in known:
+def _known(plan: Plan, key: str, name: str | None, table: str, kind: str) -> Iterator[Fault]:
+    """One that is there and wrong is told by itself."""
+    known = getattr(plan, table)
+    if name is not None and name not in known and plan.is_sound(table, name):
         yield Fault(key, f"{name!r} is not {kind}{suggest(name, known)}")
 
 

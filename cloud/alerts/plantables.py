@@ -22,7 +22,7 @@ _COLOURS: Final = {level.name.lower(): level for level in Level}
 
 
 def _by_colour(value: Any) -> Any:
-    if value not in _COLOURS:
+    if not isinstance(value, str) or value not in _COLOURS:
         raise ValueError(f"{value!r} is not one of {', '.join(_COLOURS)}")
     return _COLOURS[value]
 

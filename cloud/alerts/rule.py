@@ -205,7 +205,7 @@ class GatewayRule(Rule[StateT]):
 
 def _by_colour(value: Any) -> Any:
     colours = {level.name.lower(): level for level in Level}
-    if value not in colours:
+    if not isinstance(value, str) or value not in colours:
         raise ValueError(f"{value!r} is not one of {', '.join(colours)}")
     return colours[value]
 

@@ -3,26 +3,34 @@
 It takes a lease only from a key that it knows, for its site, with a higher sequence than the last,
 and with an end that lies ahead of its own clock by no more than `longest_lease_s`: a gateway whose
 clock is wrong cannot hold a green beyond its death.
+
+It is the device of somebody else, so it speaks by another MQTT library than our gateway does.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Final, Literal
 
+import aiomqtt
 import msgspec
 from pydantic import Field
 
 from drivers.signals.mqtt import Shown
 from firmware_sim.controllers import Controller, ControllerConfig, Stage
-from wire import mqtt, signing
+from wire import signing
 from wire.aspect import Aspect
 from wire.codec import DecodeError
 from wire.messages import Lease
-from wire.mqtt import Broker, Message, Session
+from wire.mqtt import Broker
 
-_MOST_AT_ONCE: Final = 20
+_PAUSE_S: Final = 0.5
+"""Between tries of a broker that is not there."""
+
+_LOST: Final = (aiomqtt.MqttError, ExceptionGroup, OSError)
+_PROTOCOLS: Final = {"5": aiomqtt.ProtocolVersion.V5, "3.1.1": aiomqtt.ProtocolVersion.V311}
 
 
 class Config(ControllerConfig):
@@ -51,34 +59,43 @@ class Subscriber(Controller):
 
     async def run(self) -> None:
         """Keep the connection, for ever."""
-        identifier = f"shuichi-sim-{self.name}"
-        await mqtt.keep_connected(self._config.broker, identifier, self._session)
-
-    async def _session(self, session: Session) -> None:
-        await session.subscribe(self._config.topic)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._hear(session), name=f"{self.name} hears")
-            group.create_task(self._say(session), name=f"{self.name} says")
-
-    async def _hear(self, session: Session) -> None:
+        broker = self._config.broker
         while True:
-            for message in await session.take(_MOST_AT_ONCE):
-                if self.fault.listens(self._stage.t_s()):
-                    self._consider(message)
-                session.ack(message)
+            with contextlib.suppress(*_LOST):
+                async with aiomqtt.Client(
+                    broker.host,
+                    broker.port,
+                    username=broker.username,
+                    password=broker.password(),
+                    identifier=f"shuichi-sim-{self.name}",
+                    protocol=_PROTOCOLS[broker.protocol],
+                ) as client:
+                    await self._session(client)
+            await asyncio.sleep(_PAUSE_S)
 
-    async def _say(self, session: Session) -> None:
+    async def _session(self, client: aiomqtt.Client) -> None:
+        await client.subscribe(self._config.topic, qos=1)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._hear(client), name=f"{self.name} hears")
+            group.create_task(self._say(client), name=f"{self.name} says")
+
+    async def _hear(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            if self.fault.listens(self._stage.t_s()) and isinstance(message.payload, bytes):
+                self._consider(message.payload)
+
+    async def _say(self, client: aiomqtt.Client) -> None:
         while True:
             await self._news.wait()
             self._news.clear()
             said = msgspec.json.encode(Shown(self.shows, self._sequence, self._refused))
             for delay_s, data in self.fault.sends(said, self._stage.t_s()):
                 await asyncio.sleep(delay_s)
-                await session.publish(self._config.shown_topic, data, retain=True)
+                await client.publish(self._config.shown_topic, data, qos=1, retain=True)
 
-    def _consider(self, message: Message) -> None:
+    def _consider(self, payload: bytes) -> None:
         try:
-            lease, _ = signing.verify_lease(message.payload, self._config.keys)
+            lease, _ = signing.verify_lease(payload, self._config.keys)
         except (signing.SignatureError, DecodeError) as error:
             self._refused = str(error)
         else:

@@ -12,14 +12,14 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from cloud.alerts.dispatch import Dispatch, Outcome
 from cloud.errors import Rejected, Unavailable
 from cloud.state import State
-from wire import topics
+from wire import limits, topics
 from wire.mqtt import Broker, Session, keep_connected
 
 log: Final = logging.getLogger("shuichi.dispatch")
@@ -30,7 +30,7 @@ LONGEST_WORDS: Final = 500
 
 
 class Pressed(msgspec.Struct, frozen=True):
-    token: str
+    token: Annotated[str, msgspec.Meta(max_length=limits.TEXT)]
     said: str = ""
     answer: Literal["yes", "no"] = "yes"
 
@@ -69,11 +69,17 @@ class Buttons:
         await session.subscribe(topics.ANSWER)
         while True:
             for message in await session.take(100):
-                await self._take(message.payload)
+                try:
+                    await self._take(message.payload)
+                except Exception as error:  # noqa: BLE001 - one answer holds up no other
+                    log.error("%s: an answer is let go: %r", topics.ANSWER, error)
                 session.ack(message)
 
     async def _take(self, payload: bytes) -> None:
         """Return once it is committed, or is known to be nothing."""
+        if len(payload) > limits.SMALL_BYTES:
+            log.warning("%s: not an answer: %d bytes", topics.ANSWER, len(payload))
+            return
         try:
             pressed = msgspec.json.decode(payload, type=Pressed)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -124,3 +124,22 @@ async def test_two_deployments_share_a_broker(tmp_path, broker, caplog):
             await press(broker, said(token))
             await until(partial(room.lines, "answer"))
     assert "trying again" not in caplog.text
+
+
+async def test_an_answer_over_which_something_fails_holds_up_no_other(
+    tmp_path, broker, monkeypatch
+):
+    async with duty_room.opened(tmp_path) as room:
+        await room.find(Level.RED)
+        token = (await room.call()).token or ""
+        right = room.dispatch.call_of
+
+        def call_of(text):
+            if text == "deadly":
+                raise OverflowError("by chance")
+            return right(text)
+
+        monkeypatch.setattr(room.dispatch, "call_of", call_of)
+        async with listening(room, broker):
+            await press(broker, said("deadly"), said("x" * 5000), b" " * 70_000, said(token))
+            await until(lambda: room.lines("answer"))

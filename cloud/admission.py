@@ -26,6 +26,8 @@ _STREAM: Final = re.compile(r"[!-~]{1,100}")
 _KIND: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 """Of an event."""
 
+_UNPLANNED: Final = "is neither in the config nor in the response plan"
+
 _DAY_S: Final = 86_400
 
 PLAUSIBLE_MS: Final = range(1_672_531_200_000, 4_102_444_800_000)
@@ -217,7 +219,9 @@ class Admission:
         elif spoilt and (beyond := spoilt.get(Series(one.site, one.sensor, one.quantity))):
             return Reason.QUOTA, beyond.words
         if words := self._not_its(gateway, one.site):
-            return Reason.NOT_ALLOWED, words
+            # A gateway that somebody has named is likely right, and the plan is not: that is told.
+            is_ours = gateway in self.sites and words.endswith(_UNPLANNED)
+            return Reason.UNPLANNED if is_ours else Reason.NOT_ALLOWED, words
         if now_ms not in PLAUSIBLE_MS:
             return None
         if (ahead_ms := one.at_ms - now_ms) > self.future_ms:
@@ -237,7 +241,7 @@ class Admission:
         elif owners := sorted(name for name, sites in self.sites.items() if site in sites):
             return f"site {site!r} is of [gateway.{owners[0]}]"
         elif self.known and site not in self.known:
-            return f"site {site!r} is neither in the config nor in the response plan"
+            return f"site {site!r} {_UNPLANNED}"
         return ""
 
 

@@ -255,10 +255,10 @@ def _take_state(
 ) -> None:
     """A status or an interlock's state."""
     try:
+        admission.check_known(address.gateway)
         if address.what is What.STATUS:
             status = codec.decode(message.payload, Status)
             admission.check_origin(status.gateway, address.gateway)
-            admission.check_known(address.gateway)
             if status.stream:
                 check_stream(status.stream)
                 quota = admission.quotas.stream_refusal(address.gateway, status.stream, now_ms)
@@ -271,7 +271,6 @@ def _take_state(
         interlock = codec.decode(message.payload, InterlockState)
         if interlock.site != address.site or "\0" in interlock.cause:
             raise DecodeError(f"is not of site {address.site!r}, or has a NUL in its cause")
-        admission.check_known(address.gateway)
         admission.check_sites(address.gateway, [interlock.site])
         admission.check_quota(address.gateway, interlock.site, now_ms)
         intake.interlocks.append((address.gateway, cleaned_interlock(interlock)))

@@ -64,6 +64,7 @@ class Reason(StrEnum):
 
     UNREADABLE = "unreadable"
     NOT_ALLOWED = "not-allowed"
+    UNPLANNED = "unplanned-site"
     TIME = "absurd-time"
     REFUSED = "refused"  # by the store
     QUOTA = "over-quota"

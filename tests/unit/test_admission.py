@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from cloud.admission import Admission, NotAllowed
 from cloud.config import Config, Gateway, Ingest
+from cloud.ingest.failures import Failures
 from cloud.intake import sort
 from cloud.quarantine import Kind, Reason
 from wire import codec, topics
@@ -139,7 +140,9 @@ def test_a_site_that_neither_config_nor_plan_knows_calls_nobody() -> None:
     event = Event(NOW, "c", "over_threshold", "red")
     gateways_own = Event(NOW, "", "disk_full", "full")
     told = sifted(rule, reading("a"), reading("b"), reading("c"), event, gateways_own)
-    assert told == [(n, Reason.NOT_ALLOWED) for n in (1, 2, 3)]
+    assert told == [(1, Reason.NOT_ALLOWED), (2, Reason.UNPLANNED), (3, Reason.UNPLANNED)]
+    stranger = sifted(Admission.of(Config(), planned=["a"]), reading("a"), reading("c"))
+    assert stranger == [(1, Reason.NOT_ALLOWED)]
     assert sifted(Admission.of(config), reading("c")) == []  # nobody has said which there are
     shown = codec.encode(InterlockState("c", Aspect.RED, None, 0.4, "depth", NOW))
     topic = topics.topic("0", "g", What.INTERLOCK, "c")
@@ -199,3 +202,16 @@ def test_origin() -> None:
     rule.check_origin("g", "g")
     with pytest.raises(NotAllowed, match="is of gateway 'g', but came from 'h'"):
         rule.check_origin("g", "h")
+
+
+@pytest.mark.parametrize(("named", "faults"), [(True, ["g"]), (False, [])])
+def test_a_gateway_of_ours_at_a_site_that_is_in_no_plan_is_a_finding(
+    *, named: bool, faults: list[str]
+) -> None:
+    config = Config(gateway={"g": Gateway()} if named else {})
+    batch = Batch("g", "s", 1, tuple(reading("c", NOW + n) for n in range(20)))
+    sent = message(What.DATA, codec.encode_batch(batch), "g")
+    intake = sort([sent], Admission.of(config, planned=["a"]), NOW)
+    failures = Failures()
+    failures.count([case for one in intake.batches for case in one.cases])
+    assert [one.gateway for one in failures.faults()] == faults

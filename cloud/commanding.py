@@ -15,9 +15,10 @@ import click
 
 from cloud import proofs
 from cloud.config import Setup
+from configs import files
 from configs.loader import UserError
 from configs.text import for_terminal
-from wire import codec, keyfile, signing, topics
+from wire import codec, signing, topics
 from wire.authentication import Keys
 from wire.messages import LATEST_SEQUENCE, Action, Command, Outcome, Reply
 from wire.mqtt import Disconnected, Message, PublishRefused, Session, Unreachable, connect
@@ -80,10 +81,8 @@ class Signer:
             raise UserError(f"--key {key}: {error.strerror}") from None
         except ValueError as error:
             raise UserError(f"--key {key}: is not a private key: {error}") from None
-        if keyfile.is_exposed(key):
-            click.echo(
-                f"--key {key} can be read by every user of this machine: chmod 600 {key}", err=True
-            )
+        if said := files.doubt(key):
+            click.echo(f"--key: {said}", err=True)
         return cls(private, name or key.stem)
 
     def sign(self, command: Command) -> bytes:

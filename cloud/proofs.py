@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cloud.config import Setup
+from configs import files as private
 from wire import keyfile
 from wire.authentication import Keys
 from wire.keyfile import KeyFileError
@@ -63,11 +64,8 @@ def doubts(setup: Setup) -> Iterator[tuple[str, str]]:
         yield f"gateway.{gateway}.key_file", f"{fault}: our acks to it prove nothing"
     known = files(setup)
     for gateway, file in known.items():
-        if file.exists() and keyfile.is_exposed(file):
-            yield (
-                f"gateway.{gateway}.key_file",
-                f"{file} can be read by every user of this machine: chmod 640 {file}",
-            )
+        if said := private.doubt(file):
+            yield f"gateway.{gateway}.key_file", said
     if without := sorted(setup.config.gateway.keys() - known.keys()):
         more = f" and {len(without) - _MOST_NAMED} more" if len(without) > _MOST_NAMED else ""
         yield (

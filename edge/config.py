@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from configs import loader
+from configs import files, loader
 from configs.loader import Kind, Model, Tables
 from drivers.measures import Measure
 from drivers.ports import PortConfig
@@ -221,8 +221,8 @@ def key_doubts(file: Path | None) -> Iterator[str]:
         return
     try:
         keyfile.read(file)
-        if keyfile.is_exposed(file):
-            yield f"{file} can be read by every user of this machine: chmod 640 {file}"
+        if said := files.doubt(file):
+            yield said
     except OSError as error:
         yield f"{file}: {error.strerror}: no ack is believed, and nothing deleted"
     except keyfile.KeyFileError as error:

@@ -118,11 +118,6 @@ def renewed(file: Path, given: str | None, *, rotate: bool, drop_old: bool) -> l
     return [new, present[0]]
 
 
-def is_exposed(file: Path) -> bool:
-    """Whether users other than the owner and its group may read the file. Raises OSError."""
-    return bool(file.stat().st_mode & stat.S_IRWXO)
-
-
 def _key(line: str, number: int) -> bytes:
     try:
         key = base64.b64decode(line, validate=True)

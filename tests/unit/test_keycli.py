@@ -135,7 +135,7 @@ def test_check_says_what_is_wrong_with_a_key(ends):
     assert doubts() == ("", "")
     (ends.folder / "gateway.key").chmod(0o644)
     (ends.folder / "keys" / "gw-07.key").chmod(0o644)
-    assert all("can be read by every user" in said for said in doubts())
+    assert all("every user of this machine may use it" in said for said in doubts())
     (ends.folder / "gateway.key").write_text("junk")
     (ends.folder / "keys" / "gw-07.key").write_text("junk")
     assert "nothing deleted" in doubts()[0]

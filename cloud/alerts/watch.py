@@ -56,6 +56,13 @@ class Findings(NamedTuple):
     said: dict[str, int]
     """The time in the last status of each."""
 
+    def parts(self) -> "list[Findings]":
+        """The same, each state with its changes by itself."""
+        return [
+            Findings({key: state}, [one for one in self.changes if one.key == key], {}, {})
+            for key, state in self.states.items()
+        ]
+
 
 class Watch:
     """The rules and how each stands at each place. One for each shard: it ticks for the gateways
@@ -66,6 +73,8 @@ class Watch:
         self._parts = {(rule.name, rule.part): rule for rule in rules}
         self._states: dict[Key, msgspec.Struct] = {}
         self._ears = lru_cache(_SERIES_KNOWN)(self._find_ears)
+        self.failed: list[Exception] = []
+        """What rules have raised at ticks; whoever tells of it clears it."""
         self._heard: dict[str, int] = {}
         self._said: dict[str, int] = {}
         self._ticking: dict[str, dict[Key, Rule[Any]]] = {}
@@ -129,12 +138,16 @@ class Watch:
 
     def tick(self, now_ms: int, listening_ms: int) -> Findings:
         """What follows from that it is now `now_ms`; since `listening_ms` we have listened to the
-        broker without a break."""
+        broker without a break. A rule that raises at one place keeps no other one from its turn:
+        see `failed`."""
         findings = Findings({}, [], {}, {})
         for gateway, heard_ms in self._heard.items():
             tick = Tick(heard_ms, listening_ms)
             for key, rule in self._ticking.get(gateway, {}).items():
-                self._step(findings, key, rule, tick, now_ms)
+                try:
+                    self._step(findings, key, rule, tick, now_ms)
+                except Exception as error:  # noqa: BLE001 - it would come again at each tick
+                    self.failed.append(error)
         return findings
 
     def report(self, faults: Iterable[ServiceFault], now_ms: int) -> Findings:

@@ -78,6 +78,8 @@ class Examination:
             now_ms = _now_ms()
             findings = self._watch.tick(now_ms, listening_ms)
             self._keep(findings)
+        while self._watch.failed:
+            self.failures.tell(self._watch.failed.pop())
         late = time.monotonic() - TICK_S / 2
         if findings.states or any(one.findings and one.began < late for one in self.hand):
             await self.save()
@@ -305,13 +307,31 @@ class Examination:
     async def _save_in_parts(self, takes: Sequence[Take]) -> None:
         """The database refuses what `takes` come to: begin again with what it has, and commit part
         by part. A message that is refused alone becomes a case."""
+        loose = [part for one in self._loose for part in one.parts()]
         await self._begin_again()
         self._is_behind = True  # if we do not come to the end of this
         for take in takes:
             take.intake = await self._save_part(take.intake, None)
             take.findings = None
             take.is_saved = True
+        for part in loose:
+            try:
+                await self._save_findings(part)
+            except (Unavailable, Lost):
+                raise
+            except Exception as error:  # noqa: BLE001 - it keeps no other one from being told
+                self.failures.tell(error)
         self._is_behind = False
+
+    async def _save_findings(self, findings: Findings) -> None:
+        def work(connection: Connection) -> None:
+            self._lease.check(connection)
+            self._watch.save(connection, findings, _now_ms())
+
+        await self._database.run(work)
+        self._watch.adopt(findings)
+        if findings.changes:
+            self._wake()
 
     async def _save_part(self, intake: Intake, error: Exception | None) -> Intake:
         small = condemning.parts(intake)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import StatementError
 
 from cloud import quarantine, told
+from cloud.alerts import episodes
 from cloud.alerts.rule import Finding
 from cloud.alerts.rules import threshold
 from cloud.errors import Rejected
@@ -126,8 +128,6 @@ async def test_in_a_rule(error: Callable[[], Exception], tmp_path: Path) -> None
 async def test_in_the_commit_of_findings(
     error: Callable[[], Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cloud.alerts import episodes
-
     record = episodes.record
 
     def recorded(connection: Connection, change: Any, now_ms: int) -> None:
@@ -301,3 +301,38 @@ async def test_a_worker_that_gets_through_what_waited_takes_no_care(tmp_path: Pa
         last = Beginning(flow.database, lease, "x")
         await last.begin()
         assert last.is_careful
+
+
+async def test_at_a_tick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a rule raises as time passes, and a finding that the database refuses, cost nobody else
+    theirs."""
+    dead = rule("stale", quantity="depth", silent_s=1)
+    record = episodes.record
+
+    def recorded(connection: Connection, change: Any, now_ms: int) -> None:
+        if change.key.place.gateway == "h":
+            raise OverflowError
+        record(connection, change, now_ms)
+
+    monkeypatch.setattr(episodes, "record", recorded)
+    async with flowing(tmp_path, [dead]) as flow:
+        flow.store.judge = takes_all
+        flow.send(*(message(n, gateway=one) for n, one in enumerate("ghi", 1)))
+        await until(lambda: flow.session.acks == Intervals([1, 2, 3]))
+        watch = flow.ingest._watch
+        at_ms = max(watch._heard.values()) + 60_000
+        monkeypatch.setattr("cloud.ingest.examination._now_ms", lambda: at_ms)
+        watch._heard = dict.fromkeys(watch._heard, at_ms)  # the gateways speak, without sensors
+        for key, one in watch._ticking["g"].items():
+            broken = copy(one)
+            object.__setattr__(broken, "step", raise_overflow)
+            watch._ticking["g"][key] = broken
+        await flow.ingest._examination.tick(0)
+        found = await flow.table("alert")
+        assert [one["gateway"] for one in found] == ["i"]
+        flow.send(message(4, gateway="g"))
+        await until(lambda: 4 in flow.session.acks)
+
+
+def raise_overflow(*_: Any) -> Any:
+    raise OverflowError

@@ -58,6 +58,9 @@ _LOOP: Final = "event loop"
 _DISPATCH: Final = "dispatch"
 """What must go round, or the watchdog of systemd strikes."""
 
+REOPEN_S: Final = 60.0
+"""Between tries of a channel that cannot be opened, where no message is tried on it."""
+
 HEALTH_PATIENCE_S: Final = 30.0
 """For which a shard may be without a worker: while another takes it over, or the broker is away."""
 
@@ -153,6 +156,7 @@ class _Service:
             name = shards.name_of(shard)
             parts[name] = partial(keep, name, partial(self._take_in, shard=shard))
         parts["heartbeat"] = self._beat
+        parts["channels"] = self._reopen
         parts["alerts"] = partial(keep, "alerts", self._alert)
         parts["upkeep"] = partial(keep, "upkeep", self._tend)
         if self._setup.config.web is not None:
@@ -236,6 +240,15 @@ class _Service:
             for name, one in self._channels.items()
             if one.fault
         }
+
+    async def _reopen(self) -> None:
+        """Try the channels that could not be opened, so that it is known when they can."""
+        while True:
+            await asyncio.sleep(REOPEN_S)
+            for channel in self._channels.values():
+                if channel.fault:
+                    with suppress(Unavailable):
+                        await channel.open()
 
     def _set_aside(self) -> dict[str, str]:
         """What the dispatch cannot do anything with."""

@@ -10,6 +10,8 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from cloud.errors import Rejected, Unavailable
+from configs.loader import UserError
 from wire.tasks import apart
 
 log: Final = logging.getLogger("shuichi.cloud")
@@ -32,8 +34,9 @@ class Ended(Exception):
 class Supervisor:
     """The parts of one process, by their names.
 
-    A failure is logged with its traceback, the same one again is not; nor is it when the part
-    comes back from it and fails in the same way before it has run for `STEADY_S`.
+    A failure is logged, with its traceback if it is a fault of ours. The same one again is not; nor
+    is it when the part comes back from it and fails in the same way before it has run for
+    `STEADY_S`.
     """
 
     def __init__(self) -> None:
@@ -67,9 +70,11 @@ class Supervisor:
             delay = min(2 * delay, LONGEST_DELAY_S)
 
     def _failed(self, name: str, error: Exception) -> None:
-        words = f"{type(error).__name__}: {error}"
+        is_known = isinstance(error, Unavailable | Rejected | UserError)
+        words = str(error) if is_known else f"{type(error).__name__}: {error}"
         if words != self._last.get(name):
-            log.error("%s has failed and is started again: %s", name, words, exc_info=error)
+            trace = None if is_known else error
+            log.error("%s has failed and is started again: %s", name, words, exc_info=trace)
         self._last[name] = words
         self._failures[name] = self._failures.get(name, 0) + 1
 

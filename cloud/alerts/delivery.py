@@ -54,14 +54,14 @@ class _Due(NamedTuple):
 
 
 class _Line:
-    """One channel: what is new on it; which contacts are not tried before when (UTC, ms), after how
-    long a pause (s); how often each message has failed in a way that no channel declares; and why
-    the database could not be asked the last time."""
+    """One channel: what is new on it; which contacts are not tried before when (s, by a clock that
+    nobody sets), after how long a pause (s); how often each message has failed in a way that no
+    channel declares; and why the database could not be asked the last time."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.news = asyncio.Event()
-        self.later: dict[str, tuple[int, float]] = {}
+        self.later: dict[str, tuple[float, float]] = {}
         self.faults: dict[str, int] = {}
         self.is_failing = False
         self.trouble = ""
@@ -70,8 +70,13 @@ class _Line:
         """A message was not taken; the next try comes later each time, with jitter."""
         _, before = self.later.get(contact, (0, FIRST_DELAY_S / 2))
         delay_s = min(2 * before, LONGEST_DELAY_S)
-        at_ms = _now_ms() + round(1000 * delay_s * random.uniform(0.5, 1.0))
-        self.later[contact] = (at_ms, delay_s)
+        at_s = time.monotonic() + delay_s * random.uniform(0.5, 1.0)
+        self.later[contact] = (at_s, delay_s)
+
+    def waits(self) -> dict[str, float]:
+        """How long (s) each contact is not to be tried yet."""
+        now_s = time.monotonic()
+        return {name: at_s - now_s for name, (at_s, _) in self.later.items() if at_s > now_s}
 
 
 class Delivery:
@@ -106,26 +111,25 @@ class Delivery:
         while True:
             line.news.clear()
             try:
-                next_ms = await self._round(name, line)
+                wait_s = await self._round(name, line)
             except Unavailable as error:
                 if str(error) != line.trouble:
                     log.error("channel %s: %s; it waits until it is back", name, error)
                 line.trouble = str(error)
-                next_ms = _now_ms() + round(1000 * AWAY_S)
+                wait_s = AWAY_S
             else:
                 if line.trouble:
                     log.info("channel %s: goes on", name)
                 line.trouble = ""
-            wait_s = None if next_ms is None else max(0.0, (next_ms - _now_ms()) / 1000)
             try:
                 async with asyncio.timeout(wait_s):
                     await line.news.wait()
             except TimeoutError:
                 pass
 
-    async def _round(self, name: str, line: _Line) -> int | None:
+    async def _round(self, name: str, line: _Line) -> float | None:
         """Offer what may be told, one by one, and look each time whether it still is to be: an
-        answer may have come. When (UTC, ms) there is more.
+        answer may have come. In how many seconds there is more, None if only news can bring it.
 
         What a contact is told comes in order. One who cannot be told now holds up no other; but if
         several in a row cannot, it is the channel, and the others need not try.
@@ -133,17 +137,19 @@ class Delivery:
         in_a_row = 0
         while True:
             now_ms = _now_ms()
-            put_off = {name: at_ms for name, (at_ms, _) in line.later.items() if at_ms > now_ms}
+            put_off = line.waits()
             due = await self._database.run(
                 partial(_due, channel=name, now_ms=now_ms, without=put_off)
             )
             for key, why in due.unreadable.items():
                 await self._set_aside(name, key, why)
             if not due.messages and not due.unreadable:
-                times = [*put_off.values(), *([] if due.next_ms is None else [due.next_ms])]
-                return min(times, default=None)
+                waits = [*put_off.values()]
+                if due.next_ms is not None:
+                    waits.append(max(0.0, (due.next_ms - now_ms) / 1000))
+                return min(waits, default=None)
             for contact, message in due.messages:
-                if contact in line.later and line.later[contact][0] > _now_ms():
+                if contact in line.waits():
                     continue  # an earlier message was not taken just now
                 if contact in line.later:  # nobody wants each call of an outage, one by one
                     thin = partial(backlog.thin, channel=name, contact=contact)
@@ -159,7 +165,7 @@ class Delivery:
                     line.put_off(contact)
                     in_a_row += 1
                     if in_a_row >= IT_IS_THE_CHANNEL:
-                        return min(at_ms for at_ms, _ in line.later.values())
+                        return min(line.waits().values(), default=0.0)
                     continue
                 except Rejected as error:
                     log.error("channel %s refuses %s: %s", name, message.key, error)

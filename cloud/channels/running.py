@@ -53,9 +53,14 @@ class Kept:
         self._folder = folder
         self._stack = stack
         self._channel: Running | None = None
+        self._opening = asyncio.Lock()
 
     async def open(self) -> "Running":
         """The channel, opened now if it was not. Raises Unavailable."""
+        async with self._opening:
+            return await self._open()
+
+    async def _open(self) -> "Running":
         if self._channel is None:
             try:
                 self._channel = await self._stack.enter_async_context(

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, insert, select, update
 from cloud import state, tables
 from cloud.alerts import delivery
 from cloud.alerts.delivery import Delivery
-from cloud.channels import Message, Receipt
+from cloud.channels import Message, Receipt, running, webhook
 from cloud.errors import Unavailable
 from cloud.state import State
 from tests.contract.sink import Request, Sink, sink
@@ -155,8 +155,10 @@ class Boards:
     def __init__(self, *off: str) -> None:
         self.off = set(off)
         self.told: list[str] = []
+        self.tried = 0
 
     async def send(self, one: Message) -> Receipt:
+        self.tried += 1
         if one.key[0] in self.off:
             raise Unavailable(f"board {one.key[0]} is off")
         self.told.append(one.key)
@@ -260,3 +262,38 @@ async def test_a_database_that_is_away_is_told_once(
             await until(lambda: len(tries) >= 5)
         monkeypatch.undo()
     assert caplog.text.count("disk full") == 1
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_a_clock_that_is_set_back_holds_up_no_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boards, off_ms = Boards("a"), [0]
+    now_ms = delivery._now_ms
+    monkeypatch.setattr(delivery, "_now_ms", lambda: now_ms() - off_ms[0])
+    async with state.opened(tmp_path / "cloud.db") as database:
+        await tell(database, ["board"], "a0", contact="a")
+        async with delivering(Delivery(database, {"board": boards})):
+            await until(lambda: boards.tried)
+            off_ms[0] = 3_600_000
+            boards.off.clear()
+            await until(lambda: boards.told)
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_a_channel_whose_secret_comes_later_delivers_what_has_waited(tmp_path: Path) -> None:
+    server, secret = sink(), tmp_path / "late"
+    with server.running():
+        config = webhook.Config(
+            kind="webhook", url=f"http://127.0.0.1:{server.port}/", secret_file=secret.name
+        )
+        async with (
+            state.opened(tmp_path / "cloud.db") as database,
+            running.kept(config, tmp_path) as channel,
+        ):
+            assert "the secret cannot be read" in channel.fault
+            await tell(database, ["hook"], "a")
+            async with delivering(Delivery(database, {"hook": channel})):
+                secret.write_text("s")
+                await until(lambda: server.requests)
+            assert channel.fault == ""

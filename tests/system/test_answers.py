@@ -184,8 +184,7 @@ async def test_a_port_that_is_taken_is_told_and_keeps_nothing_else_from_working(
                 return False
 
         await until(answers)
-        assert office.log.read_text().count("Address already in use") == 2  # a line, and its trace
-        office.kill()
+        assert office.log.read_text().count("Address already in use") == 1
 
 
 async def test_what_is_broken_in_plan_channel_and_secret_silences_nothing(

@@ -141,7 +141,8 @@ def line(agent: "Agent") -> str:
         f"{s.site} {s.state.wanted.value}{'' if _obeys(s) else ' (UNCONFIRMED)'}" for s in sites
     ]
     jobs = [job for line in agent.field.lines.values() for job in line.bus.jobs]
-    silent = len({job.sensor for job in jobs if job.health.breaker.state is not State.CLOSED})
+    mute = [job for job in jobs if job.health.breaker.state is not State.CLOSED]
+    silent = len({name for job in mute for name in job.sensors.values()})
     link = "connected" if agent.uplink.connected else "no broker"
     if agent.uplink.broker.denied:
         link += ", which denies topics"

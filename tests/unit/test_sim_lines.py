@@ -4,10 +4,12 @@ import asyncio
 
 import pytest
 
+from configs.loader import ConfigError
 from drivers.device import Device
 from drivers.ports import serial
 from drivers.protocols.modbus import Master
 from firmware_sim import config as sim
+from firmware_sim import truth
 from firmware_sim.scenario import underpass_storm
 from firmware_sim.simulation import simulate
 from wire.reading import UNITS, Quantity
@@ -83,3 +85,55 @@ def test_every_signal_that_a_quantity_shows_is_one_that_a_scenario_has():
     played = {**sim.STEADY, **underpass_storm().at(0.0)}
     assert set(sim.SIGNAL_OF.values()) <= set(played)
     assert set(sim.SIGNAL_OF) == set(Quantity)
+
+
+MODULE = """
+title = "four inputs"
+source = "this test"
+line = { unit_id = 4 }
+[[measure]]
+quantity = "level"
+function = 4
+address = 0
+channels = 4
+scale = 0.001
+unit = "m"
+"""
+
+
+def test_each_channel_of_a_simulated_module_may_show_something_else(folder):
+    (folder / "profiles" / "module.toml").write_text(MODULE)
+    signal = {"level.4": "crack"}
+    tables = {
+        "line": {"a": LINE},
+        "device": {"m": {"line": "a", "profile": "module", "signal": signal}},
+    }
+
+    async def main():
+        facts: list[truth.Fact] = []
+        config = sim.parse(tables, folder)
+        async with simulate(config, folder, tell=facts.append) as bench:
+            bench.values |= {"river_level": 1.0, "level.3": 2.5, "crack": 0.25}
+            settings = serial.Config(kind="serial", device=bench.terminal("a"))
+            async with serial.open("a", settings) as port:
+                device = Device(Master(port), sim.find_profile("module", folder), 4)
+                (block,) = device.profile.blocks()
+                values = await device.read(block, within_s=5)
+        assert [value.value for value in values] == [1.0, 1.0, 2.5, 0.25]
+        answered = [fact for fact in facts if isinstance(fact, truth.Answered)]
+        assert [(fact.channel, fact.value) for fact in answered] == [
+            (1, 1.0),
+            (2, 1.0),
+            (3, 2.5),
+            (4, 0.25),
+        ]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("signal", [{"level.9": "crack"}, {"depth": "crack"}])
+def test_a_channel_that_is_not_there_shows_nothing(folder, signal):
+    (folder / "profiles" / "module.toml").write_text(MODULE)
+    device = {"line": "a", "profile": "module", "signal": signal}
+    with pytest.raises(ConfigError, match="'module' does not measure it"):
+        sim.parse({"line": {"a": LINE}, "device": {"m": device}}, folder)

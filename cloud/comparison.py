@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, func, select
@@ -69,21 +69,31 @@ class Comparison:
 
 @dataclass(slots=True)
 class _Count:
-    """What was counted so far: by day, and what lies on no day of the ledger."""
+    """What was counted so far, by gateway and day; `_BEFORE` for what lies on no day of the
+    ledger."""
 
-    by_day: dict[Day, Counted] = field(default_factory=dict)
+    by_gateway: dict[str, dict[int, Counted]] = field(default_factory=dict)
 
     def put(self, day_ms: int, found: Mapping[str, Counted], gateway: str | None) -> None:
-        for name in [name for name, day in self.by_day if day == day_ms]:
-            if gateway in (None, name):
-                del self.by_day[name, day_ms]
-        self.by_day |= {(name, day_ms): one for name, one in found.items()}
+        """The count of a day, of one gateway or of all."""
+        names = self.by_gateway if gateway is None else (gateway,)
+        for name in [name for name in names if name not in found]:
+            self.by_gateway.get(name, {}).pop(day_ms, None)
+        for name, one in found.items():
+            self.by_gateway.setdefault(name, {})[day_ms] = one
 
-    def totals(self) -> dict[str, int]:
-        sums: dict[str, int] = {}
-        for (gateway, _), one in self.by_day.items():
-            sums[gateway] = sums.get(gateway, 0) + one.readings
-        return sums
+    def put_outside(self, found: Mapping[str, Counted]) -> None:
+        """More that lies on no day of the ledger."""
+        for name, one in found.items():
+            days = self.by_gateway.setdefault(name, {})
+            before = days.get(_BEFORE, Counted(0, None)).readings
+            days[_BEFORE] = Counted(before + one.readings, None)
+
+    def total(self, gateway: str) -> int:
+        return sum(one.readings for one in self.by_gateway.get(gateway, {}).values())
+
+    def copy(self) -> dict[str, dict[int, Counted]]:
+        return {name: dict(days) for name, days in self.by_gateway.items()}
 
 
 _BEFORE: Final = -1
@@ -109,7 +119,7 @@ async def compare(
     except Unavailable as error:
         found.fault = str(error)
         return found
-    found.in_store = sum(count.totals().values())
+    found.in_store = sum(map(count.total, count.by_gateway))
     found.retired = sum(retired.values())
     found.in_ledger = sum(known.readings.values())
     if since_ms is not None:
@@ -147,13 +157,13 @@ async def _count(
         again |= _doubtful(count, now, retired, since_ms)
         if not again:
             return count, now
-        before = dict(count.by_day)
+        before = count.copy()
         for name, day in sorted(again):
             if day >= (from_ms or 0):
                 await _count_slice(store, count, (day, day + DAY_MS), name)
         retired.clear()
         retired.update(await _retired(store, gateway, now))
-        if now == known and before == count.by_day:
+        if now == known and before == count.by_gateway:
             break  # it is as it is
         known = now
         await asyncio.sleep(_PAUSE_S)  # a service that runs may store in between
@@ -180,26 +190,38 @@ def _mismatches(
 ) -> Iterator[Mismatch]:
     """What does not fit."""
     complete = known.complete
-    names = known.readings.keys() | {name for name, _ in count.by_day}
-    totals = count.totals()
-    for name in names:
-        written_off = sum(many for (one, _), many in known.written_off.items() if one == name)
-        ledgered = known.readings.get(name, 0)
+    tallies: dict[str, dict[int, Tally]] = {}
+    for (name, day), tallied in known.tallies.items():
+        tallies.setdefault(name, {})[day] = tallied
+    written_off: dict[str, dict[int, int]] = {}
+    for (name, day), many in known.written_off.items():
+        written_off.setdefault(name, {})[day] = many
+    for name in sorted(known.readings.keys() | count.by_gateway.keys()):
+        ledgered, off = known.readings.get(name, 0), written_off.get(name, {})
+        gone = retired.get(name, 0)
         if name in complete or not ledgered:
-            yield from _of_days(name, count, known, retired.get(name, 0), since_ms)
-        elif ledgered - written_off != totals.get(name, 0) + retired.get(name, 0):
-            yield Mismatch(name, None, ledgered - written_off, totals.get(name, 0))
+            days = _Days(tallies.get(name, {}), count.by_gateway.get(name, {}), off, gone)
+            yield from _of_days(name, days, since_ms)
+        elif ledgered - sum(off.values()) != count.total(name) + gone:
+            yield Mismatch(name, None, ledgered - sum(off.values()), count.total(name))
 
 
-def _of_days(
-    name: str, count: _Count, known: _Known, retired: int, since_ms: int | None
-) -> Iterator[Mismatch]:
-    """Days of one gateway. What retention took is missing on the oldest days."""
-    days = {day for one, day in (*known.tallies, *count.by_day) if one == name}
-    for day in sorted(days):
-        tallied = known.tallies.get((name, day), Tally())
-        counted = count.by_day.get((name, day), Counted(0, 0))
-        expected = tallied.readings - known.written_off.get((name, day), 0)
+class _Days(NamedTuple):
+    """Of one gateway, by day; and what retention took of it."""
+
+    tallies: Mapping[int, Tally]
+    counted: Mapping[int, Counted]
+    written_off: Mapping[int, int]
+    retired: int
+
+
+def _of_days(name: str, days: _Days, since_ms: int | None) -> Iterator[Mismatch]:
+    """What retention took is missing on the oldest days."""
+    retired = days.retired
+    for day in sorted(days.tallies.keys() | days.counted.keys()):
+        tallied = days.tallies.get(day, Tally())
+        counted = days.counted.get(day, Counted(0, 0))
+        expected = tallied.readings - days.written_off.get(day, 0)
         gone = min(retired, max(0, expected - counted.readings))
         retired -= gone
         if since_ms is not None and day < _day(since_ms):
@@ -217,13 +239,7 @@ async def _count_slice(
     query = Query(gateway=gateway, since_ms=since_ms, until_ms=until_ms)
     if since_ms is None or until_ms is None or until_ms - since_ms > DAY_MS:
         # It holds nothing of ours: usually there is nothing at all.
-        found = await store.counted(query)
-        if gateway is None or found:
-            merged = {name: one for (name, day), one in count.by_day.items() if day == _BEFORE}
-            for name, one in found.items():
-                before = merged.get(name, Counted(0, 0)).readings
-                merged[name] = Counted(before + one.readings, None)
-            count.by_day |= {(name, _BEFORE): one for name, one in merged.items()}
+        count.put_outside(await store.counted(query))
         return
     try:
         found = await store.counted(query)

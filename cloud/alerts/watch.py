@@ -64,6 +64,17 @@ class Findings(NamedTuple):
         ]
 
 
+def together(findings: Iterable[Findings]) -> Findings:
+    """Several in their order, as one."""
+    whole = Findings({}, [], {}, {})
+    for one in findings:
+        whole.states.update(one.states)
+        whole.changes.extend(one.changes)
+        whole.heard.update(one.heard)
+        whole.said.update(one.said)
+    return whole
+
+
 class Watch:
     """The rules and how each stands at each place. One for each shard: it ticks for the gateways
     that it has heard, retained messages included."""

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from cloud import ledger, quarantine, told
 from cloud.alerts.rule import ServiceFault
-from cloud.alerts.watch import TICK_S, Findings, Watch
+from cloud.alerts.watch import TICK_S, Findings, Watch, together
 from cloud.errors import Unavailable
 from cloud.ingest import condemning
 from cloud.ingest.failures import Failures
@@ -209,14 +209,14 @@ class Examination:
             self.failures.blame(condemning.gateways(intake))
             return case, self._see(case, streams)
         seen: list[Intake] = []
-        findings = _nothing()
+        findings = together([])
         for part in small:
             try:
                 found = self._see(part, streams)
             except Exception as one:  # noqa: BLE001
                 part, found = self._see_in_parts(part, streams, one)
             seen.append(part)
-            findings = _together([findings, found])
+            findings = together([findings, found])
         return condemning.merged(seen), findings
 
     def _see(self, intake: Intake, streams: dict[Key, Stream]) -> Findings:
@@ -277,7 +277,7 @@ class Examination:
         """Commit what the rules made of these, and of the rest."""
         intake = condemning.merged(one.intake for one in takes)
         found = [one.findings for one in takes if one.findings is not None]
-        findings = _together([*found, *self._loose])
+        findings = together([*found, *self._loose])
         before = await self._streams.committed(intake.keys())
         streams = {key: stream.copy() for key, stream in before.items()}
         for one in intake.batches:
@@ -383,21 +383,6 @@ class Examination:
 def points_of(batches: Iterable[Batch]) -> list[Points]:
     """As a store takes them."""
     return [Points(batch.gateway, batch.readings) for batch in batches]
-
-
-def _together(findings: Sequence[Findings]) -> Findings:
-    """Several in their order, as one."""
-    whole = _nothing()
-    for one in findings:
-        whole.states.update(one.states)
-        whole.changes.extend(one.changes)
-        whole.heard.update(one.heard)
-        whole.said.update(one.said)
-    return whole
-
-
-def _nothing() -> Findings:
-    return Findings({}, [], {}, {})
 
 
 def _now_ms() -> int:

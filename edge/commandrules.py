@@ -155,10 +155,9 @@ class CommandRules:
         cannot be right. What was taken under a trusted clock counts always: a clock that somebody
         sets back must not open the way to what was taken.
         """
-        last = self._memory.last(key)
-        if last > latest and self._trusted():
-            return max(self._memory.sure(key), self._now_ms())
-        return last
+        if self._memory.last(key) > latest >= self._memory.sure(key) and self._trusted():
+            self._memory.settle(key, self._now_ms())
+        return self._memory.last(key)
 
     def _lower_mistake(self, command: Command) -> str | None:
         if command.aspect is None:

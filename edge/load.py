@@ -47,8 +47,9 @@ class LampTime(NamedTuple):
     its rulers, and what the site allows.
 
     The others count from the end of what went before: `after_silence_s` from the moment at which a
-    ruler could answer again, `after_restart_s` from the start of the agent, or from a reload that
-    opens the port anew, `after_loss_s` from the return of the line. The water is up by then.
+    ruler could answer again, `after_restart_s` from the start of the agent, `after_loss_s` from the
+    return of the line. The water is up by then. `reload_s` is for water that rises while a reload
+    opens the port anew.
     """
 
     site: str
@@ -58,6 +59,7 @@ class LampTime(NamedTuple):
     after_silence_s: float = 0.0
     after_restart_s: float = 0.0
     after_loss_s: float = 0.0
+    reload_s: float = 0.0
 
 
 class Load(NamedTuple):
@@ -296,6 +298,7 @@ def _lamp_times(
         else:
             shown_s = carrier.until_shown_s(site, interlock, is_decided_here=carrier is bus)
         lines = [bus] if carrier is None else [bus, carrier]
+        opening_s = max(line.opening_s for line in lines)
         for device in bus.devices:
             for read in device.reads:
                 for ruler in (name for name in read.sensors if name in interlock.rulers):
@@ -311,8 +314,9 @@ def _lamp_times(
                         read.interval_s + then_s,
                         interlock.lamp_within_s,
                         bus.until_asked_again_s(device, read.interval_s) + then_s,
-                        max(line.opening_s for line in lines) + then_s,
+                        opening_s + then_s,
                         loss_s + RETRY_AFTER_S + then_s,
+                        read.interval_s + opening_s + then_s,
                     )
 
 
@@ -322,4 +326,5 @@ def _slowest(times: list[LampTime]) -> LampTime:
         after_silence_s=max(time.after_silence_s for time in times),
         after_restart_s=max(time.after_restart_s for time in times),
         after_loss_s=max(time.after_loss_s for time in times),
+        reload_s=max(time.reload_s for time in times),
     )

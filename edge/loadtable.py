@@ -47,7 +47,7 @@ def show(console: Console, loads: Sequence[Load]) -> None:
                 Column("slowest ruler", [lamp.ruler for _, lamp in lamps], 1, left=True),
             ),
         )
-        console.print("Until the lamp is seen to show it, with the water up before the end of")
+        console.print("Until the lamp is seen to show it, after the end of")
         after = sorted(lamps, key=lambda one: one[0])
         columns.show(
             console,
@@ -63,8 +63,8 @@ def show(console: Console, loads: Sequence[Load]) -> None:
         "All at worst. dead: devices of each port that are silent; longest: one exchange, or "
         "the wait for a dead one; lamp: from a reading to the read-back, with one attempt lost "
         "if anything is dead; depth to lamp: from the water, by as many readings as confirm it; "
-        "silence: of a ruler; restart: of the agent, or a reload that opens the port anew; line "
-        "back: the port could not be used.",
+        "silence: of a ruler; restart: of the agent; line back: the port could not be used; "
+        "reload: water that rises while a reload opens the port anew.",
         highlight=False,
     )
 

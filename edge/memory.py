@@ -52,6 +52,12 @@ class SequenceMemory:
         name = key if trusted else f"{key} untrusted"
         self._last[name] = max(sequence, self._last.get(name, -1))
 
+    def settle(self, key: str, sequence: int) -> None:
+        """A trusted clock shows that what was taken without one cannot be right: from now on
+        `sequence` counts as the last."""
+        self._last.pop(f"{key} untrusted", None)
+        self.take(key, sequence)
+
     def save(self) -> None:
         """Put what is remembered on the disk; returns when it is there. Raises OSError; always if
         the file could not be read, for a person may still repair it."""

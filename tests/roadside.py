@@ -60,6 +60,12 @@ class Wire(Line):
     async def close(self) -> None:
         self._open = False
 
+    def anew(self) -> "Wire":
+        """Another line to the same devices."""
+        other = Wire(self.name, self.settings, self.profiles)
+        other.depth_cm, other.coils, other.silent = self.depth_cm, self.coils, self.silent
+        return other
+
     def break_off(self) -> None:
         self.broken, self._open = True, False
         self.lost("hung up")
@@ -97,6 +103,7 @@ class Roadside:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.wires: dict[str, Wire] = {}
+        self.reloading: asyncio.Task[None] | None = None
         self.confirmed: list[tuple[float, str, Aspect]] = []
         self.supervisor = Supervisor(lambda *_: None)
         outlets = Outlets(self._heard, lambda _: lambda *_: None, self._publish, lambda _: False)
@@ -122,6 +129,26 @@ class Roadside:
                 if where == site and aspect is Aspect.RED and at >= since:
                     return at - since
             await asyncio.sleep(0.01)
+
+    def reload_after(self, seconds: float) -> None:
+        """Some time later a new config opens every port anew."""
+
+        async def reload() -> None:
+            await asyncio.sleep(seconds)
+            ports = {
+                name: settings.model_copy(update={"gap_ms": 4.0})
+                if isinstance(settings, serial.Config)
+                else settings.model_copy(update={"connect_within_ms": 3001})
+                for name, settings in self.setup.config.port.items()
+            }
+            config = self.setup.config.model_copy(update={"port": ports})
+            for name, wire in self.wires.items():
+                await wire.close()
+                self.wires[name] = wire.anew()
+            with self._ports():
+                await self.field.adopt(await self.field.prepare(Setup(config, self.setup.folder)))
+
+        self.reloading = asyncio.create_task(reload(), name="reload")
 
     @contextmanager
     def _ports(self) -> Iterator[None]:
@@ -160,6 +187,8 @@ async def roadside(setup: Setup) -> AsyncIterator[Roadside]:
 
             ticking = asyncio.create_task(tick(), name="tick")
             yield here
+            if here.reloading is not None:
+                await here.reloading
             await here.field.rest()
     finally:
         if ticking is not None:

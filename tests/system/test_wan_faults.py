@@ -1,7 +1,9 @@
 """The lamp and the polling beside a network that fails in every way that a network has.
 
-One gateway lives through all faults. What happens on its lines under each is compared with what
-happened when all was well, in the same run: the simulator's word, not the gateway's.
+One gateway lives through all faults, and another one beside it through none. What happens on their
+lines is the simulator's word, not the gateways': between the reading that turns the lamp and the
+lamp nothing else is read, and the ruler is not left alone more often than in the same moment by the
+gateway that is well. How long anything takes on this machine is not judged.
 """
 
 import os
@@ -30,8 +32,22 @@ RED_M = 0.30
 POLL_S = 0.1
 PERIOD_S = 0.63  # no multiple of the polls: the water rises at every phase of them
 RISES = 5
-NAP_S = 0.01
+LONG_MS = 4 * POLL_S * 1000
+"""A gap in the readings of the ruler in which some were skipped: what holds up the whole gateway,
+for the half second of a connection attempt or for ever, leaves one at each attempt."""
+
+BY_CHANCE = 2
 HANGS = "hangs.example"
+
+SETTINGS = {
+    ("uplink", "broker", "connect_timeout_s"): 0.5,
+    ("uplink", "broker", "keepalive_s"): 5,
+    ("uplink", "drain_at_stop_s"): 1,
+    ("sensor", "ruler-1", "interval_s"): POLL_S,
+    ("interlock", SITE, "rise_samples"): 1,
+    ("interlock", SITE, "jump_cm"): 0,
+    ("interlock", SITE, "hold_s"): 0,
+}
 
 STUBBORN_NAMES = f"""
 import socket, threading
@@ -49,21 +65,19 @@ socket.getaddrinfo = getaddrinfo
 
 
 class Seen(NamedTuple):
-    """From the first reading over red to the relay that switches, and from each reading of the
-    ruler to its next one; and how much too late this process woke up in the same time: what the
-    machine itself held up. ms."""
+    """How many readings of any device came between the first one over red and the relay that
+    switches; and the time from each reading of the ruler to its next one, ms."""
 
-    lamp: list[int]
-    poll: list[int]
-    late: list[float]
+    between: list[int]
+    gaps_ms: list[int]
 
 
 class Road(NamedTuple):
-    """The gateway, the way to its broker, and what was seen when all was well."""
+    """The gateway, the way to its broker, and the gateway beside it that is well."""
 
     gateway: Gateway
     way: FaultProxy
-    idle: Seen
+    beside: Gateway
 
 
 @pytest.fixture(scope="module")
@@ -75,25 +89,20 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
         services.mosquitto(folder / "broker") as broker,
         FaultProxy(broker.port) as way,
         Gateway(folder / "line", way.port, record=waves(folder / "waves.csv")) as gateway,
+        Gateway(folder / "beside", broker.port, record=folder / "waves.csv") as beside,
     ):
-        gateway.change(
-            {
-                ("uplink", "broker", "connect_timeout_s"): 0.5,
-                ("uplink", "broker", "keepalive_s"): 5,
-                ("uplink", "drain_at_stop_s"): 1,
-                ("sensor", "ruler-1", "interval_s"): POLL_S,
-                ("interlock", SITE, "rise_samples"): 1,
-                ("interlock", SITE, "jump_cm"): 0,
-                ("interlock", SITE, "hold_s"): 0,
-            }
-        )
         with pytest.MonkeyPatch.context() as patch:
             paths = [str(folder / "names"), os.environ.get("PYTHONPATH", "")]
             patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
-            gateway.start("edge")
-        gateway.until(lambda: gateway.lamp(Aspect.RED))
-        gateway.until(lambda: connected(gateway))
-        yield Road(gateway, way, watch(gateway))
+            for one in (gateway, beside):
+                one.change(SETTINGS)
+            beside.change({("gateway", "id"): "gw-beside"})
+            for one in (gateway, beside):
+                one.start("edge")
+        for one in (gateway, beside):
+            one.until(partial(one.lamp, Aspect.RED))
+            one.until(partial(connected, one))
+        yield Road(gateway, way, beside)
 
 
 def waves(file: Path) -> Path:
@@ -108,46 +117,26 @@ def waves(file: Path) -> Path:
     return file
 
 
-def watch(gateway: Gateway) -> Seen:
-    """What happens on the lines in the time of some waves, and until the lamp has followed them."""
-    begin_ms = time.time() * 1000
-    late = doze((RISES + 1) * PERIOD_S)
-    give_up_s = time.monotonic() + PATIENCE_S
-    while True:
-        lamp, poll = since(gateway, begin_ms)
-        if len(lamp) >= RISES:
-            return Seen(lamp, poll, late)
-        assert time.monotonic() < give_up_s, (lamp, poll)
-        late += doze(PERIOD_S)
-
-
-def doze(seconds: float) -> list[float]:
-    """Sleep, in short naps; by how much each took longer than it should, ms."""
-    late = []
-    end = time.monotonic() + seconds
-    while (began := time.monotonic()) < end:
-        time.sleep(NAP_S)
-        late.append((time.monotonic() - began - NAP_S) * 1000)
-    return late
-
-
-def since(gateway: Gateway, begin_ms: float) -> tuple[list[int], list[int]]:
-    """`lamp` and `poll` of what was seen since then."""
-    lamp, over_ms, was_over = [], None, True
-    readings = []
+def since(gateway: Gateway, begin_ms: float) -> Seen:
+    """What was seen since then."""
+    between, passed, was_over = [], None, True
+    readings: list[int] = []
     for fact in gateway.facts():
         if fact.at_ms < begin_ms:
             continue
-        if isinstance(fact, truth.Answered) and fact.device == gateway.stage.ruler:
-            readings.append(fact.at_ms)
-            over = fact.value is not None and fact.value >= RED_M
-            if over and not was_over:
-                over_ms = fact.at_ms
-            was_over = over
-        elif isinstance(fact, truth.Outputs) and not fact.on and over_ms is not None:
-            lamp.append(fact.at_ms - over_ms)
-            over_ms = None
-    return lamp, [later - earlier for earlier, later in pairwise(readings)]
+        if isinstance(fact, truth.Answered):
+            if passed is not None:
+                passed += 1
+            if fact.device == gateway.stage.ruler:
+                readings.append(fact.at_ms)
+                over = fact.value is not None and fact.value >= RED_M
+                if over and not was_over:
+                    passed = 0
+                was_over = over
+        elif isinstance(fact, truth.Outputs) and not fact.on and passed is not None:
+            between.append(passed)
+            passed = None
+    return Seen(between, [later - earlier for earlier, later in pairwise(readings)])
 
 
 def connected(gateway: Gateway) -> bool:
@@ -155,16 +144,21 @@ def connected(gateway: Gateway) -> bool:
 
 
 def check(road: Road) -> None:
-    """The lamp and the polling are as they were when all was well."""
-    seen = watch(road.gateway)
-    for now, idle, what in (
-        (seen.lamp, road.idle.lamp, "lamp"),
-        (seen.poll, road.idle.poll, "poll"),
-    ):
-        usual = 1.5 * statistics.median(idle) + 10 + 4 * statistics.mean(seen.late)
-        assert statistics.median(now) <= usual, (what, now, idle)
-    longest = max(road.idle.poll) + 2 * POLL_S * 1000 + 2 * max(seen.late)
-    assert max(seen.poll) <= longest, (seen, road.idle)
+    """The lamp and the polling are as those of the gateway that is well."""
+    begin_ms = time.time() * 1000
+    give_up_s = time.monotonic() + PATIENCE_S
+    while len((seen := since(road.gateway, begin_ms)).between) < RISES:
+        assert time.monotonic() < give_up_s, seen
+        time.sleep(PERIOD_S)
+    beside = since(road.beside, begin_ms)
+    # One more where an answer was too late for a gateway that had to wait for the machine.
+    assert statistics.median(seen.between) <= 1, seen
+    allowed = BY_CHANCE + 2 * long_gaps(beside)
+    assert long_gaps(seen) <= allowed, (seen, beside)
+
+
+def long_gaps(seen: Seen) -> int:
+    return sum(gap_ms >= LONG_MS for gap_ms in seen.gaps_ms)
 
 
 def recovers(road: Road) -> None:

@@ -110,6 +110,21 @@ async def test_what_was_taken_without_a_clock_counts_until_the_clock_contradicts
     assert desk.site.wanted() is Aspect.GREEN
 
 
+@pytest.mark.parametrize("action", [Action.CANCEL, Action.LOWER, Action.RAISE])
+async def test_while_time_goes_on_the_second_try_is_the_last(desk, action):
+    desk.trusted = False
+    await desk.send(Action.RAISE, aspect=Aspect.AMBER, sequence=LATEST - 1)
+    desk.trusted = True
+    sequence = desk.now_ms
+    for _ in range(2):  # each try arrives a moment after it was issued
+        issued_ms = desk.now_ms
+        desk.now_ms += 800
+        await desk.send(action, **lowering(), sequence=sequence, issued_ms=issued_ms)
+        if (last := desk.replies[-1].last) is not None:
+            sequence = max(last + 1, desk.replies[-1].at_ms)
+    assert desk.replies[-1].outcome is Outcome.APPLIED
+
+
 async def test_a_clock_that_is_set_back_opens_no_way_to_what_was_taken(desk, tmp_path):
     before_ms = NOW_MS - 365 * 24 * 60 * MINUTE_MS
     desk.now_ms = before_ms

@@ -55,7 +55,7 @@ class Plan(NamedTuple):
             f"[interlock.{SITE}]\nrulers = [{names}]\nrise_samples = {self.rise_samples}\n"
             "jump_cm = 0\nstuck_after_s = 0\ndisagree_cm = 0\nhold_s = 5\nlamp_within_s = 600\n"
             f'[interlock.{SITE}.signal]\nkind = "modbus_relay"\nport = "{lamp_port}"\n'
-            f"unit_id = {LAMP}\n"
+            f'hold = "latch"\nunit_id = {LAMP}\n'
             "channels = { green = [0], amber = [1], red = [] }\n"
         )
 
@@ -123,6 +123,8 @@ def measured(plan: Plan, case: str) -> tuple[float, float]:
                 for wire in here.wires.values():
                     wire.break_off()
                 await asyncio.sleep(plan.silence_s)
+            elif case == "reload":
+                here.reload_after(plan.silence_s / 2)
             bus.depth_cm[ruler] = 45
             bus.silent.discard(ruler)
             for wire in here.wires.values():
@@ -134,11 +136,12 @@ def measured(plan: Plan, case: str) -> tuple[float, float]:
         "silence": lamp.after_silence_s,
         "loss": lamp.after_loss_s,
         "restart": lamp.after_restart_s,
+        "reload": lamp.reload_s,
     }[case]
     return promise_s, virtual.run(main())
 
 
-@pytest.mark.parametrize("case", ["dead", "silence", "restart", "loss"])
+@pytest.mark.parametrize("case", ["dead", "silence", "restart", "loss", "reload"])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plan=plans())
 def test_no_lamp_takes_longer_than_check_says(case: str, plan: Plan) -> None:

@@ -157,9 +157,12 @@ def _server_engine(server: Server, read_only: bool) -> Engine:
     url = make_url(server.url).set(drivername="postgresql+psycopg")
     if server.password_file is not None:
         try:
-            url = url.set(password=server.password_file.read_text(encoding="utf-8").strip())
+            password = server.password_file.read_text(encoding="utf-8-sig").strip()
         except OSError as error:
             raise Unavailable(f"{server.password_file}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise Unavailable(f"{server.password_file}: is not text in UTF-8") from None
+        url = url.set(password=password)
     how: dict[str, Any] = {name: value for name, value in _SESSION.items() if name not in url.query}
     how["options"] = " ".join(f"-c {name}={value}" for name, value in server.settings.items())
     try:

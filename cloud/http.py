@@ -77,7 +77,7 @@ def secret(folder: Path, place: str | None) -> str | None:
             raise Unavailable(f"the secret cannot be read: {name} is not in the environment")
         return found
     try:
-        found = (folder / place).read_text(encoding="utf-8").strip()
+        found = (folder / place).read_text(encoding="utf-8-sig").strip()
     except UnicodeDecodeError:
         raise Unavailable(f"{folder / place}: the secret cannot be read: not UTF-8") from None
     except OSError as error:

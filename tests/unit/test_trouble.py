@@ -7,8 +7,10 @@ import socket
 import pytest
 from click.testing import CliRunner
 
-from cloud import state
+from cloud import database, state
+from cloud.database import Server
 from cloud.errors import Unavailable
+from cloud.http import secret
 from configs import trouble
 from configs.loader import UserError
 from edge.cli import edge
@@ -110,3 +112,19 @@ def test_certificate_files_that_cannot_be_used(places, files, says):
         asyncio.run(main())
     assert says.format(places) in str(caught.value)
     assert "None" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_a_password_is_read_whatever_editor_wrote_it(tmp_path, mark, end):
+    (tmp_path / "password").write_bytes(mark + "geheim é".encode() + end)
+    broker = Broker(username="a", password_file="password").beside(tmp_path)
+    assert broker.password() == "geheim é"
+    assert secret(tmp_path, "password") == "geheim é"
+
+
+def test_a_password_of_the_state_that_is_no_text(tmp_path):
+    (tmp_path / "password").write_bytes(b"\xff\xfe\x00")
+    place = Server("postgresql://u@127.0.0.1/x", tmp_path / "password")
+    with pytest.raises(Unavailable, match="password: is not text in UTF-8"):
+        database.engine(place, read_only=True)

@@ -117,7 +117,7 @@ class Broker(BaseModel):
         if self.password_file is None:
             return None
         try:
-            return Path(self.password_file).read_text(encoding="utf-8").strip()
+            return Path(self.password_file).read_text(encoding="utf-8-sig").strip()
         except UnicodeDecodeError:
             raise OSError(errno.EILSEQ, "not text in UTF-8", self.password_file) from None
 

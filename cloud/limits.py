@@ -30,7 +30,7 @@ class Quota(Model):
     events_per_minute: _Count = 600
     faults_per_minute: _Count = 6_000
     burst_minutes: Annotated[float, Field(ge=1, le=1440)] = 10
-    streams_per_hour: _Count = 120
+    streams_per_hour: _Count = 1_000
     streams: _Count = 10_000
     findings_per_hour: _Count = 2_000
     intervals: _Count = 500_000

@@ -212,7 +212,7 @@ class _Stage:
             line = log.readline()
         if not line.endswith(b"\n"):
             return None
-        return datetime.fromisoformat(msgspec.json.decode(line)["time"]).timestamp()
+        return datetime.fromisoformat(msgspec.json.decode(line)["at"]).timestamp()
 
 
 def _some(count: int, run: int) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ the more restrictive aspect.
 `tests/model/interlock.pml` states the same tables, and a test keeps them equal.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 import msgspec
@@ -195,12 +195,15 @@ def step(
     view = _view(rule, state, healthy, known_before, now)
     band = next_band(state.band, view)
     lower_since = _lower_since(state, view, band, now)
+    pending = _pending(rule, state, now)
+    if state.pending and not pending:
+        notices += _never_heard(rule, state)
     state = msgspec.structs.replace(
         state,
         band=band,
         lower_since=lower_since,
         lower_s=state.lower_s if lower_since == state.lower_since else 0.0,
-        pending=_pending(rule, state, now),
+        pending=pending,
         # An agreement is spent once red is gone, and void once the water is back.
         agreed=state.agreed and band == RED and view.settled < RED,
     )
@@ -242,6 +245,13 @@ def _pending(rule: Rule, state: State, now: float) -> bool:
     waited_s = now - (now if state.began_at is None else state.began_at)
     unmet = not all(ruler.met for ruler in state.rulers.values())
     return unmet and waited_s <= rule.rulers.stale_after_s
+
+
+def _never_heard(rule: Rule, state: State) -> Iterator[Notice]:
+    for name in (name for name, ruler in state.rulers.items() if not ruler.met):
+        waited_s = rule.rulers.stale_after_s
+        text = f"{name} has given no believable reading for {waited_s:.1f} s, since the start"
+        yield Notice("ruler_lost", text, {"ruler": name, "silent_s": waited_s})
 
 
 def _taken(rule: Rule, state: State, event: Event, now: float, out: list[Notice]) -> State:

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import time
 
 import pytest
 
@@ -46,10 +45,8 @@ async def test_a_host_where_nobody_listens_is_known_at_once() -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     async with udp.open("p", config(port)) as line:
-        began = time.monotonic()
         with pytest.raises(Unavailable, match=f"p: 127.0.0.1:{port}: .*refused"):
-            await ask(line, b"hello", within_s=5.0)
-        assert time.monotonic() - began < 1.0
+            await ask(line, b"hello", within_s=600.0)  # which would be "no answer within"
         async with open_udp(port, echo):
             assert await ask(line, b"again") == b"AGAIN"
 

@@ -45,7 +45,9 @@ def test_a_ruler_that_stays_away_is_waited_for_as_long_as_one_that_is_lost():
     site = Site(rulers=("a", "b"))
     site.say(Found(RED))
     assert site.feed(*[0.0] * 10, ruler="a") is RED
+    assert "ruler_lost" not in site.kinds()
     assert site.feed(0.0, ruler="a") is GREEN
+    assert [n.detail["ruler"] for n in site.notices if n.kind == "ruler_lost"] == ["b"]
 
 
 def test_what_the_signal_shows_counts_also_after_the_first_ruler():

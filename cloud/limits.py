@@ -34,7 +34,7 @@ class Quota(Model):
     streams: _Count = 10_000
     findings_per_hour: _Count = 2_000
     intervals: _Count = 500_000
-    sites: _Count = 50
+    sites: _Count = 100
     sensors: _Count = 2_000
     series: _Count = 5_000
     quarantine_mb: Annotated[float, Field(gt=0, le=1e6)] = 32

@@ -212,7 +212,7 @@ def test_a_quota_in_the_config(tmp_path: Path) -> None:
     file = tmp_path / "cloud.toml"
     file.write_text("[quota]\nseries = 100\n[gateway.g.quota]\nsites = 3\n")
     read = config.read(file).config
-    assert (read.quota.series, read.quota.sites) == (100, 50)
+    assert (read.quota.series, read.quota.sites) == (100, 100)
     own = read.quota.changed(read.gateway["g"].quota or read.quota)
     assert (own.series, own.sites) == (100, 3)
     for wrong in ("series = 0", "mb_per_minute = -1", "burst_minutes = 0", "seires = 4"):

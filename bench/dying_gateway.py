@@ -49,7 +49,8 @@ def watch(agent: Agent, die_in: int) -> None:
 
 
 async def live(file: Path, begin: int, how: str, die_in: int = 0) -> None:
-    async with open_agent(file, config.read(file)) as agent:
+    async with open_agent(file, config.read(file), attended=True) as agent:
+        await agent.keeper.start()
         watch(agent, die_in)
         offer = agent.sealer._on_sealed
 

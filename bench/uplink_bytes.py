@@ -104,8 +104,11 @@ async def _measure(folder: Path, progress: Progress) -> Result:
         broker.wait_until(broker.accepts)
         async with (
             counting(door, port) as count,
-            open_agent(folder / "gateway.toml", config.read(folder / "gateway.toml")) as agent,
+            open_agent(
+                folder / "gateway.toml", config.read(folder / "gateway.toml"), attended=True
+            ) as agent,
         ):
+            await agent.keeper.start()
             agent.sealer.urgent = frozenset(RULERS)
             tasks = [
                 asyncio.create_task(cloud.run(), name="counterpart"),

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from cloud import config, migrations, proofs, secretfiles, service, state
+from cloud.alerts import plan
 from cloud.cliparts import config_option
 from cloud.errors import Rejected, Unavailable
 from cloud.keycli import key_command
@@ -28,6 +29,8 @@ def cloud() -> None:
 def check(file: Path, online: bool) -> None:
     """Find all faults of a config. Exit code 2 if anything is wrong."""
     setup = config.read(file)
+    if setup.config.alerts.plan is not None:
+        plan.read(setup.folder / setup.config.alerts.plan)
     if online:
         _demand_outside(setup)
     click.echo(

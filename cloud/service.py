@@ -29,7 +29,7 @@ from cloud import (
 )
 from cloud.admission import Admission, clock_fault
 from cloud.alerts import demands
-from cloud.alerts.office import Office, office_of
+from cloud.alerts.office import Office, alert_faults, office_of
 from cloud.alerts.watch import Watch
 from cloud.channels import running
 from cloud.channels.running import Kept
@@ -310,6 +310,7 @@ async def outside_faults(setup: Setup, *, makes: bool = False) -> list[str]:
     found = await asyncio.gather(
         _store_fault(setup, makes=makes), _broker_fault(setup), _web_fault(setup), *channels
     )
+    found += alert_faults(setup)
     keys = await asyncio.to_thread(proofs.read, setup)
     found += [f"[gateway.{name}] key_file {fault}" for name, fault in keys.faults.items()]
     return [line for line in found if line]

@@ -148,6 +148,18 @@ def planned_sites(setup: Setup) -> frozenset[str]:
     return frozenset() if named is None else frozenset(plan.read(setup.folder / named).site)
 
 
+def alert_faults(setup: Setup) -> list[str]:
+    """What of the response plan and of the secret of the links cannot be used, one line each."""
+    alerts, found = setup.config.alerts, []
+    try:
+        secret(setup.folder, alerts.secret_file)
+        if alerts.plan is not None:
+            plan.read(setup.folder / alerts.plan)
+    except (Unavailable, ConfigError) as error:
+        found.append(f"[alerts] {error}")
+    return found
+
+
 async def office_of(
     setup: Setup,
     database: State,

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from cloud import config
+from cloud.cli import cloud
 from cloud.database import Server
-from configs.loader import ConfigError, plugins
+from configs.loader import ConfigError, UserError, plugins
 from tests.conftest import ROOT
 
 CHANNELS = ", ".join(f"'{kind}'" for kind in plugins("cloud.channels"))
@@ -219,3 +221,44 @@ def test_a_quota_in_the_config(tmp_path: Path) -> None:
         file.write_text(f"[quota]\n{wrong}\n")
         with pytest.raises(ConfigError, match=r"quota\."):
             config.read(file)
+
+
+def test_check_reads_the_response_plan_too(tmp_path: Path) -> None:
+    file = tmp_path / "cloud.toml"
+    file.write_text('[alerts]\nplan = "plan.toml"\n')
+    (tmp_path / "plan.toml").write_text("[area.street\n")
+    for words in (["check"], ["run"]):
+        done = CliRunner().invoke(cloud, [*words, "--config", str(file)])
+        assert isinstance(done.exception, UserError)
+        assert "plan.toml: is not TOML" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [
+        ('[channel.a]\nkind = "webhook"\n', "channel.a.url"),
+        ('[channel.a]\nkind = "none"\n', "channel.a.kind"),
+        ("[channel.a]\n", "channel.a.kind"),
+        ('[rule.a]\nkind = "threshold"\n', "rule.a"),
+        ("[hook.a]\n", "hook.a.secret_file"),
+        ("[gateway.a]\nsite = 1\n", "gateway.a.site"),
+        ("[web]\nport = 'x'\n", "web.port"),
+        ("[cap]\n", "cap.sender"),
+    ],
+)
+def test_a_faulty_table_is_left_out_and_the_rest_serves(tmp_path, more, key) -> None:
+    file = tmp_path / "cloud.toml"
+    file.write_text(f'[channel.log]\nkind = "log"\n{more}')
+    with pytest.raises(ConfigError):
+        config.read(file)
+    setup, faults = config.read_in_part(file)
+    assert set(setup.config.channel) == {"log"}
+    assert [one.key for one in faults if one.key.startswith(key)]
+
+
+@pytest.mark.parametrize("more", ["[broker]\nport = 0\n", "[state]\nno = 1\n", "[web\n", "x = 1\n"])
+def test_what_nothing_can_be_done_without_is_still_refused(tmp_path, more) -> None:
+    file = tmp_path / "cloud.toml"
+    file.write_text(more)
+    with pytest.raises(ConfigError):
+        config.read_in_part(file)

@@ -49,7 +49,7 @@ def test_a_row_that_cannot_be_used_costs_no_other(table, values, caplog) -> None
     spoil(office, table, **values)
     office.restart()
     office.find(Level.RED, rule="other", site=OTHER, hazard=Hazard.RIVER)
-    office.run(30)
+    office.run(2)
     assert OTHER in told(office)
     if "set aside" in office.kinds():
         assert caplog.text.count("is set aside and tried again later") >= 1

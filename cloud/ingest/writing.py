@@ -61,6 +61,7 @@ class Writing:
         self._examination = examination
         self._shard = shard
         self._senders = asyncio.Semaphore(SENDERS)
+        self._progress = asyncio.Event()
         self._control: list[Points] = []
         self._doubting_until = 0.0
 
@@ -172,8 +173,15 @@ class Writing:
                 self._is_down(error)
             else:
                 return intake
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            await self._pause(delay * random.uniform(0.5, 1.0))
             delay = min(2 * delay, LONGEST_DELAY_S)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, or a little until another take is taken: then try again at once."""
+        await asyncio.sleep(min(seconds, FIRST_DELAY_S))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds - FIRST_DELAY_S):
+                await self._progress.wait()
 
     async def _send(self, take: Take, intake: Intake) -> Intake:
         """Have the store take the points. Done again, or in vain, it changes nothing that counts:
@@ -200,6 +208,8 @@ class Writing:
         if take.sent:
             self.taken_at = time.monotonic()
             self._is_up()
+            self._progress.set()
+            self._progress.clear()  # whoever waits now has been woken
         if control := next((one.batch for one in intake.batches if len(one.batch.readings)), None):
             self._control = [Points(control.gateway, (control.readings[0],))]
         return intake

@@ -1,6 +1,7 @@
 """What arrives is examined when it arrives: what becomes of it in the store changes no finding."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.errors import Rejected
+from cloud.errors import Rejected, Unavailable
 from cloud.ingest import worker, writing
+from cloud.store import Points
 from tests.rules import rule, rules
 from tests.taking import NOW_MS, Flow, away, flowing, message, takes_all
 from tests.waiting import until
@@ -204,3 +206,35 @@ async def test_what_comes_behind_many_takes_that_wait_is_examined(
         await until(lambda: levels(flow))
         assert await levels(flow) == ["red"]
         assert flow.session.acks == Intervals()
+
+
+async def test_what_the_store_fails_at_for_ever_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "TAKE", 1)
+    monkeypatch.setattr(writing, "DOUBT_S", 0.1)
+    monkeypatch.setattr(writing, "OVERTAKE_S", 0.05)
+    monkeypatch.setattr("cloud.refusals._ROUND_S", 0.01)
+
+    def fails_at_one(points: Sequence[Points]) -> None:
+        if any(reading.value == 0.4 for _, some in points for reading in some):
+            raise Unavailable("500: internal error")
+
+    async with flowing(tmp_path, [DEPTH]) as flow:
+        flow.store.judge = fails_at_one
+        flow.send(message(1, depth=0.4))
+        await until(lambda: levels(flow))
+        flow.send(*(message(n, gateway="h") for n in range(2, 6)))
+        await until(lambda: Intervals([2, 3, 4, 5]) == flow.session.acks or 1 in flow.session.acks)
+        await until(lambda: flow.session.acks == Intervals([1, 2, 3, 4, 5]))
+        (case,) = await flow.table("quarantine")
+        assert (case["kind"], case["reason"], case["batch"]) == ("reading", "refused", 1)
+        assert "500" in case["words"]
+        assert {number for _, number, _ in flow.store.written} == {2, 3, 4, 5}
+        flow.store.judge = away  # and then it is away: nothing is condemned any more
+        flow.send(message(6, depth=0.2))
+        await until(lambda: flow.ingest._examination.hand)
+        await until(lambda: flow.ingest._writing.is_failing)
+        flow.store.judge = takes_all
+        await until(lambda: 6 in flow.session.acks)
+        assert len(await flow.table("quarantine")) == 1

@@ -100,6 +100,10 @@ def save(
             ends = "\r\n" if raw.count("\r\n") * 2 > raw.count("\n") else "\n"
             bom = _BOM if raw.startswith(_BOM) else ""
             _replace(file, (bom + after.replace("\n", ends)).encode())
+    except PermissionError:
+        folder = Path(os.path.realpath(file)).parent
+        problem = f"you may not make files in {folder}: change it as its owner or as root"
+        raise ConfigError(file, [Fault("", problem)]) from None
     except OSError as error:
         raise ConfigError(file, [Fault("", f"cannot be written: {error.strerror}")]) from None
 

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -251,3 +252,27 @@ def test_what_is_no_ordinary_file_is_not_replaced(tmp_path):
     assert link.is_symlink()
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
     assert names(tmp_path) == ["gateway.toml"]
+
+
+def test_a_folder_that_takes_no_file_is_named(file, monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    with pytest.raises(ConfigError, match=f"you may not make files in {file.parent}: change it as"):
+        tomlfile.save(file, tomlfile.load(file), config.read, dry_run=False)
+    assert file.read_text() == GATEWAY
+
+
+@pytest.mark.parametrize("kind", ["loop", "dangling"])
+def test_links_that_lead_nowhere(tmp_path, kind):
+    link = tmp_path / "gateway.toml"
+    link.symlink_to("gateway.toml" if kind == "loop" else "nowhere.toml")
+    for group, words in ((sensor, ["list"]), (sensor, ["remove", "x"]), (port, ["add", "a", "/b"])):
+        with pytest.raises(ConfigError) as caught:
+            CliRunner().invoke(group, [*words, "--config", str(link)], catch_exceptions=False)
+        assert len(str(caught.value).splitlines()) == 1
+    given = ["init", "--id", "gw-1", "--site", "here", "--config", str(link)]
+    with pytest.raises(ConfigError, match="exists already"):
+        CliRunner().invoke(gateway, given, catch_exceptions=False)
+    assert link.is_symlink()

@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from configs import logs, trouble
-from configs.loader import UserError
+from configs.loader import ConfigError, UserError
 from configs.numbers import Count
 from edge import config, crosscheck, doors, load
 from edge.agent import open_agent
@@ -63,6 +63,8 @@ def check(file: Path, online: bool, dead: tuple[int, ...], as_json: bool) -> Non
     """
     setup = config.read(file)
     doubted = [*setup.doubts()]
+    if wrong := list(crosscheck.line_faults(setup)):
+        raise ConfigError(file, wrong)
     if online:
         doubted += [("uplink.broker", doubt) for doubt in _demand_outside(setup)]
     from edge import loadtable  # here, because a gateway that runs has no use for it
@@ -103,8 +105,8 @@ def run(file: Path, unattended: bool, style: str | None) -> None:
         _demand_alone(setup)
         _demand_outside(setup)
     logs.start(style)
-    for name, doubt in crosscheck.line_doubts(setup):
-        log.warning("%s: %s", name, doubt)
+    for fault in crosscheck.line_faults(setup):
+        log.warning("%s: %s", fault.key, fault.problem)
     # What is there now stays for good: from here on the collector need not look at it, which keeps
     # its pauses short.
     gc.collect()

@@ -197,7 +197,6 @@ class Setup:
                 yield from ((site, doubt) for doubt in self.profile(profile_name).uncertain)
             if isinstance(broker := getattr(interlock.signal, "broker", None), Broker):
                 yield from ((f"interlock.{site}.signal.broker", one) for one in broker.doubts())
-        yield from crosscheck.line_doubts(self)
         yield from (("uplink.broker", doubt) for doubt in self.config.uplink.broker.doubts())
         yield from (("uplink.key_file", doubt) for doubt in key_doubts(self.key_file))
 

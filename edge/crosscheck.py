@@ -188,14 +188,18 @@ def _broadcast_faults(key: str, unit: int, port: PortConfig | None) -> Iterator[
         )
 
 
-def line_doubts(setup: "Setup") -> Iterator[tuple[str, str]]:
-    """The sensors and signals whose profile has another line than their port: they cannot answer
-    unless they have been set to it. Each with what is doubted."""
+def line_faults(setup: "Setup") -> Iterator[Fault]:
+    """The sensors and signals whose profile has another line than their port: they cannot answer.
+
+    No config is refused for it while a gateway runs, for somebody may have set the devices to the
+    line (`devices_set` says so); it is `shuichi edge check` that demands to be told.
+    """
     config = setup.config
-    users = [(name, sensor.port, sensor.profile) for name, sensor in config.sensor.items()]
+    users = [(f"sensor.{name}", one.port, one.profile) for name, one in config.sensor.items()]
     for site, interlock in config.interlock.items():
-        users += [(site, interlock.signal.port or "", p) for p in interlock.signal.profiles()]
-    for name, port_name, profile_name in users:
+        key, port_name = f"interlock.{site}.signal", interlock.signal.port or ""
+        users += [(key, port_name, profile) for profile in interlock.signal.profiles()]
+    for key, port_name, profile_name in users:
         port, line = config.port.get(port_name), setup.profile(profile_name).line
         factory = _line_text(line.baud, line.parity, line.stop_bits)
         if isinstance(port, SerialPort):
@@ -204,11 +208,12 @@ def line_doubts(setup: "Setup") -> Iterator[tuple[str, str]]:
             factory, here = f"{line.baud} baud", f"{getattr(port, 'baud', 0)} baud"
         else:
             continue
-        if factory != here:
-            yield (
-                name,
+        if factory != here and not getattr(port, "devices_set", False):
+            yield Fault(
+                f"{key}.port",
                 f"{profile_name!r} leaves the factory with {factory} and [port.{port_name}] has "
-                f"{here}: it answers only if it has been set to that",
+                f"{here}: it cannot answer; change the port's line, or set devices_set = true "
+                "there if somebody has set its devices to that line",
             )
 
 

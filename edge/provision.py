@@ -202,9 +202,9 @@ def add_sensor(
             if value not in (None, ()):
                 whole = isinstance(value, float) and value.is_integer()
                 table[key] = int(value) if whole else value
-    for about, doubt in crosscheck.line_doubts(checked[-1]):
-        if about == name:
-            click.echo(f"unsure: {name}: {doubt}", err=True)
+    for fault in crosscheck.line_faults(checked[-1]):
+        if fault.key == f"sensor.{name}.port":
+            click.echo(f"{file}: {fault.key}: {fault.problem}", err=True)
 
 
 @sensor.command("remove")

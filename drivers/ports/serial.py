@@ -32,6 +32,9 @@ class Config(PortConfig):
     `echo`: the adapter hears itself, so that what is sent comes back before the answer. `gap_ms`
     is the silence before a request, unless given that of the standard; with 0, devices that are
     slow to notice the end of an answer to somebody else may not hear the request behind it.
+
+    `devices_set`: somebody has set the devices to this baud, parity and stop_bits, although their
+    profiles leave the factory with others.
     """
 
     kind: Literal["serial"]
@@ -40,6 +43,7 @@ class Config(PortConfig):
     parity: Literal["none", "even", "odd"] = "none"
     stop_bits: Literal[1, 2] = 1
     echo: bool = False
+    devices_set: bool = False
     gap_ms: Annotated[float, Field(ge=0, le=1000)] | None = None
 
     @property

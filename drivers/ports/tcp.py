@@ -20,6 +20,7 @@ class Config(PortConfig):
 
     `baud` is that of the line behind a serial server; it lengthens the time limits and counts in
     the load that `shuichi edge check` works out. 0: nothing behind it that takes time.
+    `devices_set`: somebody has set the devices to that rate, whatever their profiles say.
     """
 
     kind: Literal["tcp"]
@@ -27,6 +28,7 @@ class Config(PortConfig):
     port: Annotated[int, Field(ge=1, le=65535)] = 502
     framing: Literal["tcp", "rtu"] = "tcp"
     baud: Annotated[int, Field(ge=0)] = 0
+    devices_set: bool = False
     connect_within_ms: Annotated[int, Field(ge=10, le=60000)] = 3000
 
     @property

@@ -183,7 +183,8 @@ class _Service:
             self._database,
             lease,
             Watch(config.rules),
-            self._setup.all_shards,
+            # A file is ours alone: who serves other shards has another, and is not seen from here.
+            self._setup.all_shards if self._database.shared else config.ingest.shards,
             max(HEALTH_PATIENCE_S, 3 * config.ingest.lease_s),
             (self.supervisor.failing, self._set_aside, self._closed),
             self._faults,

@@ -1,5 +1,6 @@
 """Which acks and replies are believed: nothing forged ever is, and what is honest always."""
 
+import base64
 import json
 import os
 from pathlib import Path

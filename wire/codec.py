@@ -17,6 +17,8 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from wire import bounded, limits
+from wire.faults import Fault, sift
+from wire.faults import decode_record as _decode_record
 from wire.messages import (
     VERSION,
     Ack,
@@ -37,15 +39,12 @@ from wire.senml import (
     ABSOLUTE_FROM_MS,
     UNREADABLE,
     DecodeError,
-    Fault,
     Pack,
     PlainRecord,
     Record,
     pack,
     plain,
-    sift,
 )
-from wire.senml import decode_record as _decode_record
 from wire.topics import is_name
 
 __all__ = ["ABSOLUTE_FROM_MS", "DecodeError", "Fault", "decode_record"]

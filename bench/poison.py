@@ -299,6 +299,7 @@ def _write(folder: Path, port: int) -> tuple[str, str]:
     cloud = {
         "broker": {"port": port},
         "quota": wide,
+        "ingest": {"gateway_share": 1.0},
         "quarantine": {"most_mb": 64},
         "gateway": {
             HOSTILE: {"sites": [SITE]},

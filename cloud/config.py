@@ -74,7 +74,8 @@ class Ingest(Model):
 
     What waits for the store longer than `release_after_s` is left to its gateways, which send it
     again, so that new messages come in and raise alerts. A store that has taken nothing for
-    `store_away_s`, though something waits, is a fault that raises an alert itself.
+    `store_away_s`, though something waits, is a fault that raises an alert itself. The messages of
+    one gateway may cost `gateway_share` of a core; 1 is no limit.
     """
 
     shards: Annotated[tuple[Name, ...], BeforeValidator(shards_of)] = ("0",)
@@ -86,6 +87,7 @@ class Ingest(Model):
     oldest_days: Annotated[float, Field(ge=1, le=36_500)] = 400
     release_after_s: Annotated[float, Field(ge=0.1, le=300)] = 2
     store_away_s: Annotated[float, Field(ge=1, le=86_400)] = 60
+    gateway_share: Annotated[float, Field(gt=0, le=1)] = 0.1
 
 
 class Quarantine(Model):

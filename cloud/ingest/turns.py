@@ -1,5 +1,6 @@
 """Whose message is next. Gateways take turns, so that one that sends much holds up itself alone."""
 
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
@@ -28,10 +29,6 @@ PATIENCE_S: Final = 0.5
 ALONE: Final = 8
 """Messages in a take from a gateway that must not share one."""
 
-SHARE: Final = 0.1
-"""Of one core, what the messages of one gateway may cost, all in all: an honest one with a hundred
-readings a second takes a two-hundredth of that."""
-
 CREDIT_S: Final = 1.0
 """CPU time that a gateway which was cheap so far may cost at once."""
 
@@ -57,9 +54,11 @@ class _Queue:
 class Turns:
     """Messages that the broker has given us and nobody has decoded yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = 1.0) -> None:
+        """`share`: of one core, what the messages of one gateway may cost; 1 is no limit."""
         self.count = 0
         self.size = 0
+        self._share = share
         self._queues: dict[str, _Queue] = {}
         self._order: deque[str] = deque()  # those that have something, who is next first
         self._alone: dict[str, float] = {}
@@ -72,7 +71,10 @@ class Turns:
     def charge(self, gateway: str, cost_s: float, now: float) -> None:
         """What a gateway has sent has cost so much CPU time. One that costs more than its share has
         no turn until that is paid."""
-        paid_at = max(self._paid_at.get(gateway, 0.0), now - CREDIT_S / SHARE) + cost_s / SHARE
+        if self._share >= 1:
+            return
+        credit_since = now - CREDIT_S / self._share
+        paid_at = max(self._paid_at.get(gateway, -math.inf), credit_since) + cost_s / self._share
         self._paid_at[gateway] = paid_at
         if len(self._paid_at) > _MOST_PAID:
             self._paid_at = {name: at for name, at in self._paid_at.items() if at > now}
@@ -171,7 +173,7 @@ class Turns:
         self._alone[gateway] = until
 
     def _owes(self, name: str, now: float) -> bool:
-        return self._paid_at.get(name, 0.0) > now
+        return self._paid_at.get(name, -math.inf) > now
 
     def _is_alone(self, name: str, now: float) -> bool:
         until = self._alone.get(name)

@@ -145,7 +145,7 @@ class Ingest:
         log.info("shard %s: listening at %s", self._shard, self._broker)
         self._session = session
         await self._writing.insist(self._beginning.begin)
-        turns, news = Turns(), asyncio.Event()
+        turns, news = Turns(self._settings.gateway_share), asyncio.Event()
         clock = asyncio.get_running_loop().time
         async with asyncio.TaskGroup() as here:
             pulling = here.create_task(

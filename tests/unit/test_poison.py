@@ -215,7 +215,7 @@ async def test_the_one_at_fault_shares_no_take_with_others_for_a_while(
 async def test_a_message_that_takes_too_long_is_the_last_of_its_take_and_then_a_case(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cost, clock = {2: 0.2, 4: 5.0}, 0.0
+    cost, clock = {2: 0.5, 4: 5.0}, 0.0
 
     def sort(messages: list[Message], *rest: Any) -> Any:
         nonlocal clock

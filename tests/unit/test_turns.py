@@ -107,7 +107,7 @@ def test_who_must_be_alone_shares_no_take() -> None:
 
 
 def test_who_costs_more_than_its_share_has_no_turn_until_that_is_paid() -> None:
-    turns = Turns()
+    turns = Turns(0.1)
     turns.put([*sent("dear", 3), *sent("a", 3)], 100)
     turns.charge("a", 0.9, 100)
     assert len(turns.draw(2, MANY, 100)) == 2, "each has a credit"
@@ -120,7 +120,7 @@ def test_who_costs_more_than_its_share_has_no_turn_until_that_is_paid() -> None:
 
 
 def test_who_owes_leaves_room_for_others_at_once() -> None:
-    turns = Turns()
+    turns = Turns(0.1)
     turns.charge("dear", 100.0, 1)
     out = turns.put([*sent("dear", 500), *sent("a", 5)], 1)
     assert {module.gateway_of(one) for one in out} == {"dear"}
@@ -133,3 +133,10 @@ def test_nobody_may_fill_the_memory_alone() -> None:
     out = turns.put(sent("flood", 12, 1 << 20), 1)
     assert turns.size == module.OWN_BYTES
     assert [one.mid for one in out] == [0, 1, 2, 3], "the oldest"
+
+
+def test_a_share_of_one_is_no_limit() -> None:
+    turns = Turns(1.0)
+    turns.put(sent("dear", 3), 1)
+    turns.charge("dear", 1000.0, 1)
+    assert len(turns.draw(9, MANY, 1)) == 3

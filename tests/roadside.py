@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from unittest import mock
 
 from configs import loader
@@ -28,6 +28,9 @@ from wire.messages import InterlockState
 from wire.reading import Quality, Quantity, Reading
 
 
+NEVER_S: Final = 60.0
+
+
 class Wire(Line):
     """A line with its devices. `depth_cm` of each ruler, by unit; `coils` of each relay; `silent`
     units do not answer; a `broken` line cannot be used, and each attempt takes its time."""
@@ -37,6 +40,7 @@ class Wire(Line):
         self.settings = settings
         self.framing = "tcp" if settings.answers_numbered else "rtu"
         self.byte_s, self.gap_s = settings.byte_s, settings.gap_s
+        self.may_vanish = settings.open_within_s > 0
         self.profiles = profiles
         self.depth_cm: dict[int, int] = {}
         self.coils: dict[int, list[bool]] = {}
@@ -65,6 +69,10 @@ class Wire(Line):
         other = Wire(self.name, self.settings, self.profiles)
         other.depth_cm, other.coils, other.silent = self.depth_cm, self.coils, self.silent
         return other
+
+    def drop(self, why: str) -> None:
+        self._open = False
+        self.lost(why)
 
     def break_off(self) -> None:
         self.broken, self._open = True, False
@@ -123,12 +131,13 @@ class Roadside:
             await self.field.adopt(await self.field.prepare(self.setup))
 
     async def until_red(self, site: str, since: float) -> float:
-        """How long after `since` the lamp of the site was seen to show red."""
-        while True:
+        """How long after `since` the lamp of the site was seen to show red; infinity for never."""
+        while virtual.now() < since + NEVER_S:
             for at, where, aspect in self.confirmed:
                 if where == site and aspect is Aspect.RED and at >= since:
                     return at - since
             await asyncio.sleep(0.01)
+        return float("inf")
 
     def reload_after(self, seconds: float) -> None:
         """Some time later a new config opens every port anew."""

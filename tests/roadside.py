@@ -27,7 +27,6 @@ from wire.aspect import Aspect
 from wire.messages import InterlockState
 from wire.reading import Quality, Quantity, Reading
 
-
 NEVER_S: Final = 60.0
 
 

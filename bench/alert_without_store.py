@@ -23,7 +23,7 @@ EACH: Final = 100
 
 FIGURE: Final = Figure(
     "reading given to the broker to first message, store dead ÷ store alive, p99",
-    "",
+    "ratio",
     Goal("<=", 1.5),
 )
 

@@ -39,7 +39,7 @@ LOST_AFTER_S: Final = 20.0
 
 FIGURE: Final = Figure(
     "honest batches' wait for their acks beside a flood of the worst messages ÷ alone, median",
-    "",
+    "ratio",
     Goal("<=", 3),
 )
 

@@ -92,7 +92,8 @@ async def test_log_is_a_line_of_json_and_a_line_in_our_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "shuichi.alert"):
-        async with opened("log", tmp_path, {"path": "a.jsonl"}) as channel:
+        settings = {"path": "a.jsonl", "show_answer_codes": True}
+        async with opened("log", tmp_path, settings) as channel:
             await channel.send(message())
     (line,) = (tmp_path / "a.jsonl").read_bytes().splitlines()
     assert msgspec.json.decode(line, type=Message) == message()

@@ -24,7 +24,7 @@ from cloud.alerts.watch import TICK_S, Watch
 from cloud.config import Ingest as Settings
 from cloud.ingest import condemning, unbelieved
 from cloud.ingest.beginning import Beginning
-from cloud.ingest.decoding import decode
+from cloud.ingest.decoding import decode_beside
 from cloud.ingest.examination import Examination
 from cloud.ingest.failures import WINDOW_S
 from cloud.ingest.take import Take
@@ -212,9 +212,7 @@ class Ingest:
             await self._writing.insist(partial(beginning.note, drawn[0]))
         now_ms = time.time_ns() // 1_000_000
         async with self._deciding:
-            found = await asyncio.to_thread(
-                decode, drawn, self._admission, now_ms, beginning.deadly
-            )
+            found = await decode_beside(drawn, self._admission, now_ms, beginning.deadly)
         turns.put_back(drawn[found.done :], clock())
         for message, cost_s in zip(drawn, found.costs, strict=False):
             turns.charge(gateway_of(message), cost_s, clock())

@@ -1,5 +1,6 @@
 """Whatever one message raises, wherever it raises it, costs that message and nothing else."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 from copy import copy
@@ -17,7 +18,7 @@ from cloud.alerts import episodes
 from cloud.alerts.rule import Finding
 from cloud.alerts.rules import threshold
 from cloud.errors import Rejected
-from cloud.ingest import decoding, worker, writing
+from cloud.ingest import decoding, writing
 from cloud.ingest.beginning import Beginning
 from cloud.ingest.condemning import digest
 from cloud.ingest.turns import gateway_of
@@ -202,7 +203,7 @@ async def test_the_one_at_fault_shares_no_take_with_others_for_a_while(
         takes.append({gateway_of(one) for one in messages})
         return decode(messages, *rest)
 
-    monkeypatch.setattr(worker, "decode", seen)
+    monkeypatch.setattr(decoding, "decode", seen)
     async with flowing(tmp_path, [raising(OverflowError)]) as flow:
         await survived(flow, mixed())
         takes.clear()
@@ -255,7 +256,7 @@ async def test_a_message_over_which_the_process_ends_is_found_and_not_touched_ag
         return real_decode(messages, *rest)
 
     real_decode = decoding.decode
-    monkeypatch.setattr(worker, "decode", decode)
+    monkeypatch.setattr(decoding, "decode", decode)
     left = sent
     for _ in range(6):
         left = await one_life(tmp_path, left, partial(int.__lt__, died), lambda: died)
@@ -336,3 +337,37 @@ async def test_at_a_tick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def raise_overflow(*_: Any) -> Any:
     raise OverflowError
+
+
+async def test_a_take_of_small_messages_leaves_the_event_loop_its_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = 0.0
+    turns = 0
+
+    def sort(messages: list[Message], *rest: Any) -> Any:
+        nonlocal clock
+        clock += 0.002
+        return real_sort(messages, *rest)
+
+    async def elsewhere() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(decoding, "sort", sort)
+    monkeypatch.setattr(time, "thread_time", lambda: clock)
+    from cloud.admission import Admission
+
+    admission = Admission({}, "accept", 10**12, 10**12)
+    sent = [message(n) for n in range(1, 101)]
+    other = asyncio.create_task(elsewhere(), name="elsewhere")
+    found = await decoding.decode_beside(sent, admission, time.time_ns() // 1_000_000)
+    other.cancel()
+    assert found.done == len(found.costs) == len(found.intake.batches) == 100
+    assert turns >= 30
+    clock = 0.0
+    many = [message(n) for n in range(1, 251)]
+    found = await decoding.decode_beside(many, admission, time.time_ns() // 1_000_000)
+    assert found.done < 250, "the budget of a take holds over all of its slices"

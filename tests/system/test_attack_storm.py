@@ -15,7 +15,7 @@ from bench.attacks import ATTACKS, HOSTILE, Attacker, Target
 from tests.waiting import until
 
 SEED = int(os.environ.get("SEED", "1"))
-SPEED = os.environ.get("SPEED", "240")
+SPEED = os.environ.get("SPEED", "400")
 PATIENCE_S = 240.0
 ELSEWHERE = ("lamp confirmed within", "nothing sealed is missing", "every reading is in the store")
 """Promises that hang on how busy the machine is, or count what the hostile gateway says it has."""

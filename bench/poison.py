@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -31,7 +32,8 @@ from bench.figure import Figure, Goal, Progress, Result
 from bench.hostile import TO_CLOUD, TO_GATEWAY, Generator, Hostile
 from bench.programs import Mosquitto, Program, free_port
 from configs.loader import UserError
-from wire import signing, topics
+from wire import codec, signing, topics
+from wire.messages import Ack, Batch
 from wire.mqtt import Broker, Disconnected, Session, Unreachable, connect
 from wire.signing import Context
 from wire.topics import What
@@ -44,6 +46,11 @@ HELD_S: Final = 1.0
 GROWN_MIB: Final = 64.0
 ASKED_EVERY_S: Final = 0.1
 DRAINED_WITHIN_S: Final = 300.0
+CHECKED_EVERY: Final = 600
+"""Messages between checkpoints: fewer than may wait for their turn in the cloud."""
+
+CHECKPOINTS: Final = "00000000c0ffee00"
+SETTLES_S: Final = 5.0
 HOSTILE: Final = "gw-hostile"
 SITE: Final = "north-underpass"
 
@@ -155,6 +162,37 @@ async def measure(progress: Progress) -> Result:
     return Result(sum(one.faults for one in watched), details)
 
 
+class _Checkpoint:
+    """A good batch of the hostile gateway behind its bad messages: once it is acknowledged, the
+    cloud is through with all of them, and has let none go unseen for want of room."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._number = 0
+
+    async def pass_(self) -> None:
+        self._number += 1
+        payload = codec.encode_batch(Batch(HOSTILE, CHECKPOINTS, self._number))
+        await self._session.publish(topics.topic("0", HOSTILE, What.DATA), payload)
+        try:
+            async with asyncio.timeout(DRAINED_WITHIN_S):
+                while not await self._is_acknowledged():
+                    pass
+        except TimeoutError:
+            raise UserError("the cloud does not get through with the hostile messages") from None
+
+    async def _is_acknowledged(self) -> bool:
+        found = False
+        for message in await self._session.take(100):
+            self._session.ack(message)
+            with suppress(codec.DecodeError):
+                ack = codec.decode(message.payload, Ack)
+                found |= ack.stream == CHECKPOINTS and any(
+                    first <= self._number <= last for first, last in ack.batches
+                )
+        return found
+
+
 async def _fire(
     port: int, gateway: str, private: str, watched: tuple[Watched, ...], progress: Progress
 ) -> tuple[Counter[str], float]:
@@ -166,11 +204,16 @@ async def _fire(
     try:
         while sum(sent.values()) < MESSAGES:  # the broker may end a connection for a packet
             try:
-                async with connect(Broker(port=port), "bench-hostile") as session:
-                    await _send(session, gateway, private, sent, progress)
+                async with (
+                    connect(Broker(port=port), "bench-hostile") as session,
+                    connect(Broker(port=port), "bench-checkpoint") as other,
+                ):
+                    await other.subscribe(topics.topic("0", HOSTILE, What.ACK))
+                    checkpoint = _Checkpoint(other)
+                    await _send(session, gateway, private, sent, checkpoint, progress)
             except* (Disconnected, Unreachable):
                 await asyncio.sleep(0.1)
-        await _drained(port, progress)
+        await asyncio.sleep(SETTLES_S)
     finally:
         watching.cancel()
         await asyncio.wait((watching,))
@@ -180,7 +223,12 @@ async def _fire(
 
 
 async def _send(
-    session: Session, gateway: str, private: str, sent: Counter[str], progress: Progress
+    session: Session,
+    gateway: str,
+    private: str,
+    sent: Counter[str],
+    checkpoint: _Checkpoint,
+    progress: Progress,
 ) -> None:
     now_ms = time.time_ns() // 1_000_000
 
@@ -209,8 +257,12 @@ async def _send(
             await asyncio.wait(outstanding, return_when=asyncio.FIRST_COMPLETED)
         if done % 50 == 0:
             await asyncio.sleep(0)
+        if done % CHECKED_EVERY == CHECKED_EVERY - 1:
+            await asyncio.wait(outstanding)
+            await checkpoint.pass_()
     if outstanding:
         await asyncio.wait(outstanding)
+    await checkpoint.pass_()
 
 
 def _topic(gateway: str, one: Hostile) -> str:
@@ -227,24 +279,6 @@ async def _watch(watched: tuple[Watched, ...], sent: Counter[str]) -> None:
             one.look(early=early)
             await one.ask()
         await asyncio.sleep(ASKED_EVERY_S)
-
-
-async def _drained(port: int, progress: Progress) -> None:
-    """Until the cloud has taken what waits at the broker: its ack of a last batch says so."""
-    from wire import codec
-    from wire.messages import Batch
-
-    topic = topics.topic("0", "gw-last", What.DATA)
-    payload = codec.encode_batch(Batch("gw-last", "ffff000000000001", 1))
-    async with connect(Broker(port=port), "bench-last") as session:
-        await session.subscribe(topics.topic("0", "gw-last", What.ACK))
-        progress(0.95, "the cloud takes in what waits")
-        await session.publish(topic, payload)
-        try:
-            async with asyncio.timeout(DRAINED_WITHIN_S):
-                await session.take(1)
-        except TimeoutError:
-            raise UserError("the cloud has not taken in what waits") from None
 
 
 async def _account(folder: Path, gateway: str, progress: Progress) -> int:
@@ -304,7 +338,6 @@ def _write(folder: Path, port: int) -> tuple[str, str]:
         "gateway": {
             HOSTILE: {"sites": [SITE]},
             gateway: {},
-            "gw-last": {},
         },
         "rule": {
             "depth": {

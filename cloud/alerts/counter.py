@@ -7,7 +7,8 @@ A tipping bucket's counter only rises. When it falls, one of these has happened:
 - a reset: it falls to near zero and stays there; what it shows is what fell since;
 - a roll-over: it was near the end of its range (16 or 32 bits of its tips) and goes on from zero;
 - anything else cannot be told apart, and what it may stand for is doubtful: it is counted beside
-  the rain, never as rain.
+  the rain, never as rain. What rises after it is doubtful up to where the counter stood before,
+  until it has not fallen for `SETTLED_MS`.
 
 The newest reading has no successor that could confirm it: a fall counts nothing until then, and a
 rise that is hardly possible is doubtful until then.
@@ -41,6 +42,10 @@ GLITCH_MS: Final = 6 * 3_600_000
 _GLITCH_POINTS: Final = 24
 """How long a glitch of more than one reading may last, and of how many it may consist."""
 
+SETTLED_MS: Final = 1_800_000
+"""A counter that has not fallen for so long stands where it stands: what rises from there is rain,
+though it was higher before. So a gauge that was exchanged is not doubted for longer."""
+
 SHORTEST_MS: Final = 60_000
 """A gauge may tell of its tips in lumps: a rate is judged over no less than this."""
 
@@ -71,6 +76,7 @@ def spans(points: Sequence[Point], most: float, rolls_over_at: float | None) -> 
         return
     base_ms, base = points[0]
     high = base  # the highest value since the last reset: below it nothing is counted twice
+    fell_ms = base_ms  # when it fell last
     i = 1
     while i < len(points):
         at_ms, value = points[i]
@@ -81,6 +87,10 @@ def spans(points: Sequence[Point], most: float, rolls_over_at: float | None) -> 
             continue
         is_newest = i + 1 == len(points)
         depth = doubtful = 0.0
+        if base_ms - fell_ms >= SETTLED_MS:
+            high = base
+        if value < base:
+            fell_ms = at_ms
         if value >= base:
             if value - base > possible:
                 high = value  # another counter

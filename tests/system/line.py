@@ -42,6 +42,9 @@ SETTINGS: Final[dict[tuple[str, ...], float | str]] = {
 }
 """What differs from the site's own gateway.toml, beside ports and paths."""
 
+PASSING_MS: Final = 3000
+"""A relay that pulses passes through red for some 35 ms; a busy machine makes it longer."""
+
 
 class Outbox(NamedTuple):
     """What the gateway's own disk says. `pending` are batches that wait for an ack."""
@@ -141,8 +144,8 @@ class Line:
     def shown(self) -> list[tuple[int, Aspect]]:
         """What the relay was switched to, each with its UTC in ms.
 
-        Not the red through which a relay that pulses goes from green to amber: a red that is meant
-        is held for minutes before it falls to amber.
+        Not the red through which a relay that pulses goes from green to amber, for a moment: a red
+        that is meant is held for longer than `PASSING_MS` before it falls.
         """
         aspects = {channels: Aspect(name) for name, channels in self.stage.channels.items()}
         turns = [
@@ -154,7 +157,7 @@ class Line:
         return [
             turn
             for turn, after in zip_longest(turns, turns[1:])
-            if after is None or (turn[1], after[1]) != passing
+            if after is None or (turn[1], after[1]) != passing or after[0] - turn[0] > PASSING_MS
         ]
 
     def lamp(self, aspect: Aspect) -> bool:

@@ -105,7 +105,6 @@ def test_a_range_that_the_config_names_rolls_over_in_heavy_rain() -> None:
 
 
 def test_what_cannot_be_told_apart_is_visible_and_raises_no_more_than_blue() -> None:
-    values = [100.0, 100, *(10 * n + 5 for n in range(5)), 45, 45]  # another gauge? much rain?
     values = [193.6, 193.6, 52.5, 52.5, 52.5]
     found = fallen(series(values))
     assert found.depth == 0
@@ -117,6 +116,14 @@ def test_what_cannot_be_told_apart_is_visible_and_raises_no_more_than_blue() -> 
     assert findings[0].parts["doubtful_mm"] == 52.5
     saw = [mm for _ in range(60) for mm in (60.0, 52, 54, 56, 58)]
     assert not {Level.YELLOW, Level.ORANGE, Level.RED} & set(warned(saw, MINUTE))
+
+
+def test_an_exchanged_gauge_warns_again_once_it_has_settled() -> None:
+    storm = [52.5 + n * 1.2 for n in range(160)]  # 72 mm/h, all of it below where the old one stood
+    found = warned([193.6, 193.6, *storm], MINUTE)
+    assert found[-2:] == [Level.ORANGE, Level.RED]
+    sums = fallen(series([193.6, 193.6, *storm], MINUTE))
+    assert 0.120 < sums.depth < 0.165
 
 
 def test_a_jump_counts_once_the_next_reading_confirms_it() -> None:

@@ -39,5 +39,5 @@ def test_each_is_said_or_counted_and_memory_is_bounded(happened):
             said += 1
             held += before
         assert len(seldom._kinds) <= MOST_KINDS + 1
-    hands.now += 60
+    hands.now += 61  # a sum of floats may end just short of 60
     assert said + held + sum(more for _, more in seldom.due()) == len(happened)

@@ -11,12 +11,13 @@ ON_NEWEST := tests/unit/test_wire_loop.py tests/unit/test_line.py tests/unit/tes
 	tests/unit/test_outbox.py tests/unit/test_keeper.py tests/unit/test_ingest_flow.py tests/unit/test_ledgercli.py \
 	tests/system/test_uplink.py tests/system/test_process.py
 
-.PHONY: help demo test test-newest check constraints clean
+.PHONY: help demo test test-newest search check constraints clean
 
 help:
 	@echo "make demo         run a storm from ruler to lamp to person    (ARGS for shuichi demo)"
 	@echo "make test         every test, against real servers            (ARGS for pytest)"
 	@echo "make test-newest  those that depend on the interpreter, on the newest Python that is here"
+	@echo "make search       new examples, many more, for what must hold for all (ARGS for pytest)"
 	@echo "make check        format, lint, types, and who imports whom"
 	@echo "make constraints  compile constraints.txt again               (ARGS=--upgrade for newer releases)"
 	@echo "make clean        remove .venv, caches and build output"
@@ -43,6 +44,11 @@ test-newest:
 	if [ -z "$$python" ]; then echo "No Python newer than .venv's is here."; exit 0; fi; \
 	PYTHON=$$python scripts/venv.sh dev .venv-newest && \
 	.venv-newest/bin/pytest --numprocesses 2 --dist loadfile -p no:cacheprovider $(ON_NEWEST)
+
+# `make test` draws the same examples each time; here each run draws others. What fails is drawn first in the next run.
+search:
+	@scripts/venv.sh dev
+	@$(BIN)/pytest --hypothesis-profile search -m hypothesis --timeout 3600 $(or $(ARGS),tests/unit tests/contract)
 
 check:
 	@scripts/venv.sh dev

@@ -10,23 +10,18 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import hypothesis
 import psutil
 import pytest
 import pytest_asyncio
 
-from tests import services
+from tests import examples, services
 from tests.services import Postgres, Service
 
 ROOT = Path(__file__).resolve().parents[1]
 GONE_WITHIN_S = 20.0
 
 
-# A slow machine is no fault of a property.
-hypothesis.settings.register_profile(
-    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("patient")
+examples.register()
 
 
 def pytest_configure() -> None:

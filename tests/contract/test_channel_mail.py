@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.channels import email as mails
@@ -15,6 +15,7 @@ from cloud.errors import Rejected, Unavailable
 from configs.loader import ConfigError
 from tests.contract.board_and_mail import email_endpoint
 from tests.contract.telling import message, opened, parsed
+from tests.examples import examples
 from tests.services import Service
 from tests.waiting import until
 
@@ -42,7 +43,7 @@ def test_a_mail_is_the_same_whenever_it_is_made() -> None:
     assert letter(level="blue")["Importance"] is None
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=120),
     st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), max_size=40),

@@ -4,13 +4,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud import overflow
 from cloud.cases import Order
 from cloud.quarantine import Filter
 from tests.contract.test_quarantine import NOW, message, opened, packed
+from tests.examples import examples
 
 moves = st.lists(
     st.tuples(st.sampled_from("tttttrdo"), st.integers(0, 9), st.integers(0, 255)),
@@ -19,7 +20,7 @@ moves = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(moves)
 async def test_the_sum_is_right_whatever_comes_and_whoever_does_what(
     given: list[tuple[str, int, int]],

@@ -22,6 +22,7 @@ from cloud.alerts.alarm import (
     step,
 )
 from cloud.alerts.hazard import Hazard, Stage
+from tests.examples import examples
 from wire.messages import Level
 
 RULE = Rule(off_delay_ms=600_000, longest_shelf_ms=7_200_000)
@@ -367,7 +368,7 @@ class Alarms(RuleBasedStateMachine):
         assert not self.desk.alarm.calls or self.desk.alarm.unanswered
 
 
-Alarms.TestCase.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+Alarms.TestCase.settings = settings(examples(120), stateful_step_count=30)
 TestAlarms = Alarms.TestCase
 
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 import xmlschema
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.alerts import cap
@@ -18,6 +18,7 @@ from cloud.alerts.hazard import Hazard
 from cloud.channels import Measurement
 from configs import loader
 from configs.loader import ConfigError
+from tests.examples import examples
 from wire.messages import Level
 
 NOW_MS = 1_700_000_000_000
@@ -88,13 +89,13 @@ def said(root, path):
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(alerts())
 def test_every_document_is_of_the_standards_structure(alert):
     SCHEMA.validate(cap.document(alert).decode())
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(alerts())
 def test_every_document_keeps_the_rules_beside_it(alert):
     root = parsed(alert)

@@ -8,13 +8,14 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import clock, interlock
 from edge import commands as commands_module
 from edge.commands import REFUSALS_PER_S
 from tests.commanding import OTHER_PRIVATE, Desk
+from tests.examples import examples
 from tests.waiting import until
 from wire import signing
 from wire.aspect import Aspect
@@ -74,7 +75,7 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(steps, st.booleans(), st.sampled_from((0, 2**53, LATEST, NOW_MS + 2 * WINDOW_MS)))
 def test_whatever_was_taken_before_a_person_can_raise(steps, trusted, found):
     async def live(folder):

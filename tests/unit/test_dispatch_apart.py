@@ -3,7 +3,7 @@ nothing."""
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, update
 
@@ -11,6 +11,7 @@ from cloud import tables
 from cloud.alerts import rounds, wording
 from cloud.alerts.hazard import Hazard
 from tests.dispatching import MINUTE, PLAN, SITE, Office
+from tests.examples import examples
 from wire.messages import Level
 
 OTHER = "north-gate"
@@ -164,7 +165,7 @@ def calls(steps: dict[int, int], minutes: int = 20) -> list[tuple[int, str, str]
 UNMOVED = calls({})
 
 
-@settings(max_examples=8)
+@examples(8)
 @given(
     st.dictionaries(
         st.integers(1, 15),

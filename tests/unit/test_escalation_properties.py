@@ -13,6 +13,7 @@ from cloud.alerts.alarm import Trigger
 from cloud.alerts.escalation import Escalation, Phase, next_due_ms
 from cloud.alerts.hazard import Hazard, Stage
 from tests import plans
+from tests.examples import examples
 from tests.unit.test_escalation import Case
 from wire.messages import Level
 
@@ -143,5 +144,5 @@ class Escalations(RuleBasedStateMachine):
         assert self.case.state is None or self.case.state.plan == PLAN.version
 
 
-Escalations.TestCase.settings = settings(max_examples=120, stateful_step_count=25, deadline=None)
+Escalations.TestCase.settings = settings(examples(120), stateful_step_count=25)
 TestEscalations = Escalations.TestCase

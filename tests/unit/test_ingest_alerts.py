@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.errors import Rejected, Unavailable
 from cloud.ingest import worker, writing
 from cloud.store import Points
+from tests.examples import examples
 from tests.rules import rule, rules
 from tests.taking import NOW_MS, Flow, away, flowing, message, takes_all
 from tests.waiting import until
@@ -133,7 +134,7 @@ async def test_what_was_examined_is_committed_at_the_tick_and_nothing_without_ne
         assert len(await flow.table("rule_state")) == 1
 
 
-@settings(max_examples=5, deadline=None)
+@examples(5)
 @given(st.lists(st.tuples(st.floats(0, 0.5), st.booleans(), st.booleans()), min_size=2, max_size=6))
 def test_outages_and_kills_change_no_finding(
     tmp_path_factory: pytest.TempPathFactory, batches: list[tuple[float, bool, bool]]

@@ -9,6 +9,7 @@ from hypothesis.stateful import rule as stateful_rule
 from edge import interlock
 from edge.interlock import Agree, Found, Local, Order, Rule, Tick
 from edge.rulers import Notice, RulerRule, Sample
+from tests.examples import examples
 from wire.aspect import Aspect
 
 RULERS = RulerRule(
@@ -292,7 +293,7 @@ RULES = st.builds(
 )
 
 
-@settings(max_examples=200, stateful_step_count=60, deadline=None)
+@settings(examples(200), stateful_step_count=60)
 class AnyHistory(RuleBasedStateMachine):
     """Readings, silence, orders, the switch beside the road: the promises hold throughout."""
 

@@ -5,13 +5,14 @@ import contextlib
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.errors import BadReply, DriverError, Misconfigured, Unavailable
 from drivers.ports import serial
 from drivers.protocols.modbus import Master
 from tests import virtual
+from tests.examples import examples
 from tests.scripted_line import BYTE_S, GAP_S, ScriptedLine, rtu
 
 WITHIN_S = 0.1
@@ -125,7 +126,7 @@ STRAYS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(how=FAILURES, strays=STRAYS)
 def test_what_comes_before_the_next_request_is_never_its_answer(how, strays):
     async def main():
@@ -139,7 +140,7 @@ def test_what_comes_before_the_next_request_is_never_its_answer(how, strays):
     virtual.run(main())
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(how=FAILURES, cut=st.integers(1, 6), together=st.booleans())
 def test_the_tail_of_a_late_answer_never_becomes_a_value(how, cut, together):
     """It spoils the answer behind it, or is passed over as stray bytes."""
@@ -159,7 +160,7 @@ def test_the_tail_of_a_late_answer_never_becomes_a_value(how, cut, together):
     virtual.run(main())
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.floats(0.0, 0.2))
 def test_a_caller_that_leaves_at_any_moment_leaves_a_usable_line(leaves_after_s):
     """While the line rests, while it waits for the answer, and when it has come."""

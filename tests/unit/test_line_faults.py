@@ -8,7 +8,7 @@ import socket
 import tty
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import loader
@@ -16,6 +16,7 @@ from drivers.errors import BadReply, DriverError, LineDown, Unavailable
 from drivers.ports import serial, tcp, udp
 from drivers.protocols.modbus import Master
 from tests import virtual
+from tests.examples import examples
 from tests.scripted_line import ScriptedLine, rtu
 
 WITHIN_S = 0.1
@@ -26,7 +27,7 @@ async def read(master, unit=2):
     return await master.read_registers(unit, 3, 0, 1, within_s=WITHIN_S)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(lost_after_s=st.floats(0.0, 0.4), urgent=st.booleans())
 def test_a_line_lost_at_any_moment_costs_that_exchange_only(lost_after_s, urgent):
     """While it rests after it was opened, while the answer is waited for, and in between."""
@@ -45,7 +46,7 @@ def test_a_line_lost_at_any_moment_costs_that_exchange_only(lost_after_s, urgent
     virtual.run(main())
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(every_s=st.floats(0.001, 0.5))
 def test_a_line_that_flaps_is_down_and_nothing_else(every_s):
     async def main():
@@ -109,7 +110,7 @@ def test_a_scan_that_fails_is_a_bad_reply():
     virtual.run(main())
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(comes_s=st.floats(0.0, WITHIN_S), wakes_s=st.floats(0.0, 5.0))
 def test_an_answer_that_waited_until_its_time_was_over_is_not_believed(comes_s, wakes_s):
     async def main():

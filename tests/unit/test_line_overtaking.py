@@ -5,13 +5,14 @@ import contextlib
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.errors import BadReply, DriverError, GivenUp, LineDown, Unavailable
 from drivers.ports import serial
 from drivers.protocols.modbus import Master
 from tests import virtual
+from tests.examples import examples
 from tests.scripted_line import BYTE_S, GAP_S, ScriptedLine, rtu
 
 WITHIN_S = 0.1
@@ -82,7 +83,7 @@ def test_an_urgent_read_waits_for_its_own_late_answer_and_a_write_for_nothing():
     virtual.run(main())
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(late_at=st.floats(0.0, 0.03), own_at=st.floats(0.0, 0.03), cuts=st.sets(st.integers(1, 12)))
 def test_a_late_answer_that_is_overtaken_is_dropped_or_costs_the_exchange(late_at, own_at, cuts):
     async def main():
@@ -102,7 +103,7 @@ def test_a_late_answer_that_is_overtaken_is_dropped_or_costs_the_exchange(late_a
     virtual.run(main())
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(noise=st.binary(max_size=20), late=st.sampled_from([b"", RULER_LATE, rtu("02 83 06")]))
 def test_a_collision_never_becomes_a_value(noise, late):
     async def main():
@@ -151,7 +152,7 @@ REQUEST = rtu("02 03 00 05 00 01")
 """Somebody else asks our ruler for another register."""
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(asked_at=st.floats(-0.6, 0.05), answer_after=st.floats(0.001, LATE_S))
 def test_the_answer_to_another_master_is_not_taken(asked_at, answer_after):
     async def main():

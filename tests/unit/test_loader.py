@@ -3,13 +3,14 @@
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
 from configs import allowed, loader
 from configs.loader import ConfigError, Fault, Kind, Model
 from drivers.ports import PortConfig
+from tests.examples import examples
 
 
 class Part(Model):
@@ -224,7 +225,7 @@ JUNK = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.dictionaries(KEYS, JUNK))
 def test_any_tables_end_as_a_model_or_as_faults_that_are_there(tables):
     try:

@@ -7,12 +7,13 @@ import itertools
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.errors import BadReply, Misconfigured, Unavailable
 from drivers.protocols.modbus import Master, Tcp
 from tests import virtual
+from tests.examples import examples
 from tests.scripted_line import Chunks, ScriptedLine, rtu, tcp
 
 WITHIN_S = 0.1
@@ -103,7 +104,7 @@ CHUNKINGS = st.tuples(st.lists(st.integers(1, 12), max_size=12), st.sampled_from
 
 @pytest.mark.parametrize("framing", ["rtu", "tcp"])
 @pytest.mark.parametrize("name", EXCHANGES)
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(chunking=CHUNKINGS)
 def test_the_datasheets_bytes_go_out_and_come_back_in_any_pieces(name, framing, chunking):
     call, request, reply, result = EXCHANGES[name]
@@ -231,7 +232,7 @@ def test_what_no_frame_can_say_is_misconfigured_and_not_sent(call):
     virtual.run(main())
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.sets(st.integers(0, 7 * 8 - 1), min_size=1, max_size=3))
 def test_flipped_bits_never_become_a_value(bits):
     """A CRC-16 finds any three of them."""

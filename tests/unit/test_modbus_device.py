@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pymodbus.pdu import DecodePDU, ModbusPDU
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
@@ -12,6 +12,7 @@ from configs import loader
 from drivers.measures import Measure
 from drivers.profiles import Block, Profile, available, find
 from firmware_sim.modbus_device import ModbusDevice
+from tests.examples import examples
 from wire.reading import Quantity
 
 PROFILES = {name: find(name) for name in available()}
@@ -59,7 +60,7 @@ def told(measure: Measure, raw: int, settings: dict[int, int]) -> float:
 
 @pytest.mark.parametrize("name", MEASURING)
 @given(share=st.floats(0, 1))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_a_value_survives_the_registers_within_their_resolution(name: str, share: float) -> None:
     profile = PROFILES[name]
     device = ModbusDevice(profile)

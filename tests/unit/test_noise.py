@@ -4,12 +4,13 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.errors import BadReply
 from drivers.protocols.modbus import Rtu, Tcp
 from firmware_sim.faults import damage
+from tests.examples import examples
 from tests.scripted_line import rtu, tcp
 
 ANSWERS = {
@@ -48,7 +49,7 @@ def pieces(draw, frame: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-@settings(max_examples=600, deadline=None, derandomize=True)
+@examples(600)
 @given(data=st.data(), seed=st.integers(0, 2**64))
 def test_a_damaged_answer_is_the_answer_or_none(name, data, seed):
     frame = rtu(ANSWERS[name][0])
@@ -58,14 +59,14 @@ def test_a_damaged_answer_is_the_answer_or_none(name, data, seed):
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-@settings(max_examples=300, deadline=None, derandomize=True)
+@examples(300)
 @given(data=st.data(), noise=st.binary(max_size=40))
 def test_noise_is_no_answer(name, data, noise):
     assert listen(name, Rtu(), data.draw(pieces(noise))) in (rtu(ANSWERS[name][0])[1:-2], None)
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-@settings(max_examples=300, deadline=None, derandomize=True)
+@examples(300)
 @given(data=st.data(), before=st.binary(max_size=20), keep=st.integers(0, 300))
 def test_over_tcp_what_is_believed_has_its_number_and_length(name, data, before, keep):
     """TCP itself finds flipped bits; what may come is a wrong beginning, or too little."""

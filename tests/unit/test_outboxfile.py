@@ -8,7 +8,7 @@ from itertools import count
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.batches import Draft
@@ -25,6 +25,7 @@ from edge.outboxdisk import (
 )
 from edge.shedding import Shedder
 from edge.shelf import LOCAL, PLACES, Key, Priority, Shelf
+from tests.examples import examples
 from wire.messages import Event, Gap
 from wire.reading import Quality, Quantity, Reading
 
@@ -140,7 +141,7 @@ operations = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(60)
 @given(st.lists(operations, max_size=30))
 def test_every_reading_is_kept_handed_over_or_counted(work):
     path = None  # in memory: restarts are simulated by entering another boot

@@ -6,17 +6,18 @@ import itertools
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.errors import BadReply
 from edge.agenda import DEAD_SHARE, PROBE_PATIENCE_S
 from edge.health import SILENT_AFTER, State
 from tests import virtual
+from tests.examples import examples
 from tests.fieldbus import JOBS, LATE_S, READ_S, WITHIN_S, Field, profile, until
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(JOBS)
 def test_urgent_ones_first_and_then_the_earliest_deadline(jobs):
     async def main():
@@ -77,7 +78,7 @@ def test_all_buses_wake_up_for_several_reads_at_once():
     virtual.run(main())
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.floats(0, 3), st.integers(1, 3))
 def test_a_lamp_waits_for_the_read_under_way_and_for_nothing_else(after_s, lamps):
     async def main():

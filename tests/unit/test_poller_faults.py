@@ -5,7 +5,7 @@ import asyncio
 import logging
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import loader
@@ -17,6 +17,7 @@ from edge.agenda import Job
 from edge.health import State
 from edge.poller import Bus, Heard
 from tests import virtual
+from tests.examples import examples
 from tests.fieldbus import READ_S, Field, profile
 from tests.scripted_line import ScriptedLine, crc, rtu, tcp
 
@@ -132,7 +133,7 @@ def test_a_bus_that_reads_nothing_has_a_line_too():
 STRAYS = st.binary(min_size=1, max_size=7)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(strays=STRAYS, cut=st.integers(0, 14), click=st.binary(max_size=3))
 def test_a_few_bytes_before_an_answer_are_passed_over_and_counted(strays, cut, click):
     heard = strays + DEPTH + click
@@ -149,7 +150,7 @@ def test_a_few_bytes_before_an_answer_are_passed_over_and_counted(strays, cut, c
         virtual.run(main())
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     before=st.binary(max_size=30),
     bad=st.binary(min_size=7, max_size=7),

@@ -5,7 +5,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import loader
@@ -14,6 +14,7 @@ from drivers import profiles
 from drivers.errors import BadReply, Misconfigured
 from drivers.measures import Measure
 from drivers.profiles import MAX_REGISTERS, Profile
+from tests.examples import examples
 from wire.reading import Quantity
 
 
@@ -198,7 +199,7 @@ RAW = {
 
 @pytest.mark.parametrize("word_order", ["high_first", "low_first"])
 @pytest.mark.parametrize("kind", RAW)
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(data=st.data())
 def test_what_is_encoded_is_decoded_as_it_was(kind, word_order, data):
     coded = measure(type=kind, word_order=word_order)
@@ -292,7 +293,7 @@ def many_measures(draw: st.DrawFn) -> Profile:
     return profile(*measures, line=line, **outputs)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(many_measures())
 def test_every_measure_is_in_one_block_that_holds_all_of_it(given):
     blocks = given.blocks()

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import load
 from edge.config import Setup
 from tests import virtual
+from tests.examples import examples
 from tests.roadside import read, roadside
 
 SITE = "here"
@@ -143,9 +144,7 @@ def measured(plan: Plan, case: str) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("case", ["dead", "silence", "restart", "loss", "reload"])
-@settings(
-    max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+@examples(15)
 @given(plan=plans())
 def test_no_lamp_takes_longer_than_check_says(case: str, plan: Plan) -> None:
     promise_s, took_s = measured(plan, case)

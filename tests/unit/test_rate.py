@@ -2,15 +2,15 @@
 
 import asyncio
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.channels import ChannelConfig, Message, Receipt, rate
 from cloud.channels.running import Running
 from tests import virtual
+from tests.examples import examples
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 200),
     st.lists(st.floats(0, 30), min_size=1, max_size=400),
@@ -30,7 +30,7 @@ def test_no_minute_ever_has_more_than_the_limit(limit, pauses):
         assert sum(first <= at < first + 59.999 for at in gone) <= limit
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.integers(2, 200))
 def test_a_queue_goes_at_three_quarters_of_the_limit_and_a_burst_at_once(limit):
     pace = rate.per_minute(limit)

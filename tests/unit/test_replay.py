@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from firmware_sim.replay import Replay, load_replay
 from firmware_sim.scenario import Scenario, ScenarioError
+from tests.examples import examples
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 Write = Callable[[str], Path]
@@ -147,13 +148,17 @@ def test_reads_the_files_that_spreadsheets_write(tmp_path: Path) -> None:
     assert load_replay(path, "depth", "t").values == (1.0, 2.0)
 
 
+with_one_folder = settings(
+    examples(30),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 SAMPLES = st.dictionaries(
     st.integers(0, 10_000), st.none() | st.floats(-10.0, 10.0), min_size=2, max_size=40
 ).filter(lambda samples: any(value is not None for value in samples.values()))
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    examples(30), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 @given(samples=SAMPLES, data=st.data())
 def test_a_value_lies_between_its_neighbours_or_is_absent(
@@ -279,7 +284,7 @@ def test_message_stays_one_short_line_whatever_the_file_says(write: Write) -> No
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    examples(30), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 @given(content=st.binary(max_size=200) | st.text('01239.,;-:T"\n ae', max_size=200).map(str.encode))
 def test_nothing_but_a_scenario_error_comes_out(tmp_path: Path, content: bytes) -> None:

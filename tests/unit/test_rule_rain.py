@@ -6,12 +6,13 @@ from math import floor
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.alerts import rain
 from cloud.alerts.rain import Method, Rates, Totals
 from configs.loader import ConfigError
+from tests.examples import examples
 from tests.rules import DAY, HOUR, MINUTE, NOW, follow, levels, live, reading, rule
 from wire.messages import Level
 from wire.reading import Quality, Quantity, Reading
@@ -109,7 +110,7 @@ def test_readings_of_a_counter_without_reset_may_come_in_any_order(
     assert counted(shuffled) == counted(points)
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.lists(st.tuples(st.integers(0, 6 * 3600), st.integers(0, 2000)), min_size=1))
 def test_memory_is_bounded_whatever_the_counter_does(what: list[tuple[int, int]]) -> None:
     gauge = counted([(START + second * 1000, mm / 1000) for second, mm in what] * 3)
@@ -211,7 +212,7 @@ def test_a_reset_counts_what_fell_since() -> None:
     assert rain.fallen(state.gauge, state.newest_ms, [HOUR], METHOD)[0].depth == pytest.approx(3e-3)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(counters(), st.randoms(use_true_random=False))
 def test_a_restart_changes_no_finding(points: list[tuple[int, float]], random: Any) -> None:
     one = rule("rain_sum", yellow={"hours": 1, "over_mm": 1}, red={"hours": 0.2, "over_mm": 2})

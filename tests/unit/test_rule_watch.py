@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud import state, tables
@@ -23,6 +23,7 @@ from cloud.ledger import Key, Stream
 from cloud.shards import Lease
 from cloud.store import sqlite
 from configs.loader import parse
+from tests.examples import examples
 from tests.rules import MINUTE, NOW, reading, rule, rules
 from tests.taking import settle
 from wire import codec, topics
@@ -177,7 +178,7 @@ async def test_ticks_are_only_for_gateways_that_were_heard_and_retained_words_do
     assert told(second.tick(later, NOW)) == [("g", "", Level.ORANGE)], "dead, no sensor stale"
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(
     st.lists(
         st.lists(

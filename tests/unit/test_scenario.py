@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_sim.rain import DesignStorm, IntensityFormula
@@ -20,6 +20,7 @@ from firmware_sim.scenario import (
     underpass_storm,
 )
 from firmware_sim.water import Catchment, Crack, Pump, River, Sump, fill, linear_reservoir
+from tests.examples import examples
 
 SEEDS = st.integers(0, 2**32)
 STORMS = st.builds(
@@ -31,7 +32,7 @@ STORMS = st.builds(
     block_s=st.floats(30.0, 900.0),
     gust_sigma=st.floats(0.0, 1.0),
 )
-few = settings(max_examples=25, deadline=None)
+few = examples(25)
 
 
 @pytest.fixture(scope="module")

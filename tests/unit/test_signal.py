@@ -4,13 +4,14 @@ import asyncio
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.errors import BadReply, Unavailable
 from edge.poller import Bus
 from edge.signal import SLOWEST_RETRY_S
 from tests import virtual
+from tests.examples import examples
 from tests.lamp import LAMP_S, REFRESH_S, Keeper, running
 from wire.aspect import Aspect
 
@@ -160,7 +161,7 @@ WISHES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(WISHES)
 def test_the_last_wish_wins_and_is_obeyed_only_when_seen(wishes):
     """However quickly the wishes follow each other, also while an older one is on its way."""

@@ -3,12 +3,13 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import lanes
 from edge.clock import Source
 from edge.lanes import LANES, NEAR_MS, Lanes
+from tests.examples import examples
 from tests.machine import UTC_MS, FakeMachine
 from tests.outbox_gateway import gateway
 from wire.reading import Quality, Quantity, Reading
@@ -29,7 +30,7 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(OPERATIONS)
 def test_each_reading_of_a_series_has_a_time_of_its_own(operations):
     now_ms, given, one = UTC_MS, set(), Lanes()

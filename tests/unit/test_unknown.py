@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.errors import BadReply, Unavailable
@@ -15,6 +15,7 @@ from edge.rulers import Sample
 from edge.signal import FIND_WITHIN_S
 from edge.site import SiteInterlock
 from tests import virtual
+from tests.examples import examples
 from tests.lamp import Keeper, running
 from tests.unit.test_interlock import RULE, Site
 from wire.aspect import Aspect
@@ -80,7 +81,7 @@ def test_a_ruler_that_a_new_config_adds_must_be_heard_before_the_aspect_falls():
     assert site.shown() is GREEN  # it was waited for long enough
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([0.0, 0.2, 0.4, None])), max_size=20),
     st.sampled_from([AMBER, RED]),
@@ -124,7 +125,7 @@ def test_missing_readings_do_not_serve_the_hold(depth):
     assert site.shown() is RED
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.sampled_from([0.5, 1.0, 4.0, 9.0, 200.0]), min_size=1, max_size=80))
 def test_no_aspect_falls_before_so_much_time_was_heard(gaps):
     site = dry_red()

@@ -67,7 +67,7 @@ async def scan(
         for unit in units:
             progress.update(task, unit=unit)
             if await _answers(master, unit, wait_s):
-                found.append(await _identify(master, known, unit))
+                found.append(await _identify(master, known, unit, wait_s))
             progress.update(task, advance=1, here=len(found))
 
 
@@ -82,11 +82,15 @@ async def _answers(master: Master, unit: int, wait_s: float) -> bool:
     return True
 
 
-async def _identify(master: Master, known: Mapping[str, Profile], unit: int) -> Found:
+async def _identify(
+    master: Master, known: Mapping[str, Profile], unit: int, wait_s: float
+) -> Found:
     fits: list[tuple[int, str, str]] = []
     for name, profile in known.items():
+        # A device that a person waits longer for may be slow under its own profile too.
+        within_s = max(wait_s, profile.line.reply_within_s)
         try:
-            reads = await _try(master, profile, unit)
+            reads = await _try(master, profile, unit, within_s)
         except DriverError:
             continue
         # Nothing but the factory's unit id and a value in range can tell registers apart.
@@ -96,16 +100,17 @@ async def _identify(master: Master, known: Mapping[str, Profile], unit: int) -> 
     return Found(unit, [name for _, name, _ in fits], [reads for _, _, reads in fits])
 
 
-async def _try(master: Master, profile: Profile, unit: int) -> str:
+async def _try(master: Master, profile: Profile, unit: int, within_s: float) -> str:
     if profile.outputs is not None:
-        within_s = profile.line.reply_within_ms / 1000
         outputs = profile.outputs
         coils = await master.read_coils(unit, outputs.address, outputs.count, within_s=within_s)
         return "outputs on: " + (", ".join(str(i) for i, on in enumerate(coils) if on) or "none")
     device = Device(master, profile, unit)
     said = []
     for block in profile.blocks():
-        for measure, value in zip(block.measures, await device.read(block), strict=True):
+        for measure, value in zip(
+            block.measures, await device.read(block, within_s=within_s), strict=True
+        ):
             if value.value is None:
                 if value.reason != "the device has no value":
                     raise BadReply(value.reason)

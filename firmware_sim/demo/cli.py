@@ -33,7 +33,10 @@ DEFAULT_SPEED: Final = 90.0
 _FRAMES_PER_S: Final = 5
 _PLAIN_EVERY_S: Final = 10
 _AFTER_THE_END_S: Final = 2.0
-_CALLS_END_WITHIN_S: Final = 8.0
+_CALLS_END_WITHIN_S: Final = 30.0
+_TAKEN_WITHIN_S: Final = 60.0
+"""How long a slow machine may take until the cloud has what the gateway sends and says."""
+
 _INTERRUPTED: Final = 130
 _ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -257,11 +260,18 @@ async def _show(
 
 
 async def _end(picture: Picture) -> None:
-    """Return when the scenario has ended, and the calls too if they do so soon."""
+    """Return when the scenario has ended and the cloud has taken what was sent, and when the calls
+    have ended too if they do so soon."""
     await picture.ended.wait()
     await asyncio.sleep(_AFTER_THE_END_S)
-    for _ in range(round(_CALLS_END_WITHIN_S * _FRAMES_PER_S)):
-        if not picture.is_anybody_called:
+    await _until(lambda: not picture.is_anybody_called, _CALLS_END_WITHIN_S)
+    await _until(lambda: picture.stored >= picture.taken, _TAKEN_WITHIN_S)
+
+
+async def _until(holds: Callable[[], bool], within_s: float) -> None:
+    """Wait for `holds()`, but no longer than that."""
+    for _ in range(round(within_s * _FRAMES_PER_S)):
+        if holds():
             return
         await asyncio.sleep(1 / _FRAMES_PER_S)
 
@@ -287,9 +297,13 @@ async def _draw(
 
 
 def _account(ready: Stage) -> dict[str, Any]:
-    """What the cloud's own command says of the ledger and the store."""
-    account: dict[str, Any] = _asked(ready, "account")
-    return account
+    """What the cloud's own command says of the ledger and the store, once the cloud has dealt with
+    the last words of the gateway."""
+    deadline = time.monotonic() + _TAKEN_WITHIN_S
+    while True:
+        account: dict[str, Any] = _asked(ready, "account")
+        if report.is_settled(account) or time.monotonic() > deadline:
+            return account
 
 
 def _calls(ready: Stage, picture: Picture) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ ANSWERS: Final = "village"
 
 _THINKS_S: Final = 1.0
 _LOOKS_EVERY_S: Final = 0.1
-_TIMEOUT_S: Final = 5.0
+_TIMEOUT_S: Final = 30.0
 _SAID: Final = "on my way"
 _OPENER: Final = build_opener(ProxyHandler({}))  # whatever proxy the environment names
 

@@ -101,6 +101,13 @@ def build(
     )
 
 
+def is_settled(account: dict[str, Any]) -> bool:
+    """Whether the cloud has stored all that it knows to be sealed, and knows of all that it has
+    stored."""
+    sealed = sum(one["readings_sealed"] for one in account["streams"])
+    return bool(sealed == account["readings_in_store"] > 0)
+
+
 def _crossings(picture: Picture, stage: Stage, clock: Clock) -> Iterator[Crossing]:
     events = sorted(picture.events, key=lambda event: event.at_ms)
     first: dict[str, int] = {}
@@ -173,11 +180,11 @@ def _promises(
     streams = account["streams"]
     missing = sum(last - first + 1 for s in streams for first, last in s["missing"])
     yield Promise("nothing sealed is missing", missing == 0, f"{missing} batches missing")
-    sealed = sum(s["readings_sealed"] for s in streams)
+    sealed = sum(one["readings_sealed"] for one in streams)
     stored = account["readings_in_store"]
     yield Promise(
         "every reading is in the store once",
-        sealed == stored > 0,
+        is_settled(account),
         f"{sealed} sealed, {stored} stored",
     )
     called = [one for one in picture.alerts if is_call(one) and one["site"] == stage.site]

@@ -1,6 +1,7 @@
 """Aggregator, broker and store, killed (-9) at any moment: nothing is lost, nothing is doubled."""
 
 import asyncio
+import re
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -110,9 +111,12 @@ async def test_a_store_that_dies_in_mid_storm_is_waited_for(
         await insisting(gateways, mosquitto, trouble(cloud))
         await assert_all_is_there_once(cloud, gateways)
         said = cloud.log.read_text()
-    outages = said.count("nothing is acknowledged until it is back")
-    assert 1 <= outages <= 2
-    assert said.count("stored again after") == outages
+    # Told once for each time that it is away: twice, and more often where a busy machine keeps it
+    # from answering.
+    away, back = "nothing is acknowledged until it is back", "stored again after"
+    told = re.findall(f"{away}|{back}", said)
+    assert told == [away, back] * (len(told) // 2)
+    assert told
 
 
 async def test_started_before_its_broker_and_its_store_it_waits_for_both(

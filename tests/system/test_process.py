@@ -6,12 +6,13 @@ import os
 import signal
 import socket
 import stat
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -40,35 +41,55 @@ def started(gateway: Gateway) -> Gateway:
 def test_systemd_hears_how_the_gateway_is_from_its_first_round_to_its_end(
     gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(PATIENCE_S)
-
-        def hear(start: str) -> str:
-            while not (said := systemd.recv(4096).decode()).startswith(start):
-                pass
-            return said
-
+    with Systemd(tmp_path / "notify") as systemd:
         gateway.change({("sensor", "crack-1", "interval_s"): 0.5})  # each loop goes round often
         gateway.change({("sensor", "river-1", "interval_s"): 0.5})
         gateway.change({("interlock", SITE, "refresh_every_s"): 1})
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         gateway.start("edge")
         monkeypatch.delenv("NOTIFY_SOCKET")
-        hear("READY=1")
+        gateway.until(lambda: systemd.hears("READY=1"))
         gateway.until(gateway.answers)  # its socket is no part of the core, and waited for by none
         assert not gateway.status()["uplink"]["connected"], "no network was needed"
-        for _ in range(3):
-            hear("WATCHDOG=1")
-        hear("STATUS=daping-underpass red;")
+        gateway.until(lambda: len(systemd.hears("WATCHDOG=1")) >= 3)
+        gateway.until(lambda: systemd.hears("STATUS=daping-underpass red;"))
         before_us = time.monotonic_ns() // 1000
         os.kill(gateway.pid(), signal.SIGHUP)
-        at_us = int(hear("RELOADING=1").partition("\nMONOTONIC_USEC=")[2])
+        gateway.until(lambda: len(systemd.hears("READY=1")) == 2)
+        (reloading,) = systemd.hears("RELOADING=1")
+        at_us = int(reloading.partition("\nMONOTONIC_USEC=")[2])
         assert before_us <= at_us <= time.monotonic_ns() // 1000
-        hear("READY=1")
-        os.kill(gateway.pid(), signal.SIGTERM)
-        hear("STOPPING=1")
         gateway.stop("edge")
+    told = [word for word in systemd.heard if not word.startswith(("WATCHDOG=", "STATUS="))]
+    assert told == ["READY=1", reloading, "READY=1", "STOPPING=1"]
+
+
+class Systemd:
+    """Takes all that a service says, at once: a socket that nobody reads holds few messages."""
+
+    def __init__(self, address: Path) -> None:
+        self.heard: list[str] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(address))
+        self._thread = threading.Thread(target=self._listen, name="systemd")
+
+    def hears(self, start: str) -> list[str]:
+        """What was said so far that begins like this."""
+        return [word for word in self.heard if word.startswith(start)]
+
+    def _listen(self) -> None:
+        while word := self._socket.recv(4096).decode():
+            self.heard.append(word)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", self._socket.getsockname())
+        self._thread.join()
+        self._socket.close()
 
 
 def test_a_reload_changes_what_has_changed_and_leaves_the_lamp_alone(gateway: Gateway) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import stat
 import termios
 import tty
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +12,8 @@ from typing import Final
 
 from drivers.ports.serial import Config as Serial
 from firmware_sim.framing import Framing, Request, Rtu
-from firmware_sim.lines import Ask, Hear, LineError
+from firmware_sim.lines import Ask, Hear
+from firmware_sim.links import make_link, remove_link
 
 _CHUNK_S: Final = 0.004
 """An answer leaves in pieces of about this length; the last byte is on time whatever this is."""
@@ -21,7 +21,6 @@ _CHUNK_S: Final = 0.004
 _LOCAL_FLAGS: Final = 3  # places in what tcgetattr returns
 _OUTPUT_SPEED: Final = 5
 _LOOK_EVERY_S: Final = 0.1
-_SLAVES: Final = "/dev/pts/"
 
 
 @asynccontextmanager
@@ -34,7 +33,7 @@ async def open_pty(
     """Serve the line at the link `settings.device`; yields the path of the terminal behind it.
 
     With `settings.echo` the adapter hears itself. `meet` is told how another master can ask here.
-    Raises LineError if the link cannot be made.
+    The caller has claimed the link. Raises LineError if it cannot be made.
     """
     link = Path(settings.device)
     master, slave = os.openpty()
@@ -42,53 +41,18 @@ async def open_pty(
         path = os.ttyname(slave)
         _prepare(slave, settings.baud)
         os.set_blocking(master, False)
-        _make_link(link, path)
+        make_link(link, path)
         line = _Pty(master, slave, settings, hear, framing)
         try:
             with line:
                 meet(line.ask)
                 yield path
         finally:
-            _remove_link(link, path)
+            remove_link(link, path)
     finally:
         # We hold the slave until now: a terminal that nobody has open makes its master fail.
         os.close(slave)
         os.close(master)
-
-
-def clear_stale_link(link: Path) -> None:
-    """Remove a link that a killed simulator left. Raises LineError for anything else there.
-
-    Call it for all links before the first terminal is opened: a new one may get the number of a
-    dead one, and then the link to the dead one no longer looks dead.
-    """
-    try:
-        is_link = stat.S_ISLNK(link.lstat().st_mode)
-    except FileNotFoundError:
-        return
-    except NotADirectoryError:
-        raise LineError(f"{link}: {link.parent} is not a folder") from None
-    if not (is_link and os.readlink(link).startswith(_SLAVES)):
-        raise LineError(f"{link}: exists and is not ours; move it away or choose another link")
-    if link.exists():
-        raise LineError(
-            f"{link}: leads to {os.readlink(link)}, which is in use; "
-            "end the other simulator, or remove the link if there is none"
-        )
-    link.unlink()
-
-
-def _make_link(link: Path, path: str) -> None:
-    try:
-        link.symlink_to(path)
-    except OSError as error:
-        raise LineError(f"{link}: cannot be made: {error.strerror}") from None
-
-
-def _remove_link(link: Path, path: str) -> None:
-    """Only if it is still ours."""
-    if link.is_symlink() and os.readlink(link) == path:
-        link.unlink(missing_ok=True)
 
 
 def _prepare(slave: int, baud: int) -> None:

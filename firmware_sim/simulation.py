@@ -33,9 +33,10 @@ from firmware_sim.controllers import Address, Controller, Stage
 from firmware_sim.faults import Fault, NoFault
 from firmware_sim.framing import Framing, Request, Rtu, Tcp
 from firmware_sim.lines import Ask, Hear, Sending
+from firmware_sim.links import claimed
 from firmware_sim.modbus_device import Answer, ModbusDevice
 from firmware_sim.scenario import Scenario
-from firmware_sim.serial_device import clear_stale_link, open_pty
+from firmware_sim.serial_device import open_pty
 from firmware_sim.tcp_device import open_tcp
 from wire.reading import Quantity
 
@@ -277,10 +278,11 @@ async def simulate(
     Raises LineError if a line cannot be opened.
     """
     links = [line.link for line in config.line.values() if isinstance(line, PtyLine)]
-    for link in (*links, *(link for one in config.controller.values() for link in one.links)):
-        clear_stale_link(folder / link)
-    bench = Bench(config, folder, scenario, speed, tell, hold)
+    links += [link for one in config.controller.values() for link in one.links]
     async with AsyncExitStack() as lines:
+        for link in links:
+            lines.enter_context(claimed(folder / link))
+        bench = Bench(config, folder, scenario, speed, tell, hold)
         lines.callback(bench.close)
         for name in config.line:
             bench.opened(name, await lines.enter_async_context(_open(name, folder, bench)))

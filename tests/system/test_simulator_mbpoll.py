@@ -18,9 +18,7 @@ from firmware_sim import truth
 from firmware_sim.config import DEFAULT, SimConfig, parse
 from firmware_sim.faults import Silent
 from firmware_sim.framing import Request, Rtu
-from firmware_sim.lines import LineError
 from firmware_sim.scenario import underpass_storm
-from firmware_sim.serial_device import clear_stale_link
 from firmware_sim.simulation import Bench, simulate
 from tests.mbpoll import BUS, poll
 from tests.waiting import PATIENCE_S
@@ -301,22 +299,6 @@ async def test_the_scenario_moves_the_devices_and_ends(tmp_path: Path) -> None:
             await over.wait()
         assert bench.signals() == storm.at(storm.duration_s)
     assert facts[-1].at_ms - next(f for f in facts if isinstance(f, truth.Begin)).at_ms >= 499
-
-
-async def test_a_link_is_ours_or_nobody_s(tmp_path: Path) -> None:
-    config = small_config(kind="pty", link="ttyA", baud=9600)
-    link = tmp_path / "ttyA"
-    link.symlink_to("/dev/pts/999999")  # left by a simulator that was killed
-    async with simulate(config, tmp_path) as bench:
-        assert os.readlink(link) == bench.terminal("a")
-        with pytest.raises(LineError, match="in use"):
-            clear_stale_link(link)
-        link.unlink()
-        link.write_text("somebody else's")
-    assert link.read_text() == "somebody else's"
-    with pytest.raises(LineError, match="is not ours"):
-        async with simulate(config, tmp_path):
-            pass
 
 
 # The command.

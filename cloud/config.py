@@ -260,16 +260,23 @@ def read(file: Path) -> Setup:
     return Setup(config.model_copy(update={"broker": broker}), file.parent)
 
 
-_OPTIONAL: Final = ("channel", "rule", "hook", "gateway", "web", "cap")
-"""Tables without which the service can work, the first four one by one."""
+_NAMED: Final = ("channel", "rule", "hook", "gateway")
+"""Tables without which the service can work, one by one."""
+
+_WHOLE: Final = ("web", "cap")
+"""Tables without which it can work as a whole."""
+
+_BY_KEY: Final = ("alerts", "quota", "quarantine", "ingest")
+"""Tables whose keys all have a default."""
 
 _GRAVE: Final = ("ingest.", "store.")
 """What must be right between the parts: without it nothing is taken in."""
 
 
 def read_in_part(file: Path) -> tuple[Setup, tuple[Fault, ...]]:
-    """The config in `file` without faulty channels, rules, hooks, gateways and page; and what is
-    wrong with them. Raises ConfigError where anything else is."""
+    """The config in `file` without faulty channels, rules, hooks and page, with gateways as if they
+    had no keys, and the defaults for faulty keys of `_BY_KEY`; and what is wrong with them. Raises
+    ConfigError where anything else is."""
     tables = loader.read(file)
     faults: dict[Fault, None] = {}
 
@@ -295,23 +302,37 @@ def read_in_part(file: Path) -> tuple[Setup, tuple[Fault, ...]]:
 
 
 def _without(tables: dict[str, Any], faults: Sequence[Fault]) -> dict[str, Any]:
-    """The tables without those that the faults are in; as they are if one fault is elsewhere."""
+    """The tables without what the faults are in; as they are if one fault is elsewhere."""
     left = {**tables}
     for fault in faults:
         table, _, rest = fault.key.partition(".")
-        if table not in _OPTIONAL or table not in left:
-            return tables
-        name = next((one for one in left[table] if rest == one or rest.startswith(f"{one}.")), None)
-        if table == "gateway" and name is not None and left[table][name] != {}:
-            # It stays one that is known: its readings must not go to quarantine for a slip.
-            left[table] = left[table] | {name: {}}
-        elif table in ("channel", "rule", "hook", "gateway") and name is not None:
-            left[table] = {key: one for key, one in left[table].items() if key != name}
-        elif table in ("web", "cap"):
-            del left[table]
+        whole = tables.get(table)
+        if fault.key.startswith("store.retention") and isinstance(whole, dict):
+            left[table] = _but(left[table], "retention")  # nothing is deleted
+        elif table in _BY_KEY and isinstance(whole, dict):
+            key = rest.partition(".")[0]
+            if key not in whole or key == "shards" or whole[key] == "quarantine":
+                return tables
+            left[table] = _but(left[table], key)
+        elif table in _NAMED and isinstance(whole, dict):
+            names = [one for one in whole if rest == one or rest.startswith(f"{one}.")]
+            if not names:
+                return tables
+            name = max(names, key=len)
+            if table == "gateway" and whole[name] != {}:
+                # It stays one that is known: its readings must not go to quarantine for a slip.
+                left[table] = left[table] | {name: {}}
+            else:
+                left[table] = _but(left[table], name)
+        elif table in tables and table in (*_NAMED, *_WHOLE, *_BY_KEY):
+            left.pop(table, None)
         else:
             return tables
     return left
+
+
+def _but(table: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: one for name, one in table.items() if name != key}
 
 
 def _between(config: Config) -> Iterator[Fault]:

@@ -24,7 +24,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import NullPool
 
 from cloud.errors import Unavailable
-from configs import trouble
+from configs import files, trouble
 from configs.files import close_to_others, make_private
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _server_engine(server: Server, read_only: bool) -> Engine:
     url = make_url(server.url).set(drivername="postgresql+psycopg")
     if server.password_file is not None:
         try:
-            password = server.password_file.read_text(encoding="utf-8-sig").strip()
+            password = files.read_secret(server.password_file).decode("utf-8-sig").strip()
         except OSError as error:
             raise Unavailable(f"{server.password_file}: {error.strerror}") from None
         except UnicodeDecodeError:

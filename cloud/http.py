@@ -15,6 +15,7 @@ import msgspec
 from pydantic import AfterValidator
 
 from cloud.errors import Rejected, Unavailable
+from configs import files
 
 # It logs each request with its whole URL, and a robot's URL is its password.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -77,7 +78,7 @@ def secret(folder: Path, place: str | None) -> str | None:
             raise Unavailable(f"the secret cannot be read: {name} is not in the environment")
         return found
     try:
-        found = (folder / place).read_text(encoding="utf-8-sig").strip()
+        found = files.read_secret(folder / place).decode("utf-8-sig").strip()
     except UnicodeDecodeError:
         raise Unavailable(f"{folder / place}: the secret cannot be read: not UTF-8") from None
     except OSError as error:

@@ -42,6 +42,8 @@ from cloud.intake import filters
 from cloud.shards import Lease, Leases
 from cloud.state import State
 from cloud.store import Store, sqlite
+from cloud.store.kept import Kept as KeptStore
+from cloud.store.kept import kept
 from cloud.supervision import Supervisor
 from cloud.upkeep import Chore
 from configs import loader
@@ -235,12 +237,15 @@ class _Service:
             await server.serve(desk, listening)
 
     def _closed(self) -> dict[str, str]:
-        """The channels that cannot be opened, and why."""
-        return {
+        """The store and the channels that cannot be opened, and why."""
+        closed = {
             f"channel {name}": f"[channel.{name}] {one.fault}"
             for name, one in self._channels.items()
             if one.fault
         }
+        if isinstance(self._store, KeptStore) and self._store.fault:
+            closed["store"] = f"[store] {self._store.fault}"
+        return closed
 
     async def _reopen(self) -> None:
         """Try the channels that could not be opened, so that it is known when they can."""
@@ -295,11 +300,11 @@ async def _arrive(
 
 @asynccontextmanager
 async def opened(setup: Setup, *, read_only: bool = False) -> AsyncIterator[tuple[State, Store]]:
-    """The state database and the store of a config. Raises Unavailable on entry."""
-    module = loader.plugin("cloud.store", setup.config.store.kind)
+    """The state database and the store of a config, which may come later. Raises Unavailable on
+    entry."""
     async with (
         state.opened(setup.database, read_only=read_only) as database,
-        module.open(setup.config.store, setup.folder, database) as store,
+        kept(setup.config.store, setup.folder, database) as store,
     ):
         yield database, store
 

@@ -1,5 +1,6 @@
 """Files that hold secrets, or from which secrets follow: who may read them."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -13,6 +14,21 @@ def open_private(path: Path) -> BinaryIO:
     OSError."""
     number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
     return os.fdopen(number, "ab")
+
+
+def read_secret(path: Path, most: int = 65_536) -> bytes:
+    """What a file holds. It is never waited for: a pipe that nobody fills is empty. Raises
+    OSError."""
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(number, "rb", buffering=0) as file:
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        found = b""
+        while more := file.read(most + 1 - len(found)):
+            found += more
+            if len(found) > most:
+                raise OSError(errno.EFBIG, f"it is larger than {most} bytes", str(path))
+        return found
 
 
 def make_private(path: Path) -> None:

@@ -208,6 +208,10 @@ def test_a_slip_in_the_table_of_a_gateway_does_not_make_it_unknown(tmp_path: Pat
     assert {fault.key for fault in faults} == {"gateway.g.sites.0", "gateway.h.quota.sereis"}
     assert {*setup.config.gateway} == {"g", "h", "i"}
     assert not setup.config.accepts_unknown
+    file.write_text("[gateway.g]\nx = 1\ny = 2\nsites = 3\n[gateway.h.quota]\nx = 1\ny = 1\n")
+    setup, _ = config.read_in_part(file)
+    assert {*setup.config.gateway} == {"g", "h"}
+    assert not setup.config.accepts_unknown
 
 
 def test_a_quota_in_the_config(tmp_path: Path) -> None:
@@ -244,6 +248,17 @@ def test_check_reads_the_response_plan_too(tmp_path: Path) -> None:
         ("[gateway.a]\nsite = 1\n", "gateway.a.site"),
         ("[web]\nport = 'x'\n", "web.port"),
         ("[cap]\n", "cap.sender"),
+        ('[rule.a]\nkind = "threshold"\nquantity = "depth"\nred = 3\nx = 1\n', "rule.a.x"),
+        ('[channel.a]\nkind = "wecom"\nx = 1\ny = 2\n', "channel.a.y"),
+        ('[rule."a.b"]\nkind = "none"\n', "rule.a.b"),
+        ("[hook.a]\nx = 1\ny = 1\n", "hook.a.y"),
+        ("[cap]\nsender = 1\nx = 2\n", "cap.x"),
+        ('[[rule]]\nkind = "threshold"\n', "rule"),
+        ("[alerts]\nof_delay_s = 1\nplan = 5\n", "alerts.plan"),
+        ("[quota]\nseires = 1\n", "quota.seires"),
+        ("[quarantine]\nmost_mb = 0\n", "quarantine.most_mb"),
+        ('[ingest]\nfuture_s = "x"\n', "ingest.future_s"),
+        ('[store]\nkind = "sqlite"\n[store.retention]\nraw_day = 1\n', "store.retention"),
     ],
 )
 def test_a_faulty_table_is_left_out_and_the_rest_serves(tmp_path, more, key) -> None:
@@ -256,7 +271,18 @@ def test_a_faulty_table_is_left_out_and_the_rest_serves(tmp_path, more, key) -> 
     assert [one.key for one in faults if one.key.startswith(key)]
 
 
-@pytest.mark.parametrize("more", ["[broker]\nport = 0\n", "[state]\nno = 1\n", "[web\n", "x = 1\n"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        "[broker]\nport = 0\n",
+        "[state]\nno = 1\n",
+        "[web\n",
+        "x = 1\n",
+        '[ingest]\nshards = ["A B"]\n',
+        '[ingest]\nunknown_gateways = "quarantine"\n',
+        "alerts = 1\nbroker = 1\n",
+    ],
+)
 def test_what_nothing_can_be_done_without_is_still_refused(tmp_path, more) -> None:
     file = tmp_path / "cloud.toml"
     file.write_text(more)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from cloud import state, tables
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.rule import Finding, Place
+from cloud.alerts.trend import Trend
 from wire.messages import Level
 
 
@@ -40,6 +41,48 @@ def save_states(connection: Connection, states: Mapping[Key, msgspec.Struct]) ->
         tables.rule_state,
         [_names(key) | {"state": msgspec.json.encode(one).decode()} for key, one in states.items()],
     )
+
+
+class Present(NamedTuple):
+    """What a rule finds now, and how what it reads changes, None if that is not known."""
+
+    finding: Finding
+    trend: Trend | None
+
+
+def save_present(connection: Connection, found: Mapping[Key, Present]) -> None:
+    """Keep what rules find now, for messages that are composed later."""
+    rows = [
+        _names(key)
+        | {
+            "finding": msgspec.json.encode(one.finding).decode(),
+            "trend": one.trend,
+        }
+        for key, one in found.items()
+    ]
+    state.upsert(connection, tables.finding_now, rows)
+
+
+def present(connection: Connection, site: str) -> dict[str, Present]:
+    """What rules find now at a site, or of a gateway without one, by source: see `source`."""
+    table = tables.finding_now
+    rows = connection.execute(
+        select(table).where(
+            (table.c.site == site) | ((table.c.site == "") & (table.c.gateway == site))
+        )
+    )
+    return {
+        source(row.rule, row.part, row.gateway, row.sensor): Present(
+            msgspec.json.decode(row.finding, type=Finding),
+            None if row.trend is None else Trend(row.trend),
+        )
+        for row in rows
+    }
+
+
+def source(rule: str, part: str, gateway: str, sensor: str) -> str:
+    """The name of a rule at a place, among the sources of an alarm."""
+    return ":".join((rule, part, gateway, sensor))
 
 
 def drop(connection: Connection, key: Key, now_ms: int) -> None:
@@ -75,6 +118,7 @@ def record(connection: Connection, change: Change, now_ms: int) -> None:
         episode = found.id
         changed = update(alert).where(alert.c.id == episode)
         if finding.level is None:
+            connection.execute(delete(tables.finding_now).filter_by(**names))
             changed = changed.values(cleared_at_ms=finding.at_ms, cleared_value=finding.value)
         else:
             changed = changed.values(level=_colour(finding.level))

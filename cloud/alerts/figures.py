@@ -1,35 +1,98 @@
-"""How quantities are told to people: by which name, and in which unit."""
+"""How quantities are told to people: by which words, in which unit, with how many digits."""
 
 from typing import Final, NamedTuple
 
+from cloud.channels import Language
+from wire.messages import Level
 from wire.reading import Quantity
+
+LANGUAGES: Final[tuple[Language, ...]] = ("zh", "en")
 
 
 class Figure(NamedTuple):
-    """How a quantity is told to people: its placeholder, its names, and the unit with how many of
-    it make one of the SI unit."""
+    """A quantity as people read it. `placeholder` is its name in instructions; `zh` and `en` are
+    its names; `zh_now` and `en_now` say a value, which stands for `{}`; `unit` and `unit_zh` have
+    `per_si` of it in one of the SI unit, told with `digits` decimals. `grows` and `falls` say in
+    Chinese that the value rises and falls; English has the same words for all."""
 
     placeholder: str
     zh: str
     en: str
+    zh_now: str
+    en_now: str
     unit: str
+    unit_zh: str
     per_si: float
+    digits: int
+    grows: str
+    falls: str
 
-    def shown(self, value: float) -> str:
-        """`value`, in SI, as people read it: `31 cm`."""
-        return f"{plain(value * self.per_si)} {self.unit}"
+    def shown(self, value: float, language: Language = "en") -> str:
+        """`value`, in SI, with its unit: `31 cm`, `31厘米`."""
+        text = f"{value * self.per_si:.{self.digits}f}"
+        if float(text) == 0:
+            text = text.removeprefix("-")
+        return text + self.unit_zh if language == "zh" else f"{text} {self.unit}"
+
+    def limit(self, value: float, language: Language) -> str:
+        """The same for a threshold, with all the digits that it was given."""
+        text = plain(float(f"{value * self.per_si:.9g}"))
+        return text + self.unit_zh if language == "zh" else f"{text} {self.unit}"
+
+    def now(self, value: float, language: Language) -> str:
+        """What is measured, as the beginning of a sentence: `积水约35厘米`."""
+        form = self.zh_now if language == "zh" else self.en_now
+        return form.format(self.shown(value, language))
 
 
 FIGURES: Final = {
-    Quantity.DEPTH: Figure("depth_cm", "积水深度", "depth", "cm", 100),
-    Quantity.LEVEL: Figure("stage_m", "水位", "level", "m", 1),
-    Quantity.RAIN_TOTAL: Figure("rain_mm", "累计雨量", "rain in all", "mm", 1000),
-    Quantity.RAIN_RATE: Figure("rain_mm_h", "雨强", "rain rate", "mm/h", 3_600_000),
-    Quantity.DISPLACEMENT: Figure("crack_mm", "裂缝位移", "displacement", "mm", 1000),
-    Quantity.FREQUENCY: Figure("frequency_hz", "频率", "frequency", "Hz", 1),
-    Quantity.TEMPERATURE: Figure("temperature_c", "温度", "temperature", "℃", 1),
-    Quantity.VOLTAGE: Figure("voltage_v", "电压", "voltage", "V", 1),
+    Quantity.DEPTH: Figure(
+        *("depth_cm", "积水深度", "depth", "积水约{}", "{} of water", "cm", "厘米", 100, 0),
+        *("仍在上涨", "正在消退"),
+    ),
+    Quantity.LEVEL: Figure(
+        *("stage_m", "水位", "level", "水位{}", "water level {}", "m", "米", 1, 2),
+        *("仍在上涨", "正在回落"),
+    ),
+    Quantity.RAIN_TOTAL: Figure(
+        *("rain_mm", "累计雨量", "rain in all", "累计雨量{}", "{} of rain in all", "mm", "毫米"),
+        *(1000, 1, "雨仍在下", "雨势减弱"),
+    ),
+    Quantity.RAIN_RATE: Figure(
+        *("rain_mm_h", "雨强", "rain rate", "雨强{}", "rain at {}", "mm/h", "毫米每小时"),
+        *(3_600_000, 0, "雨势增强", "雨势减弱"),
+    ),
+    Quantity.DISPLACEMENT: Figure(
+        *("crack_mm", "裂缝位移", "displacement", "裂缝位移{}", "displacement {}", "mm", "毫米"),
+        *(1000, 1, "仍在增大", "正在减小"),
+    ),
+    Quantity.FREQUENCY: Figure(
+        *("frequency_hz", "频率", "frequency", "频率{}", "frequency {}", "Hz", "赫兹", 1, 1),
+        *("正在升高", "正在降低"),
+    ),
+    Quantity.TEMPERATURE: Figure(
+        *("temperature_c", "温度", "temperature", "温度{}", "temperature {}", "℃", "摄氏度", 1, 1),
+        *("正在升高", "正在降低"),
+    ),
+    Quantity.VOLTAGE: Figure(
+        *("voltage_v", "电压", "voltage", "电压{}", "voltage {}", "V", "伏", 1, 1),
+        *("正在升高", "正在降低"),
+    ),
 }
+
+LEVEL_ZH: Final = {
+    Level.BLUE: "蓝色",
+    Level.YELLOW: "黄色",
+    Level.ORANGE: "橙色",
+    Level.RED: "红色",
+}
+
+
+def against(level: Level, limit: str, language: Language) -> str:
+    """The limit of a level, in brackets behind what is measured: `（红色标准30厘米）`."""
+    if language == "zh":
+        return f"（{LEVEL_ZH[level]}标准{limit}）"
+    return f" ({level.name.lower()} limit {limit})"
 
 
 def plain(value: object) -> str:

@@ -161,6 +161,11 @@ class Rule(ABC, Generic[StateT]):
     def step(self, state: StateT, said: Said, now_ms: int) -> tuple[StateT, Finding | None]:
         """The state after `said`, and how the level changes by it."""
 
+    def now(self, state: StateT, reading: Reading) -> Finding | None:
+        """What the rule finds at present, at the level that holds, after `reading`: for messages
+        that are composed later than the level began. None where it has nothing newer to say."""
+        return None
+
     def _covers(self, gateway: str, site: str = "", sensor: str = "") -> bool:
         return (
             self.gateway in (None, gateway)

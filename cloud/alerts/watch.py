@@ -19,16 +19,20 @@ from sqlalchemy import Connection, select
 
 from cloud import ledger, tables
 from cloud.alerts import episodes
-from cloud.alerts.episodes import Change, Key
+from cloud.alerts.episodes import Change, Key, Present
 from cloud.alerts.rule import Finding, Heard, Hole, Place, Rule, Said, ServiceFault, Tick
 from cloud.alerts.rules import service
+from cloud.alerts.trend import Samples, trend
 from wire.messages import Batch, GatewayState, InterlockState, Status
-from wire.reading import Quantity, Reading, columns
+from wire.reading import Quality, Quantity, Reading, columns
 
 log: Final = logging.getLogger("shuichi.watch")
 
 TICK_S: Final = 5.0
 """How often the rules are told that time has passed."""
+
+_GOOD: Final = frozenset({Quality.GOOD, Quality.NOT_EVALUATED})
+"""What messages may quote."""
 
 _SERIES_KNOWN: Final = 32768
 """Series of which it is remembered whom they concern."""
@@ -55,24 +59,36 @@ class Findings(NamedTuple):
     """When each gateway was heard itself, by the cloud's clock."""
     said: dict[str, int]
     """The time in the last status of each."""
+    newest: dict[Key, Reading]
+    """The newest good reading of each place whose rule is not normal."""
 
     def parts(self) -> "list[Findings]":
         """The same, each state with its changes by itself."""
         return [
-            Findings({key: state}, [one for one in self.changes if one.key == key], {}, {})
+            Findings(
+                {key: state},
+                [one for one in self.changes if one.key == key],
+                *({}, {}),
+                {key: self.newest[key]} if key in self.newest else {},
+            )
             for key, state in self.states.items()
         ]
 
 
 def together(findings: Iterable[Findings]) -> Findings:
     """Several in their order, as one."""
-    whole = Findings({}, [], {}, {})
+    whole = _nothing()
     for one in findings:
         whole.states.update(one.states)
         whole.changes.extend(one.changes)
         whole.heard.update(one.heard)
         whole.said.update(one.said)
+        whole.newest.update(one.newest)
     return whole
+
+
+def _nothing() -> Findings:
+    return Findings({}, [], {}, {}, {})
 
 
 class Watch:
@@ -83,6 +99,7 @@ class Watch:
         self._may_find = may_find
         self._parts = {(rule.name, rule.part): rule for rule in rules}
         self._states: dict[Key, msgspec.Struct] = {}
+        self._samples = Samples()
         self._ears = lru_cache(_SERIES_KNOWN)(self._find_ears)
         self.failed: list[Exception] = []
         """What rules have raised at ticks; whoever tells of it clears it."""
@@ -118,7 +135,7 @@ class Watch:
         now_ms: int,
     ) -> Findings:
         """What has arrived changes. Nothing is changed yet: see `adopt`."""
-        findings = Findings({}, [], {}, {})
+        findings = _nothing()
         said: list[tuple[int, str, Said]] = []
         for batch in batches:
             gateway = batch.gateway
@@ -151,7 +168,7 @@ class Watch:
         """What follows from that it is now `now_ms`; since `listening_ms` we have listened to the
         broker without a break. A rule that raises at one place keeps no other one from its turn:
         see `failed`."""
-        findings = Findings({}, [], {}, {})
+        findings = _nothing()
         for gateway, heard_ms in self._heard.items():
             tick = Tick(heard_ms, listening_ms)
             for key, rule in self._ticking.get(gateway, {}).items():
@@ -163,7 +180,7 @@ class Watch:
 
     def report(self, faults: Iterable[ServiceFault], now_ms: int) -> Findings:
         """What follows from faults that the service itself observes, and from their ends."""
-        findings = Findings({}, [], {}, {})
+        findings = _nothing()
         for fault in faults:
             assert service.FAULTS[fault.name]
             for key, rule in self._find(fault.gateway, fault):
@@ -195,8 +212,18 @@ class Watch:
     def save(self, connection: Connection, findings: Findings, now_ms: int) -> None:
         """Write states, and what was found, for the dispatch to take."""
         episodes.save_states(connection, findings.states)
+        episodes.save_present(connection, dict(self._present(findings)))
         for change in findings.changes:
             episodes.record(connection, change, now_ms)
+
+    def _present(self, findings: Findings) -> Iterator[tuple[Key, Present]]:
+        for key, reading in findings.newest.items():
+            rule, state = self._parts[key.rule, key.part], findings.states.get(key)
+            if state is None:
+                state = self._states[key]
+            if (found := rule.now(state, reading)) is not None:
+                value = (reading.at_ms, reading.value or 0.0)
+                yield key, Present(found, trend(reading.quantity, self._samples.of(key), value))
 
     def _is_news(self, status: Status) -> bool:
         """Whether it shows that the gateway lives. The first may be one that the broker kept."""
@@ -225,6 +252,10 @@ class Watch:
             return  # a rule that looks at the same again finds it then
         if after is not before and after != before:
             findings.states[key] = after
+        if type(said) is Reading and said.quality in _GOOD and said.value is not None:
+            self._samples.add(key, said)
+            if getattr(after, "level", None) is not None and said.at_ms >= after.newest_ms:
+                findings.newest[key] = said
         if finding is not None:
             findings.changes.append(Change(key, rule.hazard, finding))
 

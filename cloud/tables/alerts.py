@@ -71,6 +71,22 @@ alert_change: Final = Table(
 )
 """How the level of each episode changed, and by what."""
 
+finding_now: Final = Table(
+    "finding_now",
+    metadata,
+    Column("rule", String, primary_key=True),
+    Column("part", String, primary_key=True),
+    Column("gateway", String, primary_key=True),
+    Column("site", String, primary_key=True),
+    Column("sensor", String, primary_key=True),
+    Column("finding", String, nullable=False),  # JSON
+    Column("trend", String),  # rising, steady, falling; NULL: not known
+    Index("ix_finding_now_site", "site", "gateway"),
+    sqlite_with_rowid=False,
+)
+"""What each rule that is not normal finds at present, by the newest good reading: see
+`alerts.episodes.save_present`."""
+
 plan: Final = Table(
     "plan",
     metadata,
@@ -183,7 +199,8 @@ outgoing: Final = Table(
     Column("contact", String, nullable=False),
     Column("channel", String, nullable=False),
     Column("parts", String, nullable=False),  # JSON: what it tells of
-    Column("message", String, nullable=False),  # JSON
+    Column("message", String, nullable=False),  # JSON; "" until it is handed over, with `sends`
+    Column("sends", String),  # JSON: what it is composed of when it is handed over
     Column("made_ms", BigInteger, nullable=False),
     Column("not_before_ms", BigInteger, nullable=False),
     Column("done_ms", BigInteger),  # delivered, refused or withdrawn
@@ -194,6 +211,20 @@ outgoing: Final = Table(
     Index("ix_outgoing_due", "channel", "done_ms", "not_before_ms"),
 )
 """What is handed to the channels, one row a message and channel."""
+
+knowledge: Final = Table(
+    "knowledge",
+    metadata,
+    Column("contact", String, primary_key=True),
+    Column("exercise", Boolean, primary_key=True),
+    Column("alert", String, primary_key=True),
+    Column("key", String, nullable=False, index=True),  # of `outgoing`
+    Column("state", String, nullable=False),  # JSON
+    Column("at_ms", BigInteger, nullable=False),
+    Column("delivered", Boolean, nullable=False),  # a channel has taken one message of it at least
+    sqlite_with_rowid=False,
+)
+"""What each contact was told last of each alert: see `alerts.handover`."""
 
 heard: Final = Table(
     "heard",

@@ -43,7 +43,9 @@ def test_each_level_begins_and_ends_at_its_own_thresholds() -> None:
         (0.27, 0.27),
         (0.12, 0.12),
     ]
-    assert found[1].text == "depth 0.3 m, at or over 0.3 m"
+    assert found[1].text == "30 cm of water (red limit 30 cm)"
+    assert found[1].text_zh == "积水约30厘米（红色标准30厘米）"
+    assert found[3].text_zh == "积水约12厘米"
     assert (found[0].unit, found[0].quantity, RULE.hazard) == ("m", "depth", Hazard.UNDERPASS)
 
 
@@ -90,7 +92,7 @@ def test_dwell_must_be_served_without_a_break() -> None:
         (21, Level.ORANGE),
         (90, None),
     ]
-    assert found[0].text.endswith("at or over 0.15 m for 10 s")
+    assert found[0].parts["held_s"] == 10
 
 
 def test_it_covers_what_it_names() -> None:

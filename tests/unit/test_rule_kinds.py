@@ -84,23 +84,19 @@ def stage(*metres: float) -> list[Reading]:
     return [reading(m, NOW + n, quantity=Quantity.LEVEL) for n, m in enumerate(metres)]
 
 
-def test_a_stage_is_told_in_both_heights() -> None:
+def test_a_stage_is_told_against_its_mark() -> None:
     one = rule("stage", **STATION)
     _, found = follow(one, live(stage(22.2, 22.3, 25.4, 25.21, 25.19, 22.19)))
     assert levels(found) == [Level.YELLOW, Level.RED, Level.YELLOW, None]
     first = found[0]
     assert first.value == pytest.approx(180.5)
     assert (first.threshold, first.unit) == (180.5, "m")
-    assert first.text == (
-        "stage 180.50 m above the 1985 datum (22.30 m on the gauge), "
-        "0.00 m over the warning level of 180.50 m"
-    )
-    assert first.text_zh == (
-        "水位 180.50 m（1985国家高程基准，水尺读数 22.30 m），超警戒水位（180.50 m）0.00 m"
-    )
+    assert first.text == "water level 180.50 m, at the warning level of 180.50 m"
+    assert first.text_zh == "水位180.50米，已达警戒水位180.50米"
     assert first.parts["gauge_m"] == 22.3
     assert first.parts["guarantee_m"] == 183.5
-    assert "超保证水位（183.50 m）0.10 m" in found[1].text_zh
+    assert found[1].text_zh == "水位183.60米，超保证水位（183.50米）0.10米"
+    assert found[2].text_zh == "水位183.39米，低于保证水位（183.50米）0.11米"
     assert one.hazard is Hazard.RIVER
 
 

@@ -15,6 +15,7 @@ import msgspec
 from pydantic import Field, model_validator
 
 from cloud.alerts import ladder
+from cloud.alerts.figures import against
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.ladder import Band, Graded, Rung, Step
 from cloud.alerts.rule import (
@@ -205,8 +206,19 @@ class Crack(ReadingRule[State]):
         turn = ladder.turn(rungs, state.level, standing, values)
         if turn is None:
             return State(newest_ms, state.level, standing, hours), None
-        finding = self._finding(reading, found, turn)
+        finding = self._finding(reading, found, turn.rung, turn.level, turn.threshold)
         return State(newest_ms, turn.level, standing, hours), finding
+
+    def now(self, state: State, reading: Reading) -> Finding | None:
+        found = motion(state.hours)
+        rungs = [
+            one
+            for one in (*self.speeds, *self.accelerations)
+            if one.level is state.level and state.standing.get(one.name, ladder.Step()).active
+        ]
+        if found is None or not rungs or reading.value is None:
+            return None
+        return self._finding(reading, found, rungs[0], rungs[0].level, rungs[0].over)
 
     @staticmethod
     def _with(
@@ -220,30 +232,41 @@ class Crack(ReadingRule[State]):
         filled = (*hours[:at], (hour, opening), *hours[at:])
         return tuple(one for one in filled if one[0] >= oldest)
 
-    def _finding(self, reading: Reading, found: Motion, turn: ladder.Turn) -> Finding:
+    def _finding(
+        self,
+        reading: Reading,
+        found: Motion,
+        rung: Rung,
+        level: Level | None,
+        threshold: float,
+    ) -> Finding:
         speed, growth = found.speed * 1000, found.acceleration
-        text = f"the crack opens {speed:.2f} mm/day"
-        text_zh = f"裂缝速率 {speed:.2f} mm/天"
+        by_growth = rung.key == "acceleration" and growth is not None
+        text = f"the crack opens {speed:.1f} mm a day"
+        text_zh = f"裂缝每天增大{speed:.1f}毫米"
         parts: dict[str, str | int | float | None] = {
             "crack_mm": round((reading.value or 0.0) * 1000, 3),
             "rate_mm_d": round(speed, 3),
         }
         if growth is not None:
-            text += f", {growth * 1000:+.2f} mm/day each day"
-            text_zh += f"，加速度 {growth * 1000:+.2f} mm/天²"
+            if growth > 0:
+                text += f", each day by {growth * 1000:.1f} mm more"
+                text_zh += f"，且每天加快{growth * 1000:.1f}毫米"
             parts["acceleration_mm_day2"] = round(growth * 1000, 3)
         if self.v0 is not None:
             angle = degrees(atan(found.speed / self.v0))
-            text += f", {found.speed / self.v0:.1f} V0 (tangent angle {angle:.0f} degrees to V0)"
-            text_zh += f"，为 V0 的 {found.speed / self.v0:.1f} 倍（切线角 {angle:.0f}°）"
+            text += f", {found.speed / self.v0:.1f} times its usual speed"
+            text_zh += f"，为匀速阶段的{found.speed / self.v0:.1f}倍"
             parts["v0_mm_day"] = self.v0 * 1000
             parts["tangent_deg"] = round(angle, 1)
-        by_growth = turn.rung.key == "acceleration"
+        if level is not None and not by_growth:
+            text += against(level, f"{rung.over * 1000:g} mm a day", "en")
+            text_zh += against(level, f"每天{rung.over * 1000:g}毫米", "zh")
         return Finding(
             at_ms=reading.at_ms,
-            level=turn.level,
-            value=turn.value,
-            threshold=turn.threshold,
+            level=level,
+            value=growth if by_growth and growth is not None else found.speed,
+            threshold=threshold,
             unit="m/d2" if by_growth else "m/d",
             quantity="crack_acceleration" if by_growth else "crack_speed",
             text=text,

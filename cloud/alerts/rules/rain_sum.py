@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from cloud.alerts import ladder, rain
 from cloud.alerts.counter import NOISE_M, SHORTEST_MS
+from cloud.alerts.figures import against
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.ladder import Rung, Step
 from cloud.alerts.rain import Method, Rates, Totals
@@ -152,7 +153,21 @@ class RainSum(ReadingRule[State]):
         if turn is None:
             return state, None
         at = self.rungs.index(turn.rung)
-        return state, self._finding(reading.at_ms, turn, sums[at], fallen[at], self.windows_ms[at])
+        of_level = self._at(turn.level) if turn.level is not None else None
+        at = at if of_level is None else of_level
+        finding = self._finding(reading.at_ms, turn.level, at, sums[at], fallen[at])
+        return state, msgspec.structs.replace(finding, threshold=turn.threshold)
+
+    def now(self, state: State, reading: Reading) -> Finding | None:
+        at = None if state.level is None else self._at(state.level)
+        if at is None or state.gauge is None:
+            return None
+        (fallen,) = rain.fallen(state.gauge, state.newest_ms, (self.windows_ms[at],), self.method)
+        depth = fallen.depth + (fallen.doubtful if state.level is Level.BLUE else 0.0)
+        return self._finding(state.newest_ms, state.level, at, depth, fallen)
+
+    def _at(self, level: Level) -> int | None:
+        return next((n for n, rung in enumerate(self.rungs) if rung.level is level), None)
 
     def _cannot_turn(self, state: State, value: float) -> bool:
         """Whether no level can begin by this reading, in a bin in which has been summed up already:
@@ -177,17 +192,15 @@ class RainSum(ReadingRule[State]):
         return state.gauge if isinstance(state.gauge, kind) else kind()
 
     def _finding(
-        self, at_ms: int, turn: ladder.Turn, depth: float, fallen: rain.Fallen, window_ms: int
+        self, at_ms: int, level: Level | None, at: int, depth: float, fallen: rain.Fallen
     ) -> Finding:
-        hours = window_ms / _HOUR_MS
-        text = (
-            f"{depth * 1000:.1f} mm of rain in {hours:g} h, "
-            f"{'at or over' if turn.rose else 'at or under'} {turn.threshold * 1000:g} mm"
-        )
-        text_zh = (
-            f"{hours:g}小时雨量 {depth * 1000:.1f} mm，"
-            f"{'达到或超过' if turn.rose else '降至'} {turn.threshold * 1000:g} mm"
-        )
+        hours = self.windows_ms[at] / _HOUR_MS
+        over = self.rungs[at].over
+        text = f"{depth * 1000:.1f} mm of rain in {hours:g} h"
+        text_zh = f"过去{hours:g}小时雨量{depth * 1000:.1f}毫米"
+        if level is not None:
+            text += against(level, f"{over * 1000:g} mm", "en")
+            text_zh += against(level, f"{over * 1000:g}毫米", "zh")
         if fallen.unknown_ms > self.method.gap_ms:
             text += (
                 f"; {span(fallen.unknown_ms)} of it without data, "
@@ -195,19 +208,19 @@ class RainSum(ReadingRule[State]):
             )
             text_zh += (
                 f"；其中{span_zh(fallen.unknown_ms)}无数据，"
-                f"{fallen.spread * 1000:.1f} mm 按缺测时段均摊"
+                f"{fallen.spread * 1000:.1f}毫米按缺测时段均摊"
             )
         if fallen.doubtful > NOISE_M:
             text += (
                 f"; {fallen.doubtful * 1000:.1f} mm cannot be evaluated, for the counter fell or"
                 " jumped"
             )
-            text_zh += f"；另有 {fallen.doubtful * 1000:.1f} mm 因计数异常无法判定"
+            text_zh += f"；另有{fallen.doubtful * 1000:.1f}毫米因计数异常无法判定"
         return Finding(
             at_ms=at_ms,
-            level=turn.level,
+            level=level,
             value=depth,
-            threshold=turn.threshold,
+            threshold=over,
             unit="m",
             quantity="rain_sum",
             text=text,

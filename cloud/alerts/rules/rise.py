@@ -12,7 +12,7 @@ from cloud.alerts import ladder
 from cloud.alerts.figures import FIGURES
 from cloud.alerts.ladder import Dwell, Graded, Rung, Step
 from cloud.alerts.rule import Finding, ReadingRule, forward, ms, span, span_zh, trust
-from cloud.alerts.rules.threshold import HAZARDS
+from cloud.alerts.rules.threshold import HAZARDS, over_of
 from wire.messages import Level
 from wire.reading import UNITS, Quantity, Reading
 
@@ -83,8 +83,15 @@ class Rise(ReadingRule[State]):
         turn = ladder.turn(self.rungs, state.level, standing, values)
         if turn is None:
             return State(newest_ms, state.level, standing, points), None
-        finding = self._finding(reading, turn)
+        finding = self._finding(reading, rise, turn.level, turn.threshold)
         return State(newest_ms, turn.level, standing, points), finding
+
+    def now(self, state: State, reading: Reading) -> Finding | None:
+        rise = self._rise(state.points)
+        if state.level is None or rise is None or reading.value is None:
+            return None
+        over = over_of(self.rungs, state.level)
+        return None if over is None else self._finding(reading, rise, state.level, over)
 
     def _kept(
         self, points: tuple[tuple[int, float], ...], at_ms: int, value: float
@@ -105,23 +112,32 @@ class Rise(ReadingRule[State]):
             (b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(points, 2)
         )
 
-    def _finding(self, reading: Reading, turn: ladder.Turn) -> Finding:
+    def _finding(
+        self, reading: Reading, rise: float, level: Level | None, threshold: float
+    ) -> Finding:
         assert reading.value is not None  # else it would have moved nothing
         figure = FIGURES[self.quantity]
-        unit, window = UNITS[self.quantity], span(self.window_ms)
-        where = "at or over" if turn.rose else "at or under"
-        where_zh = "达到或超过" if turn.rose else "降至"
+        by = rise if abs(rise * figure.per_si) >= 0.5 * 10**-figure.digits else 0.0
+        verb, verb_zh = ("falls", "回落") if by < 0 else ("rises", "上涨")
+        if self.quantity is Quantity.DISPLACEMENT:
+            verb_zh = "回缩" if by < 0 else "增大"
+        text = (
+            f"{figure.en} {verb} {figure.shown(abs(by))} in {span(self.window_ms)}, "
+            f"now {figure.shown(reading.value)}"
+        )
+        text_zh = (
+            f"{span_zh(self.window_ms)}{verb_zh}约{figure.shown(abs(by), 'zh')}，"
+            f"现{figure.now(reading.value, 'zh')}"
+        )
         return Finding(
             at_ms=reading.at_ms,
-            level=turn.level,
-            value=turn.value,
-            threshold=turn.threshold,
-            unit=unit,
+            level=level,
+            value=rise,
+            threshold=threshold,
+            unit=UNITS[self.quantity],
             quantity=f"{self.quantity}_rise",
-            text=f"{self.quantity} rises {turn.value:.3g} {unit} in {window}, "
-            f"{where} {turn.threshold:.3g} {unit}; it is {reading.value:.4g} {unit}",
-            text_zh=f"{span_zh(self.window_ms)}内{figure.zh}上升 {figure.shown(turn.value)}，"
-            f"{where_zh} {figure.shown(turn.threshold)}；现为 {figure.shown(reading.value)}",
+            text=text,
+            text_zh=text_zh,
             parts={
                 "window_s": self.window_ms / 1000,
                 figure.placeholder: round(reading.value * figure.per_si, 2),

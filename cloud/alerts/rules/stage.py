@@ -107,25 +107,35 @@ class Stage(ReadingRule[State]):
         turn = ladder.turn(self.rungs, state.level, standing, values)
         if turn is None:
             return State(newest_ms, state.level, standing), None
-        return State(newest_ms, turn.level, standing), self._finding(reading, turn)
+        finding = self._finding(reading, turn.level, turn.rung.key, turn.threshold)
+        return State(newest_ms, turn.level, standing), finding
 
-    def _finding(self, reading: Reading, turn: ladder.Turn) -> Finding:
+    def now(self, state: State, reading: Reading) -> Finding | None:
+        rung = next((one for one in self.rungs if one.level is state.level), None)
+        if rung is None or reading.value is None:
+            return None
+        return self._finding(reading, rung.level, rung.key, rung.over)
+
+    def _finding(
+        self, reading: Reading, level: Level | None, mark: str, threshold: float
+    ) -> Finding:
+        assert reading.value is not None
         over = {rung.key: rung.over for rung in self.rungs}
-        mark = turn.rung.key
-        margin = turn.value - over[mark]
-        text = (
-            f"stage {turn.value:.2f} m above {self.datum_en} ({reading.value:.2f} m on the gauge), "
-            f"{abs(margin):.2f} m {'over' if margin >= 0 else 'under'} "
-            f"the {mark} level of {over[mark]:.2f} m"
-        )
-        text_zh = (
-            f"水位 {turn.value:.2f} m（{self.datum}，水尺读数 {reading.value:.2f} m），"
-            f"{'超' if margin >= 0 else '低于'}{NAMES[mark]}（{over[mark]:.2f} m）"
-            f"{abs(margin):.2f} m"
-        )
+        value = self.zero_m + reading.value
+        margin = round(value - over[mark], 2)
+        if margin == 0:
+            text = f"at the {mark} level of {over[mark]:.2f} m"
+            text_zh = f"已达{NAMES[mark]}{over[mark]:.2f}米"
+        elif margin > 0:
+            text = f"{margin:.2f} m over the {mark} level of {over[mark]:.2f} m"
+            text_zh = f"超{NAMES[mark]}（{over[mark]:.2f}米）{margin:.2f}米"
+        else:
+            text = f"{-margin:.2f} m under the {mark} level of {over[mark]:.2f} m"
+            text_zh = f"低于{NAMES[mark]}（{over[mark]:.2f}米）{-margin:.2f}米"
         parts: dict[str, str | int | float | None] = {
-            "stage_m": round(turn.value, 3),
+            "stage_m": round(value, 3),
             "datum": self.datum,
+            "datum_en": self.datum_en,
             "gauge_m": reading.value,
             "gauge_zero_m": self.zero_m,
             "mark": NAMES[mark],
@@ -133,12 +143,12 @@ class Stage(ReadingRule[State]):
         parts |= {f"{key}_m": height for key, height in over.items()}
         return Finding(
             at_ms=reading.at_ms,
-            level=turn.level,
-            value=turn.value,
-            threshold=turn.threshold,
+            level=level,
+            value=value,
+            threshold=threshold,
             unit="m",
             quantity="stage",
-            text=text,
-            text_zh=text_zh,
+            text=f"water level {value:.2f} m, {text}",
+            text_zh=f"水位{value:.2f}米，{text_zh}",
             parts=parts,
         )

@@ -1,5 +1,6 @@
 """A quantity over a threshold: water on the road, a river, a crack, a temperature."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Self
 
@@ -7,10 +8,11 @@ import msgspec
 from pydantic import model_validator
 
 from cloud.alerts import ladder
-from cloud.alerts.figures import FIGURES
+from cloud.alerts.figures import FIGURES, LANGUAGES, against
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.ladder import NO_DWELL, Dwell, Graded, Rung, Step
-from cloud.alerts.rule import Finding, ReadingRule, forward, span, span_zh, trust
+from cloud.alerts.rule import Finding, ReadingRule, forward, trust
+from cloud.channels import Language
 from wire.messages import Level
 from wire.reading import UNITS, Quantity, Reading
 
@@ -78,26 +80,41 @@ class Threshold(ReadingRule[State]):
         turn = ladder.turn(self.rungs, state.level, standing, values)
         if turn is None:
             return State(newest_ms, state.level, standing), None
-        return State(newest_ms, turn.level, standing), self._finding(reading, turn)
+        finding = self._finding(reading, turn.level, turn.threshold)
+        return State(newest_ms, turn.level, standing), finding
 
-    def _finding(self, reading: Reading, turn: ladder.Turn) -> Finding:
-        unit = UNITS[self.quantity]
-        held_ms = self.dwell.over_ms if turn.rose else self.dwell.clear_ms
-        where = "at or over" if turn.rose else "at or under"
-        held = f" for {span(held_ms)}" if held_ms else ""
-        figure = FIGURES[self.quantity]
-        where_zh = "达到或超过" if turn.rose else "降至"
-        held_zh = f"，持续{span_zh(held_ms)}" if held_ms else ""
+    def now(self, state: State, reading: Reading) -> Finding | None:
+        if state.level is None or reading.value is None:
+            return None
+        over = over_of(self.rungs, state.level)
+        return None if over is None else self._finding(reading, state.level, over)
+
+    def _finding(self, reading: Reading, level: Level | None, threshold: float) -> Finding:
+        assert reading.value is not None
+        text = {tongue: self._text(reading.value, level, tongue) for tongue in LANGUAGES}
         return Finding(
             at_ms=reading.at_ms,
-            level=turn.level,
-            value=turn.value,
-            threshold=turn.threshold,
-            unit=unit,
+            level=level,
+            value=reading.value,
+            threshold=threshold,
+            unit=UNITS[self.quantity],
             quantity=self.quantity,
-            text=f"{self.quantity} {turn.value:.4g} {unit}, "
-            f"{where} {turn.threshold:.4g} {unit}{held}",
-            text_zh=f"{figure.zh} {figure.shown(turn.value)}，"
-            f"{where_zh} {figure.shown(turn.threshold)}{held_zh}",
-            parts={"held_s": held_ms / 1000},
+            text=text["en"],
+            text_zh=text["zh"],
+            parts={"held_s": self.dwell.over_ms / 1000},
         )
+
+    def _text(self, value: float, level: Level | None, language: Language) -> str:
+        figure = FIGURES[self.quantity]
+        text = figure.now(value, language)
+        if level is None:
+            return text
+        over = over_of(self.rungs, level)
+        if over is None:
+            return text
+        return text + against(level, figure.limit(over, language), language)
+
+
+def over_of(rungs: Sequence[Rung], level: Level) -> float | None:
+    """Where a level begins, None if the rule does not have it any more."""
+    return max((one.over for one in rungs if one.level is level), default=None)

@@ -51,7 +51,7 @@ class Device:
             hint = f"; merge_gap = {line.merge_gap} reads registers along that no measure uses"
             raise Refused(f"{error}{hint}", error.code) from None
         registers = {block.address + i: word for i, word in enumerate(words)}
-        return tuple(_value(measure, registers) for measure in block.measures)
+        return tuple([_value(measure, registers) for measure in block.measures])
 
 
 def _value(measure: Measure, registers: dict[int, int]) -> Value:

@@ -86,6 +86,9 @@ class Job:
     ) -> None:
         self.sensor = sensor
         self.sensors = sensors or {measure.key: sensor for measure in block.measures}
+        self._places: dict[str, list[int]] = {}  # of a sensor's measures in the block
+        for place, measure in enumerate(block.measures):
+            self._places.setdefault(self.sensors[measure.key], []).append(place)
         self.device = device
         self.block = block
         self.interval_s = interval_s
@@ -140,13 +143,12 @@ class Job:
             )
         return parts
 
-    def shares(self, values: Sequence[Value]) -> Iterator[tuple[str, tuple[Value, ...]]]:
+    def shares(self, values: tuple[Value, ...]) -> list[tuple[str, tuple[Value, ...]]]:
         """The values of its measures, in their order, by the sensors that they belong to."""
-        shares: dict[str, list[Value]] = {}
-        for measure, value in zip(self.block.measures, values, strict=True):
-            shares.setdefault(self.sensors[measure.key], []).append(value)
-        for sensor, own in shares.items():
-            yield sensor, tuple(own)
+        return [
+            (sensor, tuple([values[place] for place in places]))
+            for sensor, places in self._places.items()
+        ]
 
 
 _Entry = tuple[float, int, Job]

@@ -43,13 +43,14 @@ class Busy:
         self._busy_s = 0.0
         self._before: float | None = None
 
-    def add(self, seconds: float) -> None:
-        """It was busy for so long, until now."""
-        passed_s = clock.monotonic() - self._began
+    def add(self, since: float) -> None:
+        """It was busy since then (monotonic, s), until now."""
+        now = clock.monotonic()
+        passed_s = now - self._began
         if passed_s >= WINDOW_S:
             self._before = min(1.0, self._busy_s / passed_s)
-            self._began, self._busy_s = clock.monotonic(), 0.0
-        self._busy_s += seconds
+            self._began, self._busy_s = now, 0.0
+        self._busy_s += now - since
 
     @property
     def share(self) -> float:

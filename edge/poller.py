@@ -50,11 +50,10 @@ falls back."""
 
 
 class Heard(NamedTuple):
-    """What one read brought, and when: UTC in ms, and monotonic s of the answer's arrival."""
+    """What one read brought, and when the answer came (monotonic, s)."""
 
     sensor: str
     values: tuple[Value, ...]
-    at_ms: int
     at: float
 
 
@@ -219,7 +218,7 @@ class Bus:
         else:
             await self._sleep(min(self._agenda.wake_at(began, free_at), began + BEAT_EVERY_S))
             return
-        self._busy.add(clock.monotonic() - began)
+        self._busy.add(began)
 
     def _free_at(self) -> float:
         return self.jobs[0].device.port.free_at() if self.jobs else 0.0
@@ -242,12 +241,12 @@ class Bus:
         port = job.device.port
         self._reading = job
         try:
-            values = await self._ask(job)
+            values = await job.device.read(job.block, within_s=job.wait_s, urgent=job.urgent)
         except GivenUp:
             self._agenda.unread(job, clock.monotonic())
             return
-        except DriverError as error:
-            at = clock.monotonic()
+        except Exception as fault:  # noqa: BLE001
+            error, at = self._mapped(job.sensor, fault), clock.monotonic()
             values = tuple(Value(m.quantity, None, _brief(error)) for m in job.block.measures)
             if isinstance(error, LineDown):
                 self._down(job, error, at)
@@ -260,20 +259,13 @@ class Bus:
             self._answered(job, began, at)
         finally:
             self._reading = None
-        age_ms = round((clock.monotonic() - at) * 1000)
         for sensor, own in job.shares(values):
             try:
-                self._on_heard(Heard(sensor, own, clock.utc_ms() - age_ms, at))
+                self._on_heard(Heard(sensor, own, at))
             except Exception as error:  # noqa: BLE001 - the next reading is not its fault
                 self._tell_fault(sensor, error)
         if job.urgent:
             await asyncio.sleep(0)  # a lamp that this turns is asked for in its keeper's task: now
-
-    async def _ask(self, job: Job) -> tuple[Value, ...]:
-        try:
-            return await job.device.read(job.block, within_s=job.wait_s, urgent=job.urgent)
-        except Exception as error:  # noqa: BLE001
-            raise self._mapped(job.sensor, error) from None
 
     def _mapped(self, about: str, error: Exception) -> DriverError:
         """What is no DriverError becomes one, and is told once."""

@@ -70,7 +70,7 @@ class Recorder:
     def hear(self, heard: Heard, sensor: Sensor) -> None:
         """One read of a sensor. A quantity that the sensor does not have went with an old config,
         in the middle of the read."""
-        at_ms = self._time.stamp(heard.at)
+        at_ms, sure = self._time.stamp(heard.at), self._time.sure(heard.at)
         for value in heard.values:
             if (valid := sensor.ranges.get(value.quantity)) is None:
                 continue
@@ -80,7 +80,8 @@ class Recorder:
             )
             for interlock in self._sites.values():
                 interlock.hear(reading, heard.at)
-            self._supervisor.guard("sealer", self._keep, reading, heard.at)
+            kept = reading if sure else doubtful(reading)
+            self._supervisor.guard("sealer", self._sealer.add, kept)
 
     def teller(self, site: str) -> Tell:
         """Records events of `site`; what it gives never raises."""
@@ -91,9 +92,6 @@ class Recorder:
             self._supervisor.guard("sealer", self._note, site, kind, text, detail)
 
         return tell
-
-    def _keep(self, reading: Reading, at: float) -> None:
-        self._sealer.add(reading if self._time.sure(at) else doubtful(reading))
 
     def _note(
         self,

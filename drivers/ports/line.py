@@ -7,6 +7,7 @@ nothing is asked to which that answer could be mistaken for the answer, until it
 
 import asyncio
 import logging
+import math
 import time
 from abc import ABC, abstractmethod
 from typing import Final, NamedTuple
@@ -76,7 +77,10 @@ class Line(ABC):
         self._busy = asyncio.Lock()
         self._buffer = Received()
         self._scan: Scan | None = None
+        self._answer_within_s = 0.0
         self._deadline = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._rings_at = math.inf
         self._settling: asyncio.TimerHandle | None = None
         self._answer: asyncio.Future[bytes] | None = None
         self._silent_from = 0.0  # a request may follow what was heard last
@@ -145,18 +149,22 @@ class Line(ABC):
         late_s = 2 * answer_within_s if late_s is None else late_s
         loop = asyncio.get_running_loop()
         async with self._busy:
-            if not self._is_ready(loop.time(), late_s):
+            now = loop.time()
+            if not self._is_ready(now, late_s):
                 await self._make_ready(loop, late_s, begins, urgent, mistakable)
-            if not self.is_open:  # whatever was found before: it has rested meanwhile
-                raise LineDown(f"{self.name}: {self._why_closed}")
-            talks = loop.time() - self._strayed_at <= _TALK_PAUSE_S
+                if not self.is_open:  # whatever was found before: it has rested meanwhile
+                    raise LineDown(f"{self.name}: {self._why_closed}")
+                now = loop.time()
+            talks = now - self._strayed_at <= _TALK_PAUSE_S
             self._buffer.renew(len(self._strays) if talks else 0)
-            asked_at = loop.time() + len(request) * self.byte_s
+            asked_at = now + len(request) * self.byte_s
             answer_wire_s = answer_bytes * self.byte_s
+            self._answer_within_s = answer_within_s
             self._deadline = asked_at + answer_within_s + answer_wire_s
             self._scan = self.expect(request, scan)
             self._answer = answer = loop.create_future()
-            limit = loop.call_at(self._deadline, self._expire, answer, answer_within_s)
+            if self._rings_at > self._deadline:
+                self._set_alarm(loop)
             try:
                 self._put(request)
                 result: bytes = await answer
@@ -168,8 +176,8 @@ class Line(ABC):
                 self._stray(bytes(self._buffer), loop.time())
                 raise
             finally:
-                limit.cancel()
-                self._settle(None)
+                if self._settling is not None:
+                    self._settle(None)
                 self._scan = self._answer = None
             self.answer_s = max(0.0, self.answered_at - asked_at - answer_wire_s)
             return result
@@ -187,7 +195,8 @@ class Line(ABC):
         if self._scan is None or self._answer is None or self._answer.done():
             self._stray(data, now)
             return
-        self._settle(None)
+        if self._settling is not None:
+            self._settle(None)
         self._buffer += data
         if now > self._deadline:  # it has waited until somebody woke up: nobody knows how long
             self._fail(Unavailable(f"{self.name}: the answer came after its time"))
@@ -317,13 +326,29 @@ class Line(ABC):
             self._open_not_before = loop.time() + REOPEN_AFTER_S
         raise LineDown(f"{self.name}: {self._why_closed}")
 
-    def _expire(self, answer: "asyncio.Future[bytes]", after_s: float) -> None:
-        if answer is not self._answer or answer.done():
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake up by the deadline. An alarm that rings before it is kept, and set anew when it
+        rings: nearly every answer comes in time, and an alarm for each would cost too much."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._rings_at = self._deadline
+        self._alarm = loop.call_at(self._rings_at, self._ring, loop)
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+        rang_at, self._rings_at, self._alarm = self._rings_at, math.inf, None
+        if self._answer is None or self._answer.done():
             return
+        if rang_at < self._deadline:  # that of an earlier exchange
+            self._set_alarm(loop)
+        else:
+            self._expire()
+
+    def _expire(self) -> None:
         heard = f" after {len(self._buffer)} stray bytes" if self._buffer else ""
         if self._buffer.remark:
             heard += f", but {self._buffer.remark}"
-        self._fail(Unavailable(f"{self.name}: no answer within {after_s * 1000:.0f} ms{heard}"))
+        within_ms = f"{self._answer_within_s * 1000:.0f} ms"
+        self._fail(Unavailable(f"{self.name}: no answer within {within_ms}{heard}"))
         self._silences += 1
         if self.may_vanish and self._silences >= self._deaf_after:
             self._deaf_after = min(2 * self._deaf_after, _DEAF_AT_MOST)

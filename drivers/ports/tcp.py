@@ -98,10 +98,8 @@ class TcpLine(Line):
         connection.keep_alive(within_s)
 
     def write(self, data: bytes) -> None:
-        if self._connection is None or not self._connection.is_open:
+        if self._connection is None or not self._connection.write(data):
             self.drop(f"{self._config.place}: connection lost")
-        else:
-            self._connection.write(data)
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -138,9 +136,12 @@ class _Connection(asyncio.BufferedProtocol):
             sock = self._transport.get_extra_info("socket")
             keep_alive(sock, unanswered_s)
 
-    def write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
+    def write(self, data: bytes) -> bool:
+        """False if it is closed."""
+        if (transport := self._transport) is None or transport.is_closing():
+            return False
+        transport.write(data)
+        return True
 
     def abort(self) -> None:
         """End it at once: what is not yet sent must not come later."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -250,5 +251,36 @@ def test_a_line_that_cannot_be_opened_is_tried_once_a_second():
         line.refuses = None
         await asyncio.sleep(1.0)
         assert await read(master) == [0x2222]
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize("waits_s", [(0.5, 0.1), (0.1, 0.5)])
+def test_each_exchange_has_its_own_limit_whatever_that_of_the_one_before_was(waits_s):
+    async def main():
+        line = ScriptedLine([(0.01, OWN)], [], framing="tcp", byte_s=0.0)
+        line.gap_s = 0.0
+        scan = iter([b"1", None]).__next__
+        for wait_s in waits_s:
+            asked_at = virtual.now()
+            asking = line.exchange(b"?", lambda _: scan(), answer_bytes=1, answer_within_s=wait_s)
+            if wait_s == waits_s[0]:
+                assert await asking == b"1"
+                continue
+            with pytest.raises(Unavailable, match=rf"within {wait_s * 1000:.0f} ms"):
+                await asking
+            assert virtual.now() - asked_at == pytest.approx(wait_s)
+
+    virtual.run(main())
+
+
+def test_answers_that_come_in_time_do_not_cost_a_timer_each():
+    async def main():
+        loop, line = asyncio.get_running_loop(), ScriptedLine(*[[(0.001, OWN)]] * 20)
+        line.gap_s = 0.0
+        with mock.patch.object(loop, "call_at", wraps=loop.call_at) as timers:
+            for _ in range(20):
+                await read(Master(line))
+        assert timers.call_count < 20 + 5  # 20 are those of the scripted answers
 
     virtual.run(main())

@@ -183,7 +183,6 @@ def test_a_failed_read_is_heard_as_missing_values_with_the_reason(fault, reason,
         (heard,) = field.heard
         assert [(v.value, v.reason) for v in heard.values] == [(None, reason)]
         assert heard.at - start == pytest.approx(took_s)
-        assert heard.at_ms == pytest.approx(heard.at * 1000, abs=1)
 
     virtual.run(main())
 
@@ -199,6 +198,5 @@ def test_a_reading_carries_the_time_at_which_its_answer_came():
         await field.run(0.5)
         (heard,) = field.heard
         assert heard.at - start == pytest.approx(READ_S)
-        assert heard.at_ms == pytest.approx((start + READ_S) * 1000, abs=1)
 
     virtual.run(main())

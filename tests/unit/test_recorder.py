@@ -33,7 +33,7 @@ class Broken:
 
 
 def heard(*values):
-    return Heard("ruler-1", values, 0, 5.0)
+    return Heard("ruler-1", values, 5.0)
 
 
 async def test_parts_that_raise_keep_nothing_from_the_interlock():

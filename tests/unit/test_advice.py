@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -16,11 +17,6 @@ from wire.aspect import Aspect
 ROOT = Path(loader.__file__).parent.parent
 PACKAGES = ("configs", "wire", "drivers", "edge", "cloud", "firmware_sim")
 
-TREES = {
-    file: ast.parse(file.read_text("utf-8"))
-    for package in PACKAGES
-    for file in sorted((ROOT / package).rglob("*.py"))
-}
 
 _KEY = r"[a-z]+(?:_[a-z0-9]+)+"
 ADVISED = re.compile(
@@ -29,21 +25,30 @@ ADVISED = re.compile(
 COMMAND = re.compile(r"`shuichi ([a-z][a-z -]*[a-z])")
 
 
+@cache
+def nodes() -> dict[Path, list[ast.AST]]:
+    """Of each of our files, all that its tree has."""
+    return {
+        file: [*ast.walk(ast.parse(file.read_text("utf-8")))]
+        for package in PACKAGES
+        for file in sorted((ROOT / package).rglob("*.py"))
+    }
+
+
 def texts(file: Path) -> Iterator[str]:
     """What a file says to people: its string literals but for docstrings; f-strings with a mark
     where something is put in."""
-    tree = TREES[file]
     docs = {
         node.body[0].value
-        for node in ast.walk(tree)
+        for node in nodes()[file]
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
     inside = {
-        part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
+        part for node in nodes()[file] if isinstance(node, ast.JoinedStr) for part in node.values
     }
-    for node in ast.walk(tree):
+    for node in nodes()[file]:
         if isinstance(node, ast.JoinedStr):
             yield "".join(
                 str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values
@@ -57,23 +62,21 @@ def texts(file: Path) -> Iterator[str]:
             yield node.value
 
 
+@cache
 def said() -> list[tuple[str, str]]:
     """File and text of everything that is said anywhere."""
-    found = [(str(file.relative_to(ROOT)), text) for file in TREES for text in texts(file)]
+    found = [(str(file.relative_to(ROOT)), text) for file in nodes() for text in texts(file)]
     for name in profiles.available():
         found += [(f"profile {name}", doubt) for doubt in profiles.find(name).uncertain]
     return found
-
-
-SAID = said()
 
 
 def known_keys() -> set[str]:
     """What a config can have: the annotated names of all classes, and the aspects."""
     return {aspect.value for aspect in Aspect} | {
         item.target.id
-        for tree in TREES.values()
-        for node in ast.walk(tree)
+        for tree in nodes().values()
+        for node in tree
         if isinstance(node, ast.ClassDef)
         for item in node.body
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
@@ -82,7 +85,7 @@ def known_keys() -> set[str]:
 
 def test_a_key_that_is_advised_exists():
     keys = known_keys()
-    advised = {(file, key) for file, text in SAID for key in ADVISED.findall(text)}
+    advised = {(file, key) for file, text in said() for key in ADVISED.findall(text)}
     assert len(advised) >= 5
     assert {(file, key) for file, key in advised if key not in keys} == set()
 
@@ -105,7 +108,7 @@ def commands() -> set[str]:
 
 def test_a_command_that_is_advised_exists():
     known = commands()
-    advised = {(file, line) for file, text in SAID for line in COMMAND.findall(text)}
+    advised = {(file, line) for file, text in said() for line in COMMAND.findall(text)}
     assert len(advised) >= 10
 
     def is_known(line: str) -> bool:

@@ -1,7 +1,7 @@
 """The words of replies, by what they do in a sentence. Simplified characters, lower case.
 
-`replies` takes the longest phrase that fits: "没问题" is a yes, "没" is not. A yes counts only where
-every word of the text is in here: what is missing makes a text unclear, never a yes.
+`replies` takes the longest phrase that fits: "没问题" is a yes, "没" is not. A yes counts only
+where every word of the text is in here: what is missing makes a text unclear, never a yes.
 Therefore put a word in `FILLER` only if it changes the meaning of no sentence.
 """
 

@@ -49,7 +49,7 @@ def test_a_no_before_a_yes_leaves_no_yes():
 
 def test_a_question_mark_anywhere_leaves_no_yes():
     for one, mark in product(YES, "?？❓"):
-        for at in range(len(one.text) + 1):
+        for at in {0, 1, len(one.text) // 2, len(one.text)}:
             text = one.text[:at] + mark + one.text[at:]
             if not one.around.sent:
                 assert not one._replace(text=text).read().accepts, text
@@ -76,7 +76,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.one_of(st.text(max_size=60), st.lists(WORDS, max_size=12).map("".join)))
 def test_every_text_has_a_meaning(text):
     reply = read(

@@ -1,26 +1,34 @@
 """Warnings as documents of the Common Alerting Protocol, CAP 1.2 (OASIS, 2010), and the feed of
-those that are in force. Pure.
+those that a receiver must know of. Pure.
 
 What the standard demands beside its schema is demanded here: no space, comma, `<` or `&` in an
 identifier; `references` in an Update or Cancel; closed polygons of four points or more; times with
 a numerical zone (`-00:00` for UTC, never `Z`); a note where the status is Exercise. An Update
-replaces all that it refers to, a Cancel ends it.
+replaces all that it refers to, a Cancel ends it, and each ends by itself at its `expires`.
 
 Severities follow our levels; the standard has no word on colours, so the table is a setting.
 """
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
+from cloud.alerts import caparea
+from cloud.alerts.caparea import Area as Area
+from cloud.alerts.caparea import Circle as Circle
+from cloud.alerts.caparea import Point as Point
+from cloud.alerts.caparea import circle as circle
+from cloud.alerts.caparea import polygon as polygon
 from cloud.alerts.hazard import Hazard
+from cloud.alerts.publicwords import Response
 from cloud.channels import EXERCISE, Language, Measurement
+from cloud.http import Url
 from configs.loader import Model
 from wire.messages import Level
 
@@ -45,20 +53,6 @@ Category = Literal[
     "CBRNE",
     "Other",
 ]
-Response = Literal[
-    "Shelter",
-    "Evacuate",
-    "Prepare",
-    "Execute",
-    "Avoid",
-    "Monitor",
-    "Assess",
-    "AllClear",
-    "None",
-]
-Point = tuple[float, float]
-"""Latitude and longitude, degrees, WGS 84."""
-
 SEVERITIES: Final[Mapping[Level, Severity]] = {
     Level.BLUE: "Minor",
     Level.YELLOW: "Moderate",
@@ -82,20 +76,41 @@ EVENTS: Final[Mapping[Hazard, Event]] = {
 }
 """Floods are "Met" to the standard (3.2.2). Of equipment the public is told nothing."""
 
-_FORBIDDEN: Final = re.compile(r"[\s,<&]")
-_NOT_XML: Final = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot carry, escaped or not (section 2.2); and a carriage return, which it reads as
-a line's end of its own."""
+_FORBIDDEN: Final = re.compile(r"[\s,<&\x00-\x1f\x7f-\x9f]")
+_NOT_XML: Final = re.compile(
+    r"[^\t\n\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)
+"""What XML 1.0 cannot carry, escaped or not (section 2.2); a carriage return, which it reads as a
+line's end of its own; the control characters behind ASCII; and marks that turn a line round."""
+
+LONGEST_HEADLINE: Final = 140
+"""Characters. The standard names 160, so that a headline fits into an SMS; Google wants 140."""
+
+HOUR_MS: Final = 3_600_000
+
+LONGEST_LIFE_H: Final = 72.0
 
 
 class Publisher(Model):
     """`[cap]`: who publishes. `sender` names him to all the world (a domain of his, as a rule),
-    `severity` says what our levels are to CAP."""
+    `severity` says what our levels are to CAP.
+
+    A document holds for `expires_h`, and is renewed when half of that has passed: so long we may be
+    away before a receiver sees a gap, and so long at most a warning outlives us. A Cancel stays in
+    the feed for `keep_cancel_h`, and never for less than what it ends would have held. `web` is a
+    page for everybody; without it, each document's own address. `contact`: a number or an address
+    for questions.
+    """
 
     sender: str
     name: str = ""
     name_en: str = ""
     severity: dict[Literal["blue", "yellow", "orange", "red"], Severity] = {}
+    expires_h: Annotated[float, Field(ge=0.25, le=LONGEST_LIFE_H)] = 6.0
+    keep_cancel_h: Annotated[float, Field(ge=0.25, le=720)] = 24.0
+    web: Url | None = None
+    contact: str = ""
+    contact_en: str = ""
 
     @field_validator("sender")
     @classmethod
@@ -108,6 +123,31 @@ class Publisher(Model):
     def severities(self) -> dict[Level, Severity]:
         """For `document`: what is not written is as proposed here."""
         return {**SEVERITIES, **{Level[key.upper()]: said for key, said in self.severity.items()}}
+
+    @property
+    def expires_ms(self) -> int:
+        """For how long a document holds."""
+        return round(self.expires_h * HOUR_MS)
+
+    @property
+    def keep_cancel_ms(self) -> int:
+        """For how long a Cancel is shown."""
+        return round(self.keep_cancel_h * HOUR_MS)
+
+    def doubts(self, answer_url: str | None) -> Iterator[tuple[str, str]]:
+        """What receivers ask for and the config does not say, each with its key."""
+        if self.web is None and answer_url is None:
+            yield (
+                "cap.web",
+                "is missing: Google takes no warning without a page; write web = 'https://…'",
+            )
+        wanted = {
+            "name": (self.name, "who warns", "name = '…防汛办'"),
+            "contact": (self.contact, "whom to ask", "contact = '…'"),
+        }
+        for key, (said, what, example) in wanted.items():
+            if not said.strip():
+                yield f"cap.{key}", f"is missing: receivers want to show {what}; write {example}"
 
 
 class Action(StrEnum):
@@ -124,43 +164,6 @@ class Reference(NamedTuple):
     sender: str
     identifier: str
     sent_ms: int
-
-
-class Circle(NamedTuple):
-    """Around a point; the radius in metres."""
-
-    centre: Point
-    radius_m: float
-
-
-class Area(NamedTuple):
-    """Where it holds. A polygon is closed here if its writer has not. `geocodes`: names of code
-    systems and codes, such as ("GB/T 2260", "500103")."""
-
-    polygons: tuple[tuple[Point, ...], ...] = ()
-    circles: tuple[Circle, ...] = ()
-    geocodes: tuple[tuple[str, str], ...] = ()
-
-
-def polygon(text: str) -> tuple[Point, ...]:
-    """The corners in `29.551,106.512 29.552,106.514 29.550,106.515`, as CAP writes them. Raises
-    ValueError."""
-    corners = tuple(_place(one) for one in text.split())
-    _closed(corners)
-    return corners
-
-
-def circle(text: str) -> Circle:
-    """What `29.551,106.512 0.5` says: a point, and a radius in km, as CAP writes it. Raises
-    ValueError."""
-    match text.split():
-        case [centre, radius_km]:
-            found = Circle(_place(centre), 1000 * _float(radius_km))
-        case _:
-            raise ValueError(f"{text!r} is not such as 29.551,106.512 0.5 (the radius in km)")
-    if not 0 <= found.radius_m < float("inf"):
-        raise ValueError(f"{text!r}: {radius_km} km is no radius")
-    return found
 
 
 class Words(NamedTuple):
@@ -216,7 +219,7 @@ def document(alert: Alert, severities: Mapping[Level, Severity] = SEVERITIES) ->
     _add(root, "scope", "Public")
     if alert.exercise:
         _add(root, "note", "演练 / exercise: no real danger, no real warning")
-    _add(root, "references", " ".join(map(_triple, alert.references)))
+    _add(root, "references", _triples(alert.references))
     if alert.incident:
         # A list of words to the standard: what has spaces stands in quotes.
         quoted = re.search(r"\s", alert.incident)
@@ -236,15 +239,49 @@ def reference(alert: Alert) -> Reference:
     return Reference(alert.sender, alert.identifier, alert.sent_ms)
 
 
-def feed(documents: Iterable[bytes], *, url: str, title: str, updated_ms: int) -> bytes:
-    """An Atom feed (RFC 4287) of the CAP documents that are in force, newest first, each whole in
-    its entry. `url` is where the feed is served; a document is at `url`/IDENTIFIER."""
+def again(
+    earlier: bytes,
+    identifier: str,
+    sent_ms: int,
+    references: Sequence[Reference],
+    expires_ms: int,
+) -> bytes:
+    """The document `earlier` once more, word for word, for longer: an Update, or an Alert where
+    nothing that it could refer to holds any more. Raises ValueError for what is no CAP document."""
+    try:
+        root = ET.fromstring(earlier)
+    except ET.ParseError as error:
+        raise ValueError(f"{identifier}: what it should repeat is no document: {error}") from None
+    for one in root.iter():
+        one.tag = one.tag.rpartition("}")[2]
+    root.set("xmlns", NAMESPACE)
+    made = {
+        "identifier": identifier,
+        "sent": time(sent_ms),
+        "msgType": str(Action.UPDATE if references else Action.ALERT),
+        "references": _triples(references),
+    }
+    for tag, text in made.items():
+        _put(root, tag, text, _BEFORE_REFERENCES)
+    for info in root.iterfind("info"):
+        _put(info, "expires", time(expires_ms), _BEFORE_EXPIRES)
+    return _written(root)
+
+
+def feed(
+    documents: Iterable[bytes], *, url: str, title: str, updated_ms: int, web: str = ""
+) -> bytes:
+    """An Atom feed (RFC 4287) of CAP documents, newest first, each whole in its entry. `url` is
+    where the feed is served; a document is at `url`/IDENTIFIER. `web` is a page for people."""
     root = ET.Element("feed", xmlns=ATOM)
     base = url.rstrip("/")
     _add(root, "id", url)
     _add(root, "title", title)
     _add(root, "updated", _rfc3339(time(updated_ms)))
+    _add(ET.SubElement(root, "author"), "name", title)
     ET.SubElement(root, "link", rel="self", href=url, type="application/atom+xml")
+    if web:
+        ET.SubElement(root, "link", rel="alternate", href=web)
     alerts = [ET.fromstring(one) for one in documents]
     for alert in sorted(alerts, key=lambda one: _said(one, "sent"), reverse=True):
         identifier = _said(alert, "identifier")
@@ -254,7 +291,11 @@ def feed(documents: Iterable[bytes], *, url: str, title: str, updated_ms: int) -
         _add(entry, "updated", _rfc3339(_said(alert, "sent")))
         author = ET.SubElement(entry, "author")
         _add(author, "name", _said(alert, "info/senderName") or _said(alert, "sender"))
-        ET.SubElement(entry, "link", href=f"{base}/{identifier}", type=CONTENT_TYPE)
+        ET.SubElement(
+            entry, "link", rel="alternate", href=f"{base}/{identifier}", type=CONTENT_TYPE
+        )
+        for name in ("status", "msgType"):
+            ET.SubElement(entry, "category", scheme=f"{NAMESPACE}:{name}", term=_said(alert, name))
         _add(entry, "summary", _said(alert, "info/description"))
         ET.SubElement(entry, "content", type=CONTENT_TYPE).append(alert)
     return _written(root)
@@ -272,7 +313,7 @@ def _check(alert: Alert) -> None:
     if not alert.words:
         raise ValueError(f"{alert.identifier}: nothing is said, in no language")
     for words in alert.words:
-        if not (words.event and words.area):
+        if not (_clean(words.event).strip() and _clean(words.area).strip()):
             raise ValueError(f"{alert.identifier}: {words.language} names no event or no area")
     if alert.expires_ms is not None and alert.expires_ms <= alert.sent_ms:
         raise ValueError(f"{alert.identifier}: it would have expired before it is sent")
@@ -293,7 +334,7 @@ def _info(info: ET.Element, alert: Alert, words: Words, severity: Severity) -> N
         at_ms = getattr(alert, f"{key}_ms")
         _add(info, key, "" if at_ms is None else time(at_ms))
     _add(info, "senderName", words.sender_name)
-    _add(info, "headline", words.headline.removeprefix(mark), mark)
+    _add(info, "headline", _short(words.headline.removeprefix(mark), len(mark)), mark)
     _add(info, "description", words.description.removeprefix(mark), mark)
     _add(info, "instruction", words.instruction)
     _add(info, "web", alert.web)
@@ -303,49 +344,18 @@ def _info(info: ET.Element, alert: Alert, words: Words, severity: Severity) -> N
         _pair(info, "parameter", f"{one.quantity} {one.sensor}", said)
     area = ET.SubElement(info, "area")
     _add(area, "areaDesc", words.area)
-    for polygon in alert.area.polygons:
-        _add(area, "polygon", " ".join(map(_point, _closed(polygon))))
+    for corners in alert.area.polygons:
+        _add(area, "polygon", " ".join(map(caparea.written_point, caparea.closed(corners))))
     for centre, radius_m in alert.area.circles:
-        if not radius_m >= 0:
+        if not 0 <= radius_m < float("inf"):
             raise ValueError(f"{radius_m!r} m is no radius")
-        _add(area, "circle", f"{_point(centre)} {_number(radius_m / 1000)}")
+        _add(area, "circle", f"{caparea.written_point(centre)} {caparea.number(radius_m / 1000)}")
     for name, code in alert.area.geocodes:
         _pair(area, "geocode", name, code)
 
 
-def _place(text: str) -> Point:
-    latitude, comma, longitude = text.partition(",")
-    if not comma:
-        raise ValueError(f"{text!r} is not such as 29.551,106.512")
-    point = (_float(latitude), _float(longitude))
-    _point(point)
-    return point
-
-
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no number") from None
-
-
-def _closed(polygon: Sequence[Point]) -> Sequence[Point]:
-    ring = polygon if polygon[:1] == polygon[-1:] else (*polygon, polygon[0])
-    if len(ring) < 4:
-        raise ValueError(f"a polygon has three corners at least, not {max(len(ring) - 1, 0)}")
-    return ring
-
-
-def _point(point: Point) -> str:
-    latitude, longitude = point
-    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
-        raise ValueError(f"{point} is no latitude and longitude")
-    return f"{_number(latitude)},{_number(longitude)}"
-
-
-def _number(value: float) -> str:
-    """To 0.1 m on the ground, and without an exponent."""
-    return f"{round(value, 6) + 0.0:.6f}".rstrip("0").rstrip(".")
+def _triples(references: Iterable[Reference]) -> str:
+    return " ".join(map(_triple, references))
 
 
 def _triple(earlier: Reference) -> str:
@@ -354,14 +364,41 @@ def _triple(earlier: Reference) -> str:
 
 def _add(parent: ET.Element, tag: str, text: str, mark: str = "") -> None:
     """A child with `text`; none for nothing."""
-    if text or mark:
-        ET.SubElement(parent, tag).text = mark + _NOT_XML.sub("", text)
+    if said := mark + _clean(text):
+        ET.SubElement(parent, tag).text = said
 
 
 def _pair(parent: ET.Element, tag: str, name: str, value: str) -> None:
-    child = ET.SubElement(parent, tag)
-    _add(child, "valueName", name)
-    _add(child, "value", value)
+    """A name and a value; none where one of them says nothing."""
+    if _clean(name).strip() and _clean(value).strip():
+        child = ET.SubElement(parent, tag)
+        _add(child, "valueName", name)
+        _add(child, "value", value)
+
+
+def _put(parent: ET.Element, tag: str, text: str, before: Collection[str]) -> None:
+    """Let `text` be the one child of that name, behind those that may stand before it; none for
+    nothing."""
+    for old in parent.findall(tag):
+        if text:
+            old.text = text
+            return
+        parent.remove(old)
+    if text:
+        place = 1 + max((i for i, one in enumerate(parent) if one.tag in before), default=-1)
+        made = ET.Element(tag)
+        made.text = text
+        parent.insert(place, made)
+
+
+def _clean(text: str) -> str:
+    return _NOT_XML.sub("", text)
+
+
+def _short(headline: str, taken: int) -> str:
+    """A headline that is no longer than receivers show, with `taken` characters before it."""
+    most = LONGEST_HEADLINE - taken
+    return headline if len(headline) <= most else f"{headline[: most - 1].rstrip()}…"
 
 
 def _said(alert: ET.Element, path: str) -> str:
@@ -378,5 +415,19 @@ def _written(root: ET.Element) -> bytes:
     ET.indent(root)
     return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
 
+
+_BEFORE_REFERENCES: Final = frozenset(
+    (
+        *("identifier", "sender", "sent", "status", "msgType", "source", "scope"),
+        *("restriction", "addresses", "code", "note"),
+    )
+)
+_BEFORE_EXPIRES: Final = frozenset(
+    (
+        *("language", "category", "event", "responseType", "urgency", "severity"),
+        *("certainty", "audience", "eventCode", "effective", "onset"),
+    )
+)
+"""What the schema has before an element."""
 
 ET.register_namespace("cap", NAMESPACE)  # its usual name in a feed

@@ -24,7 +24,7 @@ from cloud.alerts.keptplans import KeptPlans
 from cloud.alerts.mailboxes import Box
 from cloud.alerts.plan import Plan
 from cloud.alerts.post import Post
-from cloud.alerts.press import Press
+from cloud.alerts.press import Matter, Press
 from cloud.alerts.records import (
     AlarmKey,
     Case,
@@ -75,7 +75,7 @@ class Dispatch:
         self._tokens = tokens
         of_documents = settings.cap_channels
         self._post = Post(plan, self._plan, channels, of_documents, tokens, settings.answer_url)
-        self._press = Press(settings.publisher, of_documents)
+        self._press = Press(settings.publisher, of_documents, settings.answer_url)
         self._plans = KeptPlans(plan)
         self._rounds = Rounds(self)
         self._latest_ms = 0
@@ -253,6 +253,17 @@ class Dispatch:
             records.put_incident(one, exercise, window_ms=window_ms, closed_ms=now_ms)
             records.note(one.id, "", now_ms, "closed")
 
+    def document(self, records: Records, alert: str, now_ms: int) -> None:
+        """The CAP document of an alert has held for so long that it is renewed."""
+        case = records.case(alert)
+        if case is None:
+            self._press.lapse(records, alert)
+            return
+        state = case.escalation
+        alarm, sayings = records.alarm(AlarmKey(state.site, state.hazard, state.exercise))
+        plan, known = self._plan(records, state.plan), foremost_of(alarm, sayings)
+        self._press.renew(records, alert, Matter(alarm, known, plan, case.incident, now_ms))
+
     def _step(
         self,
         records: Records,
@@ -282,10 +293,9 @@ class Dispatch:
                     detail=detail | ({"refused": True} if event.refused else {}),
                 )
             plan = self._plan(records, case.escalation.plan)
-            self._press.publish(
-                *(records, plan, case.incident, before, after),
-                *(foremost_of(after, sayings), now_ms),
-            )
+            known = foremost_of(after, sayings)
+            matter = Matter(after, known, plan, case.incident, now_ms)
+            self._press.publish(records, before, matter)
             self._escalate(records, after.alert, escalation.situation(after), now_ms)
         return events
 

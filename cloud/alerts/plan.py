@@ -26,6 +26,7 @@ from cloud.alerts.plantables import (
     Instruction,
     Minutes,
     Name,
+    PublicInstruction,
     Site,
     Tell,
     Text,
@@ -66,6 +67,7 @@ class Plan(Tables):
     tier: dict[Tier, TierRule] = {}
     hazard: dict[Hazard, HazardRule] = {}
     instruction: tuple[Instruction, ...] = ()
+    public_instruction: tuple[PublicInstruction, ...] = ()
     tell: tuple[Tell, ...] = ()
 
     @field_validator("timezone")
@@ -80,7 +82,10 @@ class Plan(Tables):
     @cached_property
     def version(self) -> str:
         """A digest of what the plan says: comments and order of lines do not count."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        # A plan that says nothing of it keeps the version that it had in older releases: alerts
+        # that have begun under it go on by it.
+        unsaid = None if self.public_instruction else {"public_instruction"}
+        return hashlib.sha256(self.model_dump_json(exclude=unsaid).encode()).hexdigest()[:16]
 
     @cached_property
     def zone(self) -> ZoneInfo:

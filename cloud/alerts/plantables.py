@@ -2,13 +2,15 @@
 
 from datetime import date
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, StringConstraints, field_validator
 
-from cloud.alerts import cap
+from cloud.alerts import caparea
 from cloud.alerts import duty as duties
 from cloud.alerts.hazard import Hazard, Stage
+from cloud.alerts.publicwords import Doing
 from cloud.channels import Language
 from configs.loader import Model
 from wire.messages import Level
@@ -77,7 +79,7 @@ def _of_all(value: Any) -> Any:
 
 class Site(Model):
     """`[site.<name>]`. `values` fills placeholders of its own in the instructions. Where it is, for
-    CAP: `polygon`, `circle` (see `cap.polygon`, `cap.circle`), and `geocode`, codes by the names of
+    CAP: `polygon`, `circle` (see `caparea`), and `geocode`, codes by the names of
     their systems.
     """
 
@@ -94,23 +96,26 @@ class Site(Model):
     @classmethod
     def _is_polygon(cls, text: str | None) -> str | None:
         if text is not None:
-            cap.polygon(text)
+            caparea.polygon(text)
         return text
 
     @field_validator("circle")
     @classmethod
     def _is_circle(cls, text: str | None) -> str | None:
         if text is not None:
-            cap.circle(text)
+            caparea.circle(text)
         return text
 
-    @property
-    def place(self) -> cap.Area:
-        """Where a warning of it holds."""
-        return cap.Area(
-            () if self.polygon is None else (cap.polygon(self.polygon),),
-            () if self.circle is None else (cap.circle(self.circle),),
-            tuple(self.geocode.items()),
+    @cached_property
+    def place(self) -> caparea.Area:
+        """Where a warning of it holds, without what no receiver could draw: `plan check` tells of
+        that, and the rest is published."""
+        return caparea.sound(
+            caparea.Area(
+                () if self.polygon is None else (caparea.polygon(self.polygon),),
+                () if self.circle is None else (caparea.circle(self.circle),),
+                tuple(self.geocode.items()),
+            )
         )
 
 
@@ -201,6 +206,18 @@ class Instruction(Model):
     hazard: Hazard
     levels: tuple[Colour, ...] = tuple(Level)
     tiers: tuple[Tier, ...] = tuple(Tier)
+    zh: Text
+    en: Text
+
+
+class PublicInstruction(Model):
+    """`[[public_instruction]]`: what everybody is advised to do, in CAP documents. `responses` are
+    CAP's codes of it, without any those of `publicwords`."""
+
+    hazard: Hazard
+    levels: tuple[Colour, ...] = tuple(Level)
+    stages: tuple[Stage, ...] = tuple(Stage)
+    responses: tuple[Doing, ...] = ()
     zh: Text
     en: Text
 

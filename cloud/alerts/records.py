@@ -146,7 +146,7 @@ class Records:
     # What is due
 
     def due_alarms(self, now_ms: int, limit: int) -> list[AlarmKey]:
-        """Of these, and of the next three, those whose time has come, the longest overdue first."""
+        """Of these, and of the next four, those whose time has come, the longest overdue first."""
         rows = self._due(tables.alarm, now_ms, limit)
         self.read_sites([row.site for row in rows])
         return [AlarmKey(row.site, Hazard(row.hazard), row.exercise) for row in rows]
@@ -177,6 +177,10 @@ class Records:
 
     def due_incidents(self, now_ms: int, limit: int) -> list[str]:
         return [row.id for row in self._due(tables.incident, now_ms, limit)]
+
+    def due_documents(self, now_ms: int, limit: int) -> list[str]:
+        """The alerts whose CAP document is to be renewed."""
+        return [row.alert for row in self._due(tables.cap_document, now_ms, limit)]
 
     def _due(self, table: Table, now_ms: int, limit: int) -> Sequence[Any]:
         return self.connection.execute(

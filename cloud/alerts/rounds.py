@@ -62,6 +62,8 @@ class Work(Protocol):
 
     def incident(self, records: Records, name: str, now_ms: int) -> None: ...
 
+    def document(self, records: Records, alert: str, now_ms: int) -> None: ...
+
 
 class _Aside(NamedTuple):
     again_ms: int
@@ -116,13 +118,19 @@ class Rounds:
             work.box(records, box, now_ms)
         for name in records.due_incidents(now_ms, LIMIT):
             work.incident(records, name, now_ms)
+        for alert in records.due_documents(now_ms, LIMIT):
+            work.document(records, alert, now_ms)
         records.save()
         return now_ms if len(findings) == LIMIT else records.next_due_ms()
 
     def _one_by_one(self, connection: Connection, now_ms: int) -> int | None:
         seen: set[Hashable] = set()
         done = 0
-        for kind in (self._findings, self._alarms, self._cases, self._boxes, self._incidents):
+        kinds = (
+            *(self._findings, self._alarms, self._cases),
+            *(self._boxes, self._incidents, self._documents),
+        )
+        for kind in kinds:
             # Listed first: what one item changes, the next kind sees.
             for item in list(kind(connection, now_ms, LIMIT + len(self._aside))):
                 seen.add(item.key)
@@ -213,6 +221,14 @@ class Rounds:
                 ("incident", row.id),
                 f"incident {row.id}",
                 partial(self._work.incident, name=row.id, now_ms=now_ms),
+            )
+
+    def _documents(self, connection: Connection, now_ms: int, limit: int) -> Iterator[_Item]:
+        for row in _due(connection, tables.cap_document, now_ms, limit):
+            yield _Item(
+                ("document", row.alert),
+                f"the CAP document of {row.alert}",
+                partial(self._work.document, alert=row.alert, now_ms=now_ms),
             )
 
 

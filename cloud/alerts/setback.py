@@ -82,6 +82,11 @@ def shift(connection: Connection, by_ms: int, now_ms: int, window_ms: int, off_m
     _each(connection, tables.incident, Incident, of_incident)
     _each(connection, tables.mailbox, Mailbox, of_box)
     _kept(connection, by_ms)
+    # Until when it holds, a document has told everybody, by the clock as it was.
+    paper = tables.cap_document
+    connection.execute(
+        update(paper).where(paper.c.due_ms.is_not(None)).values(due_ms=paper.c.due_ms - by_ms)
+    )
     out = tables.outgoing
     connection.execute(
         update(out).where(out.c.done_ms.is_(None)).values(not_before_ms=out.c.not_before_ms - by_ms)

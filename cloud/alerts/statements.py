@@ -50,7 +50,13 @@ OPEN_CODES: Final = select(tables.call.c.contact, tables.call.c.code).where(
     tables.call.c.made_ms > bindparam("since_ms"),
 )
 
-TIMED: Final = (tables.alarm, tables.escalation, tables.incident, tables.mailbox)
+TIMED: Final = (
+    tables.alarm,
+    tables.escalation,
+    tables.incident,
+    tables.mailbox,
+    tables.cap_document,
+)
 DUE: Final = {
     table: select(table)
     .where(table.c.due_ms <= bindparam("now_ms"))

@@ -246,5 +246,7 @@ cap_document: Final = Table(
     Column("stage", String, nullable=False),
     Column("document", LargeBinary, nullable=False),
     Column("in_force", Boolean, nullable=False, index=True),
+    Column("expires_ms", BigInteger, index=True),  # NULL: it names no end
+    Column("due_ms", BigInteger, index=True),  # when it is to be renewed
 )
-"""What was published of each alert, as CAP."""
+"""What was published of each alert, as CAP: see `alerts.press`."""

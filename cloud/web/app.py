@@ -12,11 +12,9 @@ from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
-from cloud.alerts import cap, capfeed
-from cloud.alerts.cap import Publisher
 from cloud.alerts.dispatch import Outcome
 from cloud.channels import Language
-from cloud.web import api, calls, pages, replies
+from cloud.web import api, calls, pages, replies, warnings
 from cloud.web.calls import Found, Standing
 from cloud.web.desk import HEADERS, Desk, body_of, sender_of
 
@@ -27,9 +25,7 @@ def app(desk: Desk) -> FastAPI:
     made.add_api_route("/a/{token}", partial(_show, desk), methods=["GET", "HEAD"])
     made.add_api_route("/a/{token}", partial(_answer, desk), methods=["POST"])
     made.add_api_route("/hooks/{name}", partial(_hear, desk), methods=["POST"])
-    if (publisher := desk.publisher) is not None:
-        made.add_api_route("/cap", partial(_feed, desk, publisher), methods=["GET"])
-        made.add_api_route("/cap/{identifier}", partial(_cap, desk), methods=["GET"])
+    warnings.add(made, desk)
     api.add(made, desk)
     made.add_exception_handler(HTTPException, _refuse)
     return made
@@ -141,27 +137,6 @@ async def _hear(desk: Desk, name: str, request: Request) -> Response:
     await desk.run(take)
     desk.wake()
     return Response(hook.success, media_type=hook.success_type, headers=HEADERS)
-
-
-# CAP
-
-
-async def _feed(desk: Desk, publisher: Publisher) -> Response:
-    in_force = await desk.run(capfeed.in_force)
-    body = cap.feed(
-        in_force.documents,
-        url=f"{desk.url}/cap",
-        title=publisher.name or publisher.sender,
-        updated_ms=in_force.changed_ms,
-    )
-    return Response(body, media_type="application/atom+xml", headers=HEADERS)
-
-
-async def _cap(desk: Desk, identifier: str) -> Response:
-    found = await desk.run(partial(capfeed.document, identifier=identifier))
-    if found is None:
-        raise HTTPException(404, f"there is no document {identifier!r}")
-    return Response(found, media_type=cap.CONTENT_TYPE, headers=HEADERS)
 
 
 # What goes wrong

@@ -11,15 +11,12 @@ A context word is signed with them, so that a lease can never pass for a command
 import base64
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import msgspec
 
-from wire import codec, limits
+from wire import codec, ed25519, limits
 from wire.messages import Command, Lease
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 _PREFIX: Final = b"shuichi/v1/"
 
@@ -73,7 +70,7 @@ def sign(message: Command | Lease, key: str, private: str) -> bytes:
 
 def sign_body(body: bytes, context: Context, key: str, private: str) -> bytes:
     """The same for any body of UTF-8. Raises ValueError for a private key that is none."""
-    # Imported here: a gateway that takes no orders need not carry the library in memory.
+    # Imported here: a gateway that signs nothing need not carry the library in memory.
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     signer = Ed25519PrivateKey.from_private_bytes(_bytes(private, "private key"))
@@ -97,16 +94,6 @@ def verify_lease(payload: bytes, keys: Mapping[str, str]) -> tuple[Lease, str]:
     return codec.decode(body, Lease), key
 
 
-def public_key(text: str) -> "Ed25519PublicKey":
-    """The public key in `text` (base64). Raises SignatureError."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    try:
-        return Ed25519PublicKey.from_public_bytes(_bytes(text, "public key"))
-    except ValueError as error:
-        raise SignatureError(str(error)) from None
-
-
 def opened(payload: bytes) -> Signed:
     """The parts of a signed message, none of which is proven. Raises SignatureError."""
     if len(payload) > limits.SMALL_BYTES:
@@ -119,17 +106,18 @@ def opened(payload: bytes) -> Signed:
 
 def verify(signed: Signed, keys: Mapping[str, str], context: Context) -> bytes:
     """The body that was signed for `context`. Raises SignatureError."""
-    from cryptography.exceptions import InvalidSignature
-
     if (public := keys.get(signed.key)) is None:
         raise SignatureError(f"key {signed.key[:64]!r} is not known here")
     body = signed.body.encode()
+    signature = _bytes(signed.signature, "signature")
     try:
-        public_key(public).verify(
-            _bytes(signed.signature, "signature"), _signed_bytes(context, body)
+        is_right = ed25519.fits(
+            _bytes(public, "public key"), signature, _signed_bytes(context, body)
         )
-    except InvalidSignature:
-        raise SignatureError(f"the signature does not fit key {signed.key!r}") from None
+    except ValueError as error:
+        raise SignatureError(str(error)) from None
+    if not is_right:
+        raise SignatureError(f"the signature does not fit key {signed.key!r}")
     return body
 
 
@@ -141,7 +129,7 @@ def verify_body(payload: bytes, keys: Mapping[str, str], context: Context) -> tu
 
 def load_library() -> None:
     """Load the library that verifies, which takes a moment: not in the event loop."""
-    import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401
+    ed25519.load()
 
 
 def _context(kind: type[Command] | type[Lease]) -> Context:

@@ -76,6 +76,18 @@ async def _watch_over_tasks() -> AsyncIterator[None]:
         pytest.fail("left behind: " + ", ".join(names), pytrace=False)
 
 
+@pytest.fixture(autouse=True)
+def new_databases_are_quick(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lay out new SQLite files without alembic, unless the module says REAL_MIGRATIONS."""
+    # Tests of the gateway have no business with the cloud, nor with what it imports.
+    if "cloud.migrations" in sys.modules and not getattr(request.module, "REAL_MIGRATIONS", False):
+        from tests import layout
+
+        monkeypatch.setattr("cloud.migrations.upgrade", layout.upgrade)
+
+
 def _processes() -> list[psutil.Process]:
     if not _has_children():
         return []

@@ -3,7 +3,7 @@
 import weakref
 
 import msgspec
-from sqlalchemy import create_engine, event, select
+from sqlalchemy import event, select
 
 from cloud import tables
 from cloud.alerts import plan
@@ -14,6 +14,7 @@ from cloud.alerts.records import AlarmKey
 from cloud.alerts.tokens import Tokens
 from cloud.channels import Message
 from configs import loader
+from tests import layout
 from tests.findings import Findings
 
 PLAN = plan.read(loader.HERE / "plans" / "example-city.toml")
@@ -28,13 +29,11 @@ class Office:
     """A dispatch with a clock of its own; `restart` is what a kill leaves behind."""
 
     def __init__(self, the_plan=PLAN, settings=SETTINGS):
-        self.engine = create_engine("sqlite://")
+        self.engine = layout.in_memory()
         event.listen(self.engine, "connect", _no_autobegin)
         event.listen(self.engine, "begin", lambda c: c.exec_driver_sql("BEGIN"))
         self.connection = self.engine.connect()
         weakref.finalize(self, _close, self.connection, self.engine)
-        with self.connection.begin():
-            tables.metadata.create_all(self.connection)
         self.now_ms = BEGIN_MS
         self.plan, self.settings = the_plan, settings
         self.tokens = Tokens(b"secret")

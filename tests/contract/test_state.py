@@ -21,6 +21,7 @@ from cloud.errors import Rejected, Unavailable
 from cloud.ledger import Conflict, Key, Stream
 from tests.services import Postgres
 
+REAL_MIGRATIONS = True
 KEY = Key("g", "a")
 
 

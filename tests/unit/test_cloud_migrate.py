@@ -10,6 +10,8 @@ from cloud import migrations
 from cloud.cli import cloud
 from configs.loader import UserError
 
+REAL_MIGRATIONS = True
+
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:

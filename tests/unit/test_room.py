@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, create_engine, func, select
+from sqlalchemy import Connection, func, select
 
 from cloud import quarantine, room, tables, told
 from cloud.admission import Admission
@@ -16,6 +16,7 @@ from cloud.config import Config, Gateway, Quarantine
 from cloud.intake import sort
 from cloud.limits import Quota
 from cloud.quarantine import Case, Filter, Kind, Reason
+from tests import layout
 from wire import codec, topics
 from wire.messages import Batch
 from wire.mqtt import Message
@@ -27,9 +28,8 @@ NOW = 1_760_000_000_000
 
 @contextmanager
 def state() -> Iterator[Connection]:
-    engine = create_engine("sqlite://")
+    engine = layout.in_memory()
     with engine.begin() as connection:
-        tables.metadata.create_all(connection)
         yield connection
     engine.dispose()
 

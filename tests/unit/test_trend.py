@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import create_engine
 
-from cloud import tables
 from cloud.alerts import episodes
 from cloud.alerts.trend import MOST_SERIES, SPACING_MS, Samples, Trend, trend
 from cloud.alerts.watch import Watch
+from tests import layout
 from tests.rules import MINUTE, NOW, assert_tongues, reading, rule
 from wire.messages import Batch, Level
 from wire.reading import Quality, Quantity
@@ -76,8 +75,7 @@ class Site:
 
     def __init__(self) -> None:
         self.watch = Watch([DEPTH])
-        self.connection = create_engine("sqlite://").connect()
-        tables.metadata.create_all(self.connection)
+        self.connection = layout.in_memory().connect()
 
     def read(self, cm: float, at_ms: int, quality: Quality = Quality.GOOD) -> None:
         batch = Batch("g", "stream", 1, (reading(cm / 100, at_ms, quality),))

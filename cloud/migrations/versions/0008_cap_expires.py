@@ -6,8 +6,8 @@ Those in force name no end: each is renewed at once, by one that does.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 
 
 def upgrade() -> None:

@@ -32,7 +32,7 @@ test:
 	@scripts/venv.sh dev
 ifeq ($(strip $(ARGS)),)
 	@$(BIN)/pytest --numprocesses 3 --dist loadfile tests/unit tests/contract tests/golden
-	@$(BIN)/pytest --numprocesses 3 --dist loadfile tests/system
+	@$(BIN)/pytest --numprocesses 4 --dist loadgroup tests/system
 	@$(MAKE) --no-print-directory test-newest
 else
 	@$(BIN)/pytest $(ARGS)

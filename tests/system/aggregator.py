@@ -197,9 +197,9 @@ def broker_of(server: Service) -> Broker:
     return Broker(port=server.port)
 
 
-def influx_store(server: Service) -> str:
+def influx_store(server: Service, database: str = "shuichi") -> str:
     """What stands under [store] for a database in this InfluxDB 1.x."""
-    return f'kind = "influx"\nurl = "{server.url}"\napi = "v1"\ndatabase = "shuichi"'
+    return f'kind = "influx"\nurl = "{server.url}"\napi = "v1"\ndatabase = "{database}"'
 
 
 @asynccontextmanager

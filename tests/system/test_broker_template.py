@@ -18,6 +18,8 @@ from wire import topics
 from wire.mqtt import Broker, PublishRefused, Refused, Session, connect
 from wire.topics import What
 
+pytestmark = pytest.mark.xdist_group("template")  # they share a broker
+
 DEPLOY = loader.HERE / "deploy"
 USERS = {"gateways": ("g1", "g2", "operator"), "cloud": ("shuichi-cloud",)}
 PAYLOAD = b"x"

@@ -24,9 +24,9 @@ from tests.waiting import PATIENCE_S, until
 @pytest.mark.parametrize("point", ["in-commit", "after-commit"])
 @pytest.mark.parametrize("store", ["sqlite", "influx"])
 async def test_killed_between_store_and_ack_it_neither_loses_nor_doubles(
-    store: str, point: str, tmp_path: Path, mosquitto: Service, influxd: Service
+    store: str, point: str, tmp_path: Path, mosquitto: Service, shared_influxd: Service
 ) -> None:
-    kept_in = influx_store(influxd) if store == "influx" else 'kind = "sqlite"'
+    kept_in = influx_store(shared_influxd, point) if store == "influx" else 'kind = "sqlite"'
     gateway = Gateway("g1")
     with Cloud(tmp_path, mosquitto, kept_in) as cloud:
         async with connected(gateway, mosquitto) as session:

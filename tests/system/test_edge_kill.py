@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bench.edge_kill import run
 
-KILLS = 60
+KILLS = 30
 
 
 async def test_what_is_sealed_arrives_however_often_it_is_killed(tmp_path: Path) -> None:

@@ -166,20 +166,20 @@ async def test_what_was_sealed_and_did_not_come_is_missing(
 
 
 async def test_what_the_store_rejects_goes_to_quarantine_alone(
-    tmp_path: Path, mosquitto: Service, influxd: Service
+    tmp_path: Path, mosquitto: Service, shared_influxd: Service
 ) -> None:
     gateway = Gateway("g1")
     hot = Reading("underpass", "ruler", Quantity.TEMPERATURE, 21.5, T0, Quality.GOOD)
     mixed = batch("g1", 3)
     mixed = msgspec.structs.replace(mixed, readings=(*mixed.readings, hot))
     payload = codec.encode_batch(mixed)
-    async with httpx.AsyncClient(base_url=influxd.url) as http:
-        await http.post("/query", params={"q": "CREATE DATABASE shuichi"})
+    async with httpx.AsyncClient(base_url=shared_influxd.url) as http:
+        await http.post("/query", params={"q": "CREATE DATABASE mixed"})
         # Somebody else has written text where a number belongs.
         line = 'temperature value="hot",quality="good"'
-        taken = await http.post("/write", params={"db": "shuichi"}, content=line)
+        taken = await http.post("/write", params={"db": "mixed"}, content=line)
         assert taken.status_code == 204
-    with Cloud(tmp_path, mosquitto, influx_store(influxd)) as cloud:
+    with Cloud(tmp_path, mosquitto, influx_store(shared_influxd, "mixed")) as cloud:
         # The session first, then the messages, then the cloud: all of them come in one take.
         cloud.start()
         await cloud.listening()
@@ -202,8 +202,8 @@ async def test_what_the_store_rejects_goes_to_quarantine_alone(
         said = await asyncio.to_thread(run, cloud, *retry)
         assert (said.returncode, said.stdout) == (1, "0 cases ended; 0 readings stored\n")
         assert "field type conflict" in said.stderr
-        async with httpx.AsyncClient(base_url=influxd.url) as http:
-            drop = {"db": "shuichi", "q": "DROP MEASUREMENT temperature"}
+        async with httpx.AsyncClient(base_url=shared_influxd.url) as http:
+            drop = {"db": "mixed", "q": "DROP MEASUREMENT temperature"}
             assert (await http.post("/query", params=drop)).is_success
         said = await asyncio.to_thread(run, cloud, *retry)
         assert said.stderr == ""

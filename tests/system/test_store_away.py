@@ -17,6 +17,19 @@ from wire.reading import Quality, Quantity, Reading
 
 QUICK = "[ingest]\nrelease_after_s = 0.3\n"
 
+HASTY = """
+import sys
+from cloud import refusals
+from cloud.ingest import writing
+
+writing.FIRST_DELAY_S, writing.LONGEST_DELAY_S, writing.DOUBT_S = 0.05, 0.5, 0.3
+refusals._ROUND_S = 0.05
+sys.argv[1:1] = ["cloud", "run", "--unattended", "--config"]
+from shuichi import main
+main()
+"""
+"""The service, which waits less long before it doubts that it is the store."""
+
 
 def warm(gateway: str, number: int) -> bytes:
     """A batch of another measurement."""
@@ -79,20 +92,20 @@ async def test_an_alert_is_raised_while_influxdb_is_stopped_and_the_readings_com
 
 @pytest.mark.parametrize("hidden", [False, True], ids=["says so", "answers 500"])
 async def test_a_conflict_of_types_hides_no_alert_and_stops_nobody(
-    hidden: bool, tmp_path: Path, mosquitto: Service, influxd: Service
+    hidden: bool, tmp_path: Path, mosquitto: Service, shared_influxd: Service
 ) -> None:
     one, other = Gateway("g1"), Gateway("g2")
     database = f"conflict{int(hidden)}"
-    async with httpx.AsyncClient(base_url=influxd.url) as http:
+    async with httpx.AsyncClient(base_url=shared_influxd.url) as http:
         await http.post("/query", params={"q": f"CREATE DATABASE {database}"})
         line = "depth value=1i,quality=1i"
         taken = await http.post("/write", params={"db": database}, content=line)
         assert taken.status_code == 204
-    with HttpProxy(influxd.url) as proxy:
+    with HttpProxy(shared_influxd.url) as proxy:
         proxy.hides_refusals = hidden
-        store = influx_store(influxd).replace(influxd.url, proxy.url).replace("shuichi", database)
+        store = influx_store(shared_influxd, database).replace(shared_influxd.url, proxy.url)
         with Cloud(tmp_path, mosquitto, store, QUICK) as cloud:
-            cloud.start()
+            cloud.start("-c", HASTY)
             await cloud.listening()
             async with connected(one, mosquitto) as first, connected(other, mosquitto) as second:
                 await one.send(first, deep("g1", 1))

@@ -61,16 +61,16 @@ async def gate(path: Path, broker: Broker, boot: str = "boot-1", **settings: flo
 
 @asynccontextmanager
 async def connected(one: Gate):
-    """With the counterpart listening and the uplink running."""
-    listener = asyncio.create_task(one.counterpart.run(), name="counterpart")
-    await one.counterpart.listens.wait()
-    sender = asyncio.create_task(one.uplink.run(), name="uplink")
-    try:
-        yield
-    finally:
-        for task in (sender, listener):
-            task.cancel()
-        await asyncio.wait((sender, listener))
+    """With the counterpart listening and the uplink running. If one of them fails, all is over."""
+    async with asyncio.TaskGroup() as group:
+        listener = group.create_task(one.counterpart.run(), name="counterpart")
+        await one.counterpart.listens.wait()
+        sender = group.create_task(one.uplink.run(), name="uplink")
+        try:
+            yield
+        finally:
+            for task in (sender, listener):
+                task.cancel()
 
 
 @pytest.fixture

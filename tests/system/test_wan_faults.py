@@ -27,6 +27,8 @@ from tests.system.gateway import Gateway
 from tests.waiting import PATIENCE_S
 from wire.aspect import Aspect
 
+pytestmark = pytest.mark.xdist_group("road")  # one after another, on one road
+
 SITE = "daping-underpass"
 RED_M = 0.30
 POLL_S = 0.1

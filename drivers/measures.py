@@ -167,7 +167,7 @@ class Measure(Model):
         if bits in self.missing:
             return None
         scale, factor = self._plain or self._set(registers)
-        return _significant((self._raw(bits) * scale + self.offset) * factor)
+        return significant((self._raw(bits) * scale + self.offset) * factor)
 
     def encode(
         self, value: float | None, registers: Mapping[int, int] = MappingProxyType({})
@@ -257,5 +257,6 @@ def _split(bits: int, words: int) -> list[int]:
     return [bits] if words == 1 else [bits >> 16, bits & 0xFFFF]
 
 
-def _significant(value: float) -> float:
+def significant(value: float) -> float:
+    """`value` without the last digits, in which the error of a scale or a sum stands."""
     return float(f"{value:.{_SIGNIFICANT}g}")

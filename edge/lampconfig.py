@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from configs.loader import Kind, Model
+from drivers.measures import significant
 from drivers.signals import SignalConfig
 from edge.commandrules import FRESH_FOR_S
 from edge.interlock import Rule
@@ -99,21 +100,26 @@ class Interlock(Model):
         """The same in SI, as `edge.interlock` takes it."""
         return Rule(
             rulers=RulerRule(
-                amber_m=self.amber_depth_cm / 100,
-                red_m=self.red_depth_cm / 100,
-                amber_clear_m=self.clear_at("amber") / 100,
-                red_clear_m=self.clear_at("red") / 100,
+                amber_m=_metres(self.amber_depth_cm),
+                red_m=_metres(self.red_depth_cm),
+                amber_clear_m=_metres(self.clear_at("amber")),
+                red_clear_m=_metres(self.clear_at("red")),
                 rise_samples=self.rise_samples,
                 stale_after_s=self.stale_after_s,
-                jump_m=self.jump_cm / 100 or None,
+                jump_m=_metres(self.jump_cm) or None,
                 stuck_after_s=self.stuck_after_s or None,
             ),
             hold_s=self.hold_s,
             safe=self.safe_aspect,
             latch_red=self.latch_red,
-            disagree_m=self.disagree_cm / 100 or None,
+            disagree_m=_metres(self.disagree_cm) or None,
             disagree_after_s=self.disagree_after_s,
         )
+
+
+def _metres(centimetres: float) -> float:
+    """The number that a device's reading of the same depth gives: a threshold counts as over."""
+    return significant(centimetres / 100)
 
 
 def _public_key(text: str) -> str:

@@ -14,8 +14,9 @@ class RulerRule(NamedTuple):
     """Depths in m, times in s. A fall must clear `amber_clear_m` and `red_clear_m`.
 
     `jump_m`: a reading that differs by more from the one before it is believed only if the next
-    one confirms it. `stuck_after_s`: a wet ruler (over `dry_m`) that repeats one value for so long
-    is not believed until it moves. None switches either off.
+    one confirms it; after a silence of `stale_after_s` there is none before it. `stuck_after_s`: a
+    wet ruler (over `dry_m`) that repeats one value for so long is not believed until it moves. None
+    switches either off.
     """
 
     amber_m: float
@@ -78,12 +79,13 @@ def heard(rule: RulerRule, ruler: Ruler, sample: Sample, now: float, out: list[N
         # Nothing believable: the counts start again, but only time makes the ruler stale.
         return msgspec.structs.replace(ruler, over=(0, 0), healthy=0, doubted=None)
     last = ruler.depth if ruler.doubted is None else ruler.doubted
-    first = ruler.seen_at == float("-inf") and ruler.doubted is None
+    # After a silence there is nothing to compare with: the water may stand anywhere by now.
+    first = now - ruler.seen_at > rule.stale_after_s and ruler.doubted is None
     if rule.jump_m is not None and not first and abs(depth - last) > rule.jump_m:
         # What is over a threshold counts from here on, so that a true flood loses no sample.
         over = _count(rule, ruler.over, depth, sample, out)
         return msgspec.structs.replace(ruler, over=over, healthy=0, doubted=depth)
-    moved = depth != ruler.depth or first
+    moved = depth != ruler.depth or ruler.seen_at == float("-inf")
     over = _count(rule, ruler.over, depth, sample, out)
     healthy = min(ruler.healthy + 1 + (ruler.doubted is not None), rule.rise_samples)
     moved_at = now if moved else ruler.moved_at
@@ -133,8 +135,11 @@ def reached(rule: RulerRule, ruler: Ruler) -> int:
 
 
 def settled(rule: RulerRule, ruler: Ruler) -> int:
-    """The band that the depth still holds: it falls only under the clear thresholds."""
-    return sum(ruler.depth > clear for clear in (rule.amber_clear_m, rule.red_clear_m))
+    """The band that the depth still holds: it falls only under the clear thresholds. Red's may lie
+    below amber's."""
+    if ruler.depth > rule.red_clear_m:
+        return 2
+    return int(ruler.depth > rule.amber_clear_m)
 
 
 def _every_s(ruler: Ruler, now: float) -> float | None:

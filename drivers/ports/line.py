@@ -23,6 +23,9 @@ REOPEN_AFTER_S: Final = 1.0
 _SHORTEST_TALK: Final = 4
 """Bytes. Less is the click of a transceiver that lets go of the line, not somebody who speaks."""
 
+MOST_KEPT: Final = 2048
+"""Bytes. No answer is so long; a line may babble without end."""
+
 _TALK_PAUSE_S: Final = 0.05
 """Bytes further apart than this do not belong together, whatever an adapter's buffer does."""
 
@@ -192,7 +195,8 @@ class Line(ABC):
         now = asyncio.get_running_loop().time()
         self._silent_from = now + self.gap_s
         self._silences, self._deaf_after = 0, _DEAF_AFTER
-        if self._scan is None or self._answer is None or self._answer.done():
+        is_answer = not self.datagrams or len(data) <= MOST_KEPT
+        if self._scan is None or self._answer is None or self._answer.done() or not is_answer:
             self._stray(data, now)
             return
         if self._settling is not None:
@@ -224,7 +228,10 @@ class Line(ABC):
             self._tell_fault(error)
             self._fail(BadReply(f"{self.name}: {type(error).__name__}: {error}"))
         else:
-            if answer is not None and self._answer is not None:
+            if answer is None:
+                if len(self._buffer) > MOST_KEPT:
+                    self._fail(BadReply(f"{self.name}: {len(self._buffer)} bytes and no answer"))
+            elif self._answer is not None:
                 self.answered_at, self.strays = now, self._buffer.strays
                 self._answer.set_result(answer)
 
@@ -379,7 +386,7 @@ class Line(ABC):
         if now - self._strayed_at > _TALK_PAUSE_S:
             self._strays.clear()
         self._strayed_at = now
-        self._strays += data
+        self._strays += data[: MOST_KEPT - len(self._strays)]
         if len(self._strays) < _SHORTEST_TALK:
             return
         for begins, late in self._late.items():

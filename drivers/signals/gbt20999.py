@@ -137,6 +137,12 @@ class Config(SignalConfig):
                 )
             if command is Command.YELLOW_FLASH and not warns(aspect):
                 raise ValueError(f"commands: {aspect.value} by yellow_flash would warn by mistake")
+            if warns(aspect) and command in (Command.CANCEL, Command.LAMPS_OFF):
+                shown = "its own program" if command is Command.CANCEL else "no lamp"
+                raise ValueError(
+                    f"commands: {aspect.value} by {command.value} would show {shown}, which warns "
+                    "nobody: use yellow_flash or all_red"
+                )
             if aspect is Aspect.RED and command is not Command.ALL_RED:
                 raise ValueError(f"commands: red cannot be shown by {command.value}")
         return self

@@ -183,6 +183,20 @@ def test_separate_clear_thresholds():
     assert site.feed(*[0.20] * 61) is Aspect.AMBER
 
 
+def test_red_clears_at_its_own_threshold_though_amber_clears_above_it():
+    site = Site(with_rulers(red_clear_m=0.05))
+    site.feed(0.30, 0.30)
+    assert site.feed(*[0.08] * 200) is Aspect.RED
+    assert site.feed(*[0.05] * 62) is Aspect.AMBER
+
+
+def test_water_that_has_risen_far_while_a_ruler_was_silent_is_believed_as_at_the_start():
+    site = Site(with_rulers(jump_m=0.5, rise_samples=1))
+    site.feed(0.0, 0.0)
+    site.wait(11)
+    assert site.feed(0.60) is Aspect.RED
+
+
 def test_a_wet_ruler_that_never_moves_is_not_believed():
     site = Site(with_rulers(stuck_after_s=100.0))
     site.feed(0.0, 0.0)
@@ -190,6 +204,13 @@ def test_a_wet_ruler_that_never_moves_is_not_believed():
     assert site.feed(*[0.05] * 12) is Aspect.AMBER
     assert "has stood at 0.05 m" in site.notices[-2].text
     assert site.feed(*[0.06] * 80) is Aspect.GREEN
+
+
+def test_a_ruler_that_stands_still_stays_lost():
+    site = Site(with_rulers(stuck_after_s=20.0, jump_m=0.5))
+    site.feed(*[0.05] * 60)
+    assert site.kinds().count("ruler_lost") == 1
+    assert site.kinds().count("ruler_back") == 1  # at the start
 
 
 def test_a_dry_ruler_may_stand_still():

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from configs import loader
 from drivers.errors import BadReply, DriverError, LineDown, Unavailable
 from drivers.ports import serial, tcp, udp
+from drivers.ports.line import MOST_KEPT
 from drivers.protocols.modbus import Master
 from tests import virtual
 from tests.examples import examples
@@ -96,6 +97,53 @@ def test_what_a_library_raises_is_a_line_that_is_down_and_is_told_once(where, er
 
     virtual.run(main())
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("framing", ["rtu", "tcp", "silent scan"])
+@pytest.mark.parametrize("noise", [b"\x55", b"\x02\x03", b"\x7e", b"\0\0\0\0\0\xff"])
+def test_a_line_that_babbles_without_end_takes_no_memory(framing, noise):
+    async def main():
+        line = ScriptedLine(framing="tcp" if framing == "tcp" else "rtu")
+        kept = []
+
+        async def babble():
+            for _ in range(400):
+                line.received(noise * 400)
+                kept.append(len(line._strays) + len(line._buffer))
+                await asyncio.sleep(0.02)
+
+        babbling = asyncio.create_task(babble())
+        while not babbling.done():
+            with contextlib.suppress(DriverError):
+                if framing == "silent scan":
+                    await line.exchange(
+                        b"?", lambda _: None, answer_bytes=1, answer_within_s=5, mistakable=False
+                    )
+                else:
+                    await read(Master(line))
+        assert max(kept) <= 2 * MOST_KEPT + len(noise) * 400
+        await asyncio.sleep(1)
+        line.answers = [[(0.01, OWN if framing != "tcp" else b"")]]
+        if framing != "tcp":
+            assert await read(Master(line)) == [0x2222]
+
+    virtual.run(main())
+
+
+def test_a_datagram_that_is_no_answer_by_its_size_is_not_looked_at():
+    async def main():
+        line = ScriptedLine([(0.01, b"x" * (MOST_KEPT + 1)), (0.02, b"right")], framing="tcp")
+        line.datagrams = True
+        looked = []
+
+        def scan(received):
+            looked.append(len(received))
+            return bytes(received)
+
+        assert await line.exchange(b"?", scan, answer_bytes=5, answer_within_s=1) == b"right"
+        assert looked == [5]
+
+    virtual.run(main())
 
 
 def test_a_scan_that_fails_is_a_bad_reply():

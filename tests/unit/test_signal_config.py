@@ -10,9 +10,11 @@ import pytest
 from configs import loader
 from configs.loader import ConfigError, UserError
 from drivers import profiles
+from drivers.measures import Measure
 from drivers.signals import Wiring
 from edge import config
 from wire import signing
+from wire.reading import Quantity
 
 BASE = """
 [gateway]
@@ -158,6 +160,14 @@ def test_a_signal_that_holds_for_ever_needs_a_second_path(signal: str, tmp_path:
             GBT + 'commands = { green = "yellow_flash", amber = "lamps_off", red = "all_red" }',
             "green by yellow_flash",
         ),
+        (
+            GBT + 'commands = { green = "cancel", amber = "lamps_off", red = "all_red" }',
+            "amber by lamps_off would show no lamp, which warns nobody",
+        ),
+        (
+            GBT + 'commands = { green = "lamps_off", amber = "cancel", red = "all_red" }',
+            "amber by cancel would show its own program, which warns nobody",
+        ),
         (MQTT.replace("lamp/lease", "lamp/+"), "interlock.here.signal.topic"),
         (MQTT + 'port = "bus"', "interlock.here.signal.port"),
         (RELAY.replace("4000", "4050"), "in steps of 100 ms, not 4050"),
@@ -166,6 +176,17 @@ def test_a_signal_that_holds_for_ever_needs_a_second_path(signal: str, tmp_path:
 def test_each_fault_is_one_line(signal: str, says: str, tmp_path: Path) -> None:
     (fault,) = faults(tmp_path, signal)
     assert says in fault
+
+
+@pytest.mark.parametrize("text", ["0.9", "1.1", "14.7", "27.3", "30.1", "57.9"])
+def test_a_reading_of_the_threshold_itself_counts_as_over(text: str, tmp_path: Path) -> None:
+    amber = "0.5" if float(text) < 10 else "10"
+    clear = f"amber_depth_cm = {amber}\nred_depth_cm = {text}\nclear_lower_cm = 0.3\n"
+    assert faults(tmp_path, RELAY, site=clear) == []
+    rule = config.read(tmp_path / "gateway.toml").config.interlock["here"].rule
+    device = Measure(quantity=Quantity.DEPTH, function=3, address=0, type="u16", unit="mm")
+    depth_m = device.decode({0: round(float(text) * 10)})
+    assert depth_m is not None and depth_m >= rule.rulers.red_m
 
 
 def test_the_safe_aspect_is_one_that_the_signal_can_show(

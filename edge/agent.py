@@ -34,6 +34,7 @@ from edge.sealer import Sealer
 from edge.shelf import Priority
 from edge.supervisor import ANY_FAULT, CoreFailed, Supervisor
 from edge.uplink import UplinkWorker
+from wire.loop import Loop
 from wire.messages import Command, InterlockState, Outcome, Reply
 
 log: Final = logging.getLogger("shuichi.edge")
@@ -129,6 +130,8 @@ class Agent:
             loop.add_signal_handler(signum, self._asked.put_nowait, None)
         loop.add_signal_handler(signal.SIGHUP, self.ask_reload)
         loop.set_exception_handler(self._callback_failed)
+        if isinstance(loop, Loop):
+            loop.contains_exits = True
         try:
             async with self.field:
                 plan = await self.field.prepare(self.setup)
@@ -140,6 +143,8 @@ class Agent:
                     await self._attend_while_the_core_lives()
         finally:
             loop.set_exception_handler(None)
+            if isinstance(loop, Loop):
+                loop.contains_exits = False
             for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.remove_signal_handler(signum)
 

@@ -13,7 +13,6 @@ import msgspec
 
 from configs.loader import UserError
 from edge.status import Status
-from edge.supervisor import ANY_FAULT
 
 log: Final = logging.getLogger("shuichi.edge")
 
@@ -115,7 +114,9 @@ class Door:
                     await writer.drain()
             except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 pass  # a visitor who went away, or talked nonsense
-            except ANY_FAULT as error:
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001 - a visit ends nobody
                 self._failed(error)
             finally:
                 writer.close()

@@ -43,9 +43,6 @@ LONGEST_TRACE: Final = 20_000
 ANY_FAULT: Final = (Exception, BaseExceptionGroup)
 """What may be raised by mistake. Our own cancellation is none of it."""
 
-_FAULT_OF_A_CALL: Final = (*ANY_FAULT, asyncio.CancelledError, SystemExit)
-"""A plain call cannot be cancelled: a CancelledError comes from a future that it has looked at."""
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -145,15 +142,17 @@ class Supervisor:
         task goes on."""
         try:
             return call(*args, **kwargs)
-        except _FAULT_OF_A_CALL as error:
+        except BaseException as error:  # noqa: BLE001 - no call is cancelled, and none ends us
             self.report(name, error)
             return None
 
     async def attempt(self, name: str, work: Coroutine[Any, Any, T]) -> T | None:
-        """As `guard`, for what is awaited."""
+        """As `guard`, for what is awaited. Who waits can be cancelled."""
         try:
             return await work
-        except ANY_FAULT as error:
+        except BaseException as error:
+            if _is_end_of_waiting(error):
+                raise
             self.report(name, error)
             return None
 
@@ -161,7 +160,7 @@ class Supervisor:
         """Something of part `name` has failed. Never raises."""
         try:
             self._report(self._known(name), error)
-        except ANY_FAULT:  # no memory, no stack: the core goes on
+        except BaseException:  # noqa: BLE001 - no memory, no stack: the core goes on
             self._recording = False
 
     def states(self) -> tuple[PartState, ...]:
@@ -208,7 +207,7 @@ class Supervisor:
     def _start_again(self, part: _Part) -> None:
         try:
             self._start(part)
-        except ANY_FAULT as error:  # no memory for a task
+        except BaseException as error:  # noqa: BLE001 - no memory for a task
             self.report(part.name, error)
             self._start_later(part)
 
@@ -284,6 +283,15 @@ async def _contained(run: Run) -> None:
         raise Unasked(f"{type(error).__name__} {error}") from error
 
 
+def _is_end_of_waiting(error: BaseException) -> bool:
+    """Whether somebody has cancelled the task that waits, or it is thrown away with its loop."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return True
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
 async def _cancelled(task: asyncio.Task[Any]) -> None:
     """Cancel a task and wait for its end. One that cancels itself is not waited for."""
     if task is asyncio.current_task() or task.done():
@@ -303,7 +311,7 @@ def _why_ended(task: asyncio.Task[None]) -> BaseException:
 def _said(error: BaseException) -> str:
     """One line about an exception, whatever it is."""
     text = ""
-    with contextlib.suppress(*ANY_FAULT):
+    with contextlib.suppress(BaseException):
         text = " ".join(str(error).split())[:LONGEST_TEXT]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -21,11 +21,34 @@ class Loop(asyncio.SelectorEventLoop):
     asyncio's own loop asks in a thread of its default executor: a few questions without an answer
     take all of its threads, and the end of the program waits for every one. Here a question is put
     by one daemon thread at a time, and whoever asks the same meanwhile waits for that answer.
+
+    While it `contains_exits`, a SystemExit or KeyboardInterrupt that a task or callback raises goes
+    to the exception handler as any other exception does, and the loop goes on.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.contains_exits = False
+        self._main: asyncio.Future[Any] | None = None
         self._asked: dict[_Question, asyncio.Future[Addresses]] = {}
+
+    def run_until_complete(self, future: Any) -> Any:
+        """As asyncio's."""
+        self._main = asyncio.ensure_future(future, loop=self)
+        return super().run_until_complete(self._main)
+
+    def run_forever(self) -> None:
+        """As asyncio's."""
+        while True:
+            try:
+                super().run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                if not self.contains_exits or (self._main is not None and self._main.done()):
+                    raise
+                message = "raised by a task or a callback"
+                self.call_exception_handler({"message": message, "exception": error})
+            else:
+                return
 
     async def getaddrinfo(
         self,

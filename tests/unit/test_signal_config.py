@@ -186,7 +186,8 @@ def test_a_reading_of_the_threshold_itself_counts_as_over(text: str, tmp_path: P
     rule = config.read(tmp_path / "gateway.toml").config.interlock["here"].rule
     device = Measure(quantity=Quantity.DEPTH, function=3, address=0, type="u16", unit="mm")
     depth_m = device.decode({0: round(float(text) * 10)})
-    assert depth_m is not None and depth_m >= rule.rulers.red_m
+    assert depth_m is not None
+    assert depth_m >= rule.rulers.red_m
 
 
 def test_the_safe_aspect_is_one_that_the_signal_can_show(

@@ -50,6 +50,11 @@ class Broken(Exception):
         raise ValueError("no text")
 
 
+class OfItsOwn(BaseException):
+    def __str__(self):
+        raise KeyboardInterrupt
+
+
 def raises(error):
     def call():
         raise error
@@ -70,6 +75,11 @@ WAYS = {
     "a group": raises_group,
     "a base group": raises_base_group,
     "SystemExit 0": raises(SystemExit(0)),
+    "KeyboardInterrupt": raises(KeyboardInterrupt()),
+    "GeneratorExit": raises(GeneratorExit()),
+    "StopIteration": raises(StopIteration()),
+    "a BaseException of its own": raises(OfItsOwn()),
+    "a group of those": raises(BaseExceptionGroup("x", [GeneratorExit(), SystemExit(1)])),
     "CancelledError": raises(asyncio.CancelledError()),
     "StopAsyncIteration": raises(StopAsyncIteration()),
     "AssertionError": raises(AssertionError()),
@@ -167,6 +177,41 @@ def test_nothing_that_the_core_calls_can_raise_into_it(way):
             assert scene.state("sealer").failures == 1000
             assert scene.state("sealer").running
         assert scene.kinds() == [("part_failed", "sealer")]
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize(
+    "way", [way for name, way in WAYS.items() if name not in ("ends", "cancels itself")]
+)
+def test_nothing_that_main_attempts_can_raise_into_it(way):
+    async def main():
+        scene = Scene()
+
+        async def work():
+            way()
+
+        async def attempts():
+            for _ in range(3):
+                await scene.supervisor.attempt("uplink", work())
+
+        async with scene.supervisor as supervisor:
+            await supervisor.until(attempts())
+            assert scene.state("uplink").failures == 3
+
+    virtual.run(main())
+
+
+def test_an_attempt_ends_by_its_own_cancellation():
+    async def main():
+        scene = Scene()
+        async with scene.supervisor as supervisor:
+            attempt = asyncio.create_task(supervisor.attempt("uplink", asyncio.sleep(1000)))
+            await asyncio.sleep(1)
+            attempt.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await attempt
+        assert scene.events == []
 
     virtual.run(main())
 

@@ -92,3 +92,45 @@ def test_what_is_no_name_is_an_error_too():
             await ask("é..b")
 
     loop.run(ask_nonsense())
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_what_would_end_the_process_is_reported_while_the_loop_contains_it(error):
+    reports = []
+
+    def fails(*_):
+        raise error
+
+    async def main():
+        here = asyncio.get_running_loop()
+        assert isinstance(here, loop.Loop)
+        here.set_exception_handler(lambda _, report: reports.append(report["exception"]))
+        here.contains_exits = True
+        child = asyncio.create_task(asyncio.sleep(0))
+        child.add_done_callback(fails)
+        here.call_soon(fails)
+        here.call_later(0.01, fails)
+        with contextlib.suppress(type(error)):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.to_thread(fails))
+        await asyncio.sleep(0.05)
+        here.contains_exits = False
+        return "done"
+
+    assert loop.run(main()) == "done"
+    assert len(reports) == 4
+    assert set(reports) == {error}
+
+    async def ends():
+        asyncio.get_running_loop().call_soon(fails)
+        await asyncio.sleep(1)
+
+    async def is_main():
+        here = asyncio.get_running_loop()
+        assert isinstance(here, loop.Loop)
+        here.contains_exits = True
+        fails()
+
+    for last in (ends(), is_main()):
+        with pytest.raises(type(error)):
+            loop.run(last)

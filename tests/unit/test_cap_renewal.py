@@ -20,6 +20,7 @@ from configs import loader
 from tests import caprules
 from tests.caprules import moment, said
 from tests.dispatching import KEY, MINUTE, PLAN, SITE, Office
+from tests.examples import examples
 from wire.messages import Level
 
 URL = "https://flood.example"
@@ -365,9 +366,8 @@ class Histories(RuleBasedStateMachine):
 
 
 Histories.TestCase.settings = settings(
-    max_examples=10,
+    examples(10),
     stateful_step_count=12,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 TestHistories = Histories.TestCase

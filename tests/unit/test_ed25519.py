@@ -6,9 +6,10 @@ import sys
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from wire import ed25519
 
 _hashlib = pytest.importorskip("_hashlib")
@@ -56,7 +57,7 @@ def test_a_right_signature_fits_and_no_other(make, vector):
 
 
 @needs_openssl
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(key=st.binary(min_size=32, max_size=32), text=st.binary(), bit=st.integers(0, 1023))
 def test_both_libraries_say_the_same(key, text, bit):
     private = Ed25519PrivateKey.from_private_bytes(key)

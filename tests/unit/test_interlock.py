@@ -314,7 +314,7 @@ RULES = st.builds(
 )
 
 
-@settings(examples(200), stateful_step_count=60)
+@settings(examples(100), stateful_step_count=60)
 class AnyHistory(RuleBasedStateMachine):
     """Readings, silence, orders, the switch beside the road: the promises hold throughout."""
 

@@ -4,13 +4,14 @@ import unicodedata
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import _replies
 from cloud.alerts import replies, replylexicon, replytext
 from cloud.alerts.replies import Around, Result, Says, read
 from cloud.alerts.replylexicon import Sort
+from tests.examples import examples
 
 SETS = _replies.sets()
 ALL = [one for name in SETS for one in _replies.labelled(name)]
@@ -76,7 +77,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.one_of(st.text(max_size=60), st.lists(WORDS, max_size=12).map("".join)))
 def test_every_text_has_a_meaning(text):
     reply = read(

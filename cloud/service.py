@@ -233,6 +233,7 @@ class _Service:
                 tokens=server.tokens_of(self._setup.folder, config.web),
                 publisher=config.cap,
                 url=config.alerts.settings.answer_url,
+                spoken=frozenset(n for n, one in config.channel.items() if one.kind == "voice"),
             )
             await server.serve(desk, listening)
 

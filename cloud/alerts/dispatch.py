@@ -66,6 +66,16 @@ class Outcome(NamedTuple):
     text: str
 
 
+class News(NamedTuple):
+    """What is said of the work: `kind` "acting" or "result", and in `detail` what was understood
+    (`result`: closed, evacuated, false alarm or cannot act; `people`)."""
+
+    kind: str
+    how: str
+    said: str
+    detail: Mapping[str, object] = {}
+
+
 class Dispatch:
     """Works by `plan`; what began under an earlier one keeps to that."""
 
@@ -154,6 +164,22 @@ class Dispatch:
                 )
         records.save()
         return Outcome(True, "recorded: others are called")
+
+    def report(self, connection: Connection, call: str, news: News, now_ms: int) -> None:
+        """Somebody who was called says how the work stands, or what came of it: a line of the
+        timeline of each alert of the call."""
+        records = self.begin(connection)
+        row = connection.execute(select(tables.call).filter_by(id=call)).one()
+        for part in read_parts(row.parts):
+            if part.asks and (case := records.case(part.alert)) is not None:
+                detail = {"how": news.how, "contact": row.contact, "round": part.round}
+                records.note(
+                    *(case.incident, part.alert, now_ms, news.kind),
+                    who=row.contact,
+                    text=news.said,
+                    detail=detail | {**news.detail},
+                )
+        records.save()
 
     def heard_before(self, connection: Connection, name: str, now_ms: int) -> bool:
         """Whether a reply of this name has come before; one that ends in "/" has no name. Asked

@@ -77,12 +77,15 @@ class Reply(msgspec.Struct, frozen=True):
 class Around(NamedTuple):
     """What is known beside the text. `sent`: our messages to this number, which a reply may quote;
     `known`: names that are no news (of the person, of sites); `yes` and `no`: words of the
-    config."""
+    config; `earlier`: codes of calls that do not wait any more, which can still be named; `is_one`:
+    whether all that is open is about the same, None: if it is one call."""
 
     sent: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
     yes: tuple[str, ...] = ()
     no: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
+    is_one: bool | None = None
 
 
 NOTHING: Final = Around()
@@ -106,9 +109,9 @@ _WORK: Final = frozenset({Sort.CLOSE, Sort.MOVE})
 def read(text: str, codes: Iterable[str], around: Around = NOTHING) -> Reply:
     """What a text says. `codes` are the answer codes, of four digits, of the calls that are open to
     the number that sends it; empty where it is not asked anything."""
-    own = frozenset(codes)
-    plain = replytext.plain(text)
-    if len(plain) > LONGEST:
+    opened = frozenset(codes)
+    own = opened | {*around.earlier}
+    if len(text) > LONGEST or len(plain := replytext.plain(text)) > LONGEST:
         return Reply(Says.UNCLEAR)
     pieces = replytext.own_words(plain, around.sent)
     tokens = replytext.tokens(pieces.own, own, _lexicon(around.known, around.yes, around.no))
@@ -120,7 +123,13 @@ def read(text: str, codes: Iterable[str], around: Around = NOTHING) -> Reply:
         return _said(found, Says.DECLINE)
     if word and word in _bare(around.yes):
         return _said(found, Says.ACKNOWLEDGE)
-    return _judge(found, tokens, word, pieces, is_one=len(own) == 1)
+    return _judge(
+        found,
+        tokens,
+        word,
+        pieces,
+        is_one=len(opened) == 1 if around.is_one is None else around.is_one,
+    )
 
 
 def _judge(

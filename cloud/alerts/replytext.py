@@ -396,6 +396,12 @@ def codes_in(text: str, codes: frozenset[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(group for group in groups if group in codes))
 
 
+def fours(text: str) -> list[str]:
+    """All groups of four digits, whatever they mean."""
+    groups = re.findall(r"\d+", plain(text))
+    return [*dict.fromkeys(group for group in groups if len(group) == CODE_DIGITS)]
+
+
 def bare(text: str, names: Iterable[str]) -> str:
     """A text without codes and marks: what to compare a single word with."""
     left_out = set(names)

@@ -14,9 +14,10 @@ from starlette.responses import HTMLResponse
 
 from cloud.alerts.dispatch import Outcome
 from cloud.channels import Language
-from cloud.web import api, calls, pages, replies, warnings
+from cloud.web import api, calls, hearing, pages, replies, warnings
 from cloud.web.calls import Found, Standing
 from cloud.web.desk import HEADERS, Desk, body_of, sender_of
+from cloud.web.hearing import Heard
 
 
 def app(desk: Desk) -> FastAPI:
@@ -120,19 +121,11 @@ async def _hear(desk: Desk, name: str, request: Request) -> Response:
     if not replies.is_fresh(hook, reply, now_ms):
         desk.refused(f"hook {name}, a reply of another time", request)
         raise HTTPException(401, f"{hook.time} is not within {hook.time_within_s:g} s of our time")
-    how = f"{name}, {reply.sender}"
+    heard = Heard(name, hook, reply, desk.spoken)
 
     def take(connection: Connection) -> None:
-        if desk.dispatch.heard_before(connection, f"{name}/{reply.message_id}", now_ms):
-            return
-        meaning = replies.understand(hook, reply, calls.open_calls(connection, now_ms))
-        if meaning.call is None:
-            desk.dispatch.remark(
-                connection, "reply", how, f"{reply.text}: {meaning.problem}", now_ms
-            )
-            return
-        work = desk.dispatch.answer if meaning.accepts else desk.dispatch.decline
-        work(connection, meaning.call.id, meaning.call.contact, how, reply.text, now_ms)
+        if not desk.dispatch.heard_before(connection, f"{name}/{reply.message_id}", now_ms):
+            hearing.take(connection, desk.dispatch, heard, now_ms)
 
     await desk.run(take)
     desk.wake()

@@ -1,11 +1,12 @@
 """What the pages and hooks need to know of calls; in the database's thread."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, or_, select
 
 from cloud import tables
 from cloud.alerts import wording
@@ -16,7 +17,10 @@ from cloud.alerts.escalation import Escalation, Phase
 from cloud.alerts.records import CODE_LASTS_MS, read_parts
 from cloud.channels import Language, Message
 from cloud.web.pages import Answered, CallPage
-from cloud.web.replies import OpenCall
+from cloud.web.replies import OpenCall, is_same_number
+
+ANSWERED_LASTS_MS: Final = 12 * 3_600_000
+"""For how long after an answer a reply without a code still tells of that call."""
 
 
 class Standing(StrEnum):
@@ -79,11 +83,36 @@ def find(connection: Connection, dispatch: Dispatch, call: str) -> Found | None:
 
 def open_calls(connection: Connection, now_ms: int) -> list[OpenCall]:
     """The calls that wait for an answer, once for each message that carried them."""
+    return [
+        one for one in _made(connection, now_ms, tables.call.c.answered_ms.is_(None)) if one.waits
+    ]
+
+
+def earlier_calls(
+    connection: Connection, now_ms: int, contacts: Iterable[str], codes: Iterable[str]
+) -> list[OpenCall]:
+    """Of these contacts, those calls that have been answered, and those with these codes."""
+    call = tables.call
+    meant = or_(call.c.answered_ms > now_ms - ANSWERED_LASTS_MS, call.c.code.in_([*codes]))
+    return _made(connection, now_ms, call.c.contact.in_([*contacts]), meant)
+
+
+def contacts_of(dispatch: Dispatch, number: str) -> list[str]:
+    """The contacts of the plan who have this number."""
+    people = dispatch.plan.contact.items()
+    return [
+        name
+        for name, one in people
+        if any(is_same_number(address, number) for address in one.address.values())
+    ]
+
+
+def _made(connection: Connection, now_ms: int, *where: ColumnElement[bool]) -> list[OpenCall]:
     call, out = tables.call, tables.outgoing
     rows = connection.execute(
-        select(call, out.c.message)
+        select(call, out.c.message, out.c.channel)
         .join(out, out.c.call == call.c.id)
-        .where(call.c.answered_ms.is_(None), call.c.made_ms > now_ms - CODE_LASTS_MS)
+        .where(call.c.made_ms > now_ms - CODE_LASTS_MS, *where)
     ).all()
     asked = {row.id: [part for part in read_parts(row.parts) if part.asks] for row in rows}
     cases = _cases(connection, {part.alert for parts in asked.values() for part in parts})
@@ -92,12 +121,23 @@ def open_calls(connection: Connection, now_ms: int) -> list[OpenCall]:
     for row in rows:
         message = msgspec.json.decode(row.message, type=Message)
         parts = asked[row.id]
-        if _of(parts, cases, returned) is not Standing.OVER:
-            alerts = frozenset(
-                part.alert for part in parts if cases[part.alert].phase is Phase.RINGING
+        standing = _of(parts, cases, returned)
+        ringing = {part.alert for part in parts if cases[part.alert].phase is Phase.RINGING}
+        stands = {part.alert for part in parts if cases[part.alert].level is not None}
+        answers = [cases[part.alert].answer for part in parts]
+        by = row.answered_by or next((one.by for one in answers if one is not None), "")
+        sent = (message.to, message.key, row.made_ms)
+        made = OpenCall(row.id, row.code, row.contact, *sent, frozenset(ringing))
+        found.append(
+            made._replace(
+                channel=row.channel,
+                message=message,
+                parts=tuple(parts),
+                stands=frozenset(stands),
+                waits=row.answered_ms is None and standing is not Standing.OVER,
+                answered_by=by,
             )
-            sent = (message.to, message.key, row.made_ms)
-            found.append(OpenCall(row.id, row.code, row.contact, *sent, alerts))
+        )
     return found
 
 

@@ -40,7 +40,7 @@ class Desk:
     """`hooks` have their secrets beside them; `token` opens the API, and so do
     `tokens`, by the names of programs; "" opens nothing; without a
     `publisher` there is no CAP feed; `url` is where we are seen from afar; `wake` tells the
-    dispatch that there is news."""
+    dispatch that there is news; a reply to a call by a `spoken` channel gets no answer."""
 
     database: State
     dispatch: Dispatch
@@ -50,6 +50,7 @@ class Desk:
     publisher: Publisher | None
     url: str
     tokens: Mapping[str, str] = field(default_factory=dict)
+    spoken: frozenset[str] = frozenset()
     _refusals: Seldom = field(default_factory=lambda: Seldom(60.0), init=False, repr=False)
     _turns: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(AT_ONCE), init=False, repr=False

@@ -1,26 +1,23 @@
-"""What a provider passes on: who says what, and which call that answers. Pure."""
+"""What a provider passes on: who says what, to which number of ours. Pure."""
 
 import hashlib
 import hmac
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
 import msgspec
 
+from cloud.alerts.actions import Part
+from cloud.channels import Message
 from cloud.web.settings import Hook
-
-_WORD: Final = re.compile(r"[0-9]+|[^\W0-9_]+")
-"""A code stands alone even where no space parts it from the words: 收到1234."""
 
 _COUNTRY: Final = "86"
 _LONGEST: Final = 11
 """Digits that a Chinese number has at most without its country."""
-
-_LONGEST_TEXT: Final = 500
 
 
 class Reply(NamedTuple):
@@ -35,8 +32,9 @@ class Reply(NamedTuple):
 
 
 class OpenCall(NamedTuple):
-    """A call that waits for an answer: the phone number that it went to, the key of its message,
-    and the alerts that it asks about and nobody has answered."""
+    """A call: the phone number that it went to, the key of its message, and the alerts that it asks
+    about and nobody has answered. `stands`: those of its alerts that are not over; `waits`: it can
+    still be answered; `answered_by`: who has answered it, or its alerts."""
 
     id: str
     code: str
@@ -45,14 +43,19 @@ class OpenCall(NamedTuple):
     key: str
     made_ms: int
     alerts: frozenset[str]
+    channel: str = ""
+    message: Message | None = None
+    parts: tuple[Part, ...] = ()
+    stands: frozenset[str] = frozenset()
+    waits: bool = True
+    answered_by: str = ""
 
-
-class Meaning(NamedTuple):
-    """The call that is meant, or why it cannot be told."""
-
-    call: OpenCall | None
-    accepts: bool
-    problem: str = ""
+    def is_to(self, reply: Reply) -> bool:
+        """Whether it is one that `reply` may answer: by its key, where the provider gives that
+        back, else by the number."""
+        if reply.key:
+            return self.key == reply.key
+        return is_same_number(self.number, reply.sender)
 
 
 def is_authentic(hook: Hook, secret: str, headers: Mapping[str, str], body: bytes) -> bool:
@@ -75,7 +78,7 @@ def read(hook: Hook, body: bytes) -> Reply:
         raise ValueError(f"is not {hook.format}: {error}") from None
     return Reply(
         _field(fields, hook.sender, hook.format),
-        _field(fields, hook.text, hook.format)[:_LONGEST_TEXT],
+        _field(fields, hook.text, hook.format),
         "" if hook.message_id is None else _field(fields, hook.message_id, hook.format),
         "" if hook.key is None else _field(fields, hook.key, hook.format),
         None if hook.time is None else _moment(_field(fields, hook.time, hook.format), hook.time),
@@ -87,39 +90,6 @@ def is_fresh(hook: Hook, reply: Reply, now_ms: int) -> bool:
     if hook.time is None:
         return True
     return reply.sent_ms is not None and abs(now_ms - reply.sent_ms) <= 1000 * hook.time_within_s
-
-
-def understand(hook: Hook, reply: Reply, calls: Iterable[OpenCall]) -> Meaning:
-    """Which of the open calls is answered, and how.
-
-    An answer code in the text names a call to the number that replies, and means yes unless a word
-    for no stands beside it. Without a code the text must begin with a word for yes or no, and the
-    calls to the number must all be about the same: a word is no answer to what it may not mean.
-    """
-    own = [
-        call
-        for call in calls
-        if (call.key == reply.key if reply.key else _same_number(call.number, reply.sender))
-    ]
-    words = _WORD.findall(unicodedata.normalize("NFKC", reply.text).casefold())
-    yes, no = ({word.casefold() for word in some} for some in (hook.yes, hook.no))
-    accepts = not no.intersection(words)
-    if not own:
-        what = f"with key {reply.key}" if reply.key else "to this number"
-        return Meaning(None, accepts, f"no call {what} is open")
-    if named := [call for call in own if call.code in words]:
-        return Meaning(max(named, key=_when), accepts)
-    if not words or words[0] not in yes | no:
-        return Meaning(None, accepts, "neither a code nor a word for yes or no")
-    waiting = [call for call in own if call.alerts] or own
-    newest = max(waiting, key=_when)
-    if any(call.alerts - newest.alerts for call in waiting):
-        return Meaning(None, accepts, "calls about several alerts are open, and no code is said")
-    return Meaning(newest, words[0] in yes)
-
-
-def _when(call: OpenCall) -> int:
-    return call.made_ms
 
 
 def _field(fields: Any, path: str, form: str) -> str:
@@ -150,7 +120,8 @@ def _moment(text: str, path: str) -> int:
         ) from None
 
 
-def _same_number(a: str, b: str) -> bool:
+def is_same_number(a: str, b: str) -> bool:
+    """Whether two ways to write a phone number mean one."""
     one, other = _digits(a), _digits(b)
     return bool(one) and one == other
 

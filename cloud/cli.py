@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from cloud import config, migrations, proofs, secretfiles, service, state
-from cloud.alerts import plan
+from cloud.alerts import plan, publiccheck
 from cloud.cliparts import config_option
 from cloud.errors import Rejected, Unavailable
 from cloud.keycli import key_command
@@ -29,15 +29,19 @@ def cloud() -> None:
 def check(file: Path, online: bool) -> None:
     """Find all faults of a config. Exit code 2 if anything is wrong."""
     setup = config.read(file)
+    unsure: list[tuple[str, str]] = []
     if setup.config.alerts.plan is not None:
-        plan.read(setup.folder / setup.config.alerts.plan)
+        checked = plan.read(setup.folder / setup.config.alerts.plan)
+        if setup.config.cap is not None:
+            unsure += (*publiccheck.findings(checked), *publiccheck.unpublished(checked))
     if online:
         _demand_outside(setup)
     click.echo(
         f"{file}: no faults; store {setup.config.store.kind}, "
         f"{len(setup.config.rule)} rules, {len(setup.config.channel)} channels"
     )
-    for key, doubt in (*setup.doubts(), *proofs.doubts(setup), *secretfiles.doubts(setup)):
+    unsure += (*setup.doubts(), *proofs.doubts(setup), *secretfiles.doubts(setup))
+    for key, doubt in unsure:
         click.echo(f"unsure: {key}: {doubt}")
 
 

@@ -239,6 +239,8 @@ class Setup(NamedTuple):
                 yield f"hook.{name}", REPLAYED
         if not self.config.gateway:
             yield "gateway", NOBODY_NAMED
+        if (publisher := self.config.cap) is not None:
+            yield from publisher.doubts(self.config.alerts.answer_url)
 
     @property
     def all_shards(self) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def group() -> None:
     "--config",
     "cloud_file",
     type=click.Path(path_type=Path),
-    help="The cloud's config, to see whether the plan's channels are configured.",
+    help="The cloud's config, to see whether its channels and warnings have all that they need.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One list for machines.")
 def check(files: tuple[Path, ...], cloud_file: Path | None, as_json: bool) -> None:
@@ -61,7 +61,9 @@ def check(files: tuple[Path, ...], cloud_file: Path | None, as_json: bool) -> No
 
     Exit code 1 if there are findings, 2 if a plan cannot be read.
     """
-    channels = config.read(cloud_file).config.channel if cloud_file else None
+    configured = config.read(cloud_file).config if cloud_file else None
+    channels = configured.channel if configured else None
+    published = configured is not None and configured.cap is not None
     unreadable: list[str] = []
     found: list[tuple[Path, Fault]] = []
     for file in files:
@@ -71,7 +73,7 @@ def check(files: tuple[Path, ...], cloud_file: Path | None, as_json: bool) -> No
             unreadable.append(str(error))
             continue
         today = datetime.now(checked.zone).date()
-        faults = plancheck.findings(checked, channels, str(cloud_file), today)
+        faults = plancheck.findings(checked, channels, str(cloud_file), today, published=published)
         found += [(file, fault) for fault in faults]
         if not faults and not as_json:
             click.echo(

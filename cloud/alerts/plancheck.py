@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Final
 
-from cloud.alerts import duty, plan, wording
+from cloud.alerts import duty, plan, publiccheck, wording
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.plan import Plan
 from cloud.alerts.plantables import Instruction
@@ -25,10 +25,13 @@ def findings(
     channels: Mapping[str, ChannelConfig] | None = None,
     source: str = "",
     today: date = date.min,
+    *,
+    published: bool = False,
 ) -> list[Fault]:
     """All of them. `channels` are those of the cloud's config, whose name is `source`; without
     them nothing is said about channels that are not configured. Exceptional dates before `today`
-    are no matter any more."""
+    are no matter any more. `published`: the config publishes warnings, for whose receivers more is
+    wanted."""
     broken = list(plan.faults(checked))
     found = [
         *broken,
@@ -39,7 +42,10 @@ def findings(
         *_instructions(checked),
         *_placeholders(checked),
         *_tiers(checked),
+        *publiccheck.findings(checked),
     ]
+    if published:
+        found += publiccheck.unpublished(checked)
     if channels is not None:
         found += _channels(checked, channels, source)
     return list(dict.fromkeys(found))

@@ -18,7 +18,7 @@ import msgspec
 from sqlalchemy import insert, select, update
 
 from cloud import tables
-from cloud.alerts import cap, caparea, publicwords, wording
+from cloud.alerts import cap, caparea, publicfacts, publicwords, wording
 from cloud.alerts.actions import Kind, Part
 from cloud.alerts.alarm import Alarm
 from cloud.alerts.cap import Action, Publisher, Reference, Words
@@ -152,6 +152,7 @@ class Press:
         assert self._publisher is not None
         alert, life_ms = matter.alarm.alert, self._publisher.expires_ms
         identifier = f"{alert}.{issue.number}"
+        matter = matter._replace(known=publicfacts.latest(records, matter.alarm, matter.known))
         in_force = update(_PAPERS).where(_PAPERS.c.alert == alert, _PAPERS.c.in_force)
         news = self._news(matter, issue)
         try:

@@ -10,18 +10,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from cloud import tables
-from cloud.alerts import capfeed, plan
+from cloud.alerts import capfeed, episodes, plan
 from cloud.alerts.alarm import Hold, Trigger
 from cloud.alerts.cap import HOUR_MS, Publisher
 from cloud.alerts.dispatch import Settings
+from cloud.alerts.episodes import Present
+from cloud.alerts.figures import FIGURES
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.records import AlarmKey
+from cloud.alerts.rule import Finding, Place
+from cloud.alerts.trend import Trend
 from configs import loader
 from tests import caprules
 from tests.caprules import moment, said
 from tests.dispatching import KEY, MINUTE, PLAN, SITE, Office
 from tests.examples import examples
 from wire.messages import Level
+from wire.reading import Quantity
 
 URL = "https://flood.example"
 PUBLISHER = Publisher(
@@ -153,6 +158,36 @@ def test_a_renewal_carries_what_was_found_since(office):
     assert "积水深度 34 cm" in said(first, "info/description")
     assert "积水深度 51 cm" in said(second, "info/description")
     assert "34" not in said(second, "info/description")
+
+
+@pytest.mark.parametrize(
+    ("trend", "zh", "en"),
+    [
+        (Trend.RISING, "积水约150厘米，仍在上涨", "150 cm of water, still rising"),
+        (Trend.FALLING, "积水约150厘米，正在消退", "150 cm of water, falling"),
+        (None, "积水约150厘米", "150 cm of water"),
+    ],
+)
+def test_a_renewal_carries_the_newest_good_value_and_whether_it_rises(office, trend, zh, en):
+    office.find(Level.RED, value=0.31)
+    office.answer_all()
+    office.run(175)
+    key = episodes.Key("depth", Place("gw", SITE, "ruler-1"))
+    now = Finding(office.now_ms, Level.RED, 1.5, 0.3, "m", "depth", *en_and_zh(1.5))
+    with office.connection.begin():
+        episodes.save_present(office.connection, {key: Present(now, trend)})
+    office.run(20)
+    first, again = office.documents()
+    assert "31 cm" in said(first, "info/description")
+    assert "ruler" not in said(first, "info/description")
+    chinese, english = again.iterfind("c:info", caprules.NS)
+    assert f"{zh}（" in said(chinese, "description")  # with the time of the reading
+    assert f"{en} (at" in said(english, "description")
+    assert said(chinese, "parameter/value").startswith("1.5 m ")
+
+
+def en_and_zh(value):
+    return [FIGURES[Quantity.DEPTH].now(value, language) for language in ("en", "zh")]
 
 
 def test_nothing_is_renewed_after_the_end(office):

@@ -83,7 +83,7 @@ def _settled_in() -> Iterator[None]:
     """As in `cloud.service`, once all is read: the plan is not looked through again and again."""
     before = gc.get_threshold()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
+    gc.set_threshold(50_000, 10, 10)
     try:
         yield
     finally:

@@ -1,9 +1,8 @@
 """What came from the broker, decoded and sorted. Pure."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -38,10 +37,15 @@ _MOST_PARTS: Final = 1000
 """Readings and events of one message that go to quarantine one by one."""
 
 
-class Arrived(NamedTuple):
+Name = tuple[str, str, int]
+"""Gateway, stream and number of a batch."""
+
+
+@dataclass(slots=True)
+class Arrived:
     """A batch with what is to be stored of it, what of it goes to quarantine, and the message that
     carried it. `readings` and `events` are the places that those left have had in it, where not all
-    are."""
+    are. Nothing of it is changed."""
 
     batch: Batch
     message: Message
@@ -50,10 +54,14 @@ class Arrived(NamedTuple):
     events: Sequence[int] | None = None
     new: Sequence[Series] = ()
     """Series that its gateway has not sent before."""
+    key: Key = field(init=False)
+    name: Name = field(init=False)
+    """Both are looked up in a dozen tables."""
 
-    @property
-    def key(self) -> Key:
-        return Key(self.batch.gateway, self.batch.stream)
+    def __post_init__(self) -> None:
+        batch = self.batch
+        self.key = Key(batch.gateway, batch.stream)
+        self.name = (batch.gateway, batch.stream, batch.number)
 
     @property
     def newest_ms(self) -> int | None:
@@ -77,7 +85,8 @@ class Arrived(NamedTuple):
             for n, words in refused.items()
         ]
         left = [n for n in range(len(batch.readings)) if n not in refused]
-        return self._replace(
+        return replace(
+            self,
             batch=msgspec.structs.replace(batch, readings=tuple(batch.readings[n] for n in left)),
             cases=[*self.cases, *cases],
             readings=[places[n] for n in left],
@@ -92,6 +101,13 @@ class Intake:
     cases: list[Case] = field(default_factory=list)
     statuses: list[Status] = field(default_factory=list)
     interlocks: list[tuple[str, InterlockState]] = field(default_factory=list)
+
+    def add(self, more: "Intake") -> None:
+        """Put what `more` has behind what there is."""
+        self.batches += more.batches
+        self.cases += more.cases
+        self.statuses += more.statuses
+        self.interlocks += more.interlocks
 
     def keys(self) -> set[Key]:
         """All streams that it says something of."""
@@ -135,7 +151,7 @@ class Intake:
         if batch.events or batch.gaps:
             bare = msgspec.structs.replace(batch, events=(), gaps=())
             aside = [*arrived.cases, case._replace(readings=0)]
-            return [replace(self, batches=[arrived._replace(batch=bare, cases=aside, events=None)])]
+            return [replace(self, batches=[replace(arrived, batch=bare, cases=aside, events=None)])]
         readings = len(batch.readings) + sum(one.readings or 0 for one in arrived.cases)
         case = case._replace(readings=readings)
         return [replace(self, batches=[], cases=[*self.cases, case])]
@@ -150,32 +166,47 @@ def sort(messages: Iterable[Message], admission: Admission, now_ms: int) -> Inta
     """Decode `messages`; what cannot be decoded or is not admitted is among the cases. What is
     beyond a rate is not decoded, nor acknowledged: its gateway has it, and sends it again."""
     intake = Intake()
-    quotas = admission.quotas
-    beyond = Counter[tuple[str, str]]()
     for message in messages:
-        address = topics.parse(message.topic)
-        if address is None or address.what not in _LISTENS_TO:
-            words = "the topic is not one to which we listen"
-            intake.cases.append(_whole(message, Reason.UNREADABLE, words))
-            continue
-        gateway = address.gateway
-        quota = quotas.refusal(gateway, address.what, len(message.payload), now_ms)
-        if quota:
-            beyond[quotas.owner(gateway), quota] += 1
-        elif not message.payload:
-            pass  # somebody has cleared what was retained, or tried whether the broker takes it
-        elif address.what in _BATCHES:
-            found = sort_batch(gateway, message, admission, now_ms)
-            if quota := _count(found, address, admission, now_ms):
-                beyond[quotas.owner(gateway), quota] += 1
-            elif isinstance(found, Case):
-                intake.cases.append(found)
-            else:
-                intake.batches.append(found)
-        else:
-            _take_state(intake, address, message, admission, now_ms)
-    intake.cases += [_surplus(*one, many) for one, many in beyond.items()]
+        _put(message, intake, admission, now_ms)
+    sum_up(intake.cases)
     return intake
+
+
+def _put(message: Message, intake: Intake, admission: Admission, now_ms: int) -> None:
+    """Put what a message is into `intake`."""
+    address = topics.parse(message.topic)
+    if address is None or address.what not in _LISTENS_TO:
+        words = "the topic is not one to which we listen"
+        intake.cases.append(_whole(message, Reason.UNREADABLE, words))
+        return
+    gateway, quotas = address.gateway, admission.quotas
+    if quota := quotas.refusal(gateway, address.what, len(message.payload), now_ms):
+        intake.cases.append(_surplus(quotas.owner(gateway), quota, 1))
+    elif not message.payload:
+        pass  # somebody has cleared what was retained, or tried whether the broker takes it
+    elif address.what in _BATCHES:
+        found = sort_batch(gateway, message, admission, now_ms)
+        if quota := _count(found, address, admission, now_ms):
+            intake.cases.append(_surplus(quotas.owner(gateway), quota, 1))
+        elif isinstance(found, Case):
+            intake.cases.append(found)
+        else:
+            intake.batches.append(found)
+    else:
+        _take_state(intake, address, message, admission, now_ms)
+
+
+def sum_up(cases: list[Case]) -> None:
+    """What is beyond a quota is only counted: once for each gateway and quota."""
+    surplus: dict[tuple[str | None, str], Case] = {}
+    for case in cases:
+        if case.surplus and case.batch is None:
+            key = case.gateway, case.words
+            before = surplus.get(key)
+            surplus[key] = case._replace(surplus=case.surplus + (before.surplus if before else 0))
+    if surplus:
+        cases[:] = [one for one in cases if not one.surplus or one.batch is not None]
+        cases += surplus.values()
 
 
 def _count(found: Arrived | Case, address: Address, admission: Admission, now_ms: int) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -66,11 +67,22 @@ class Stream:
         return known.missing(self.expected)
 
     def copy(self) -> "Stream":
-        made = Stream(self.received.copy(), lost=self.lost.copy(), examined=self.examined.copy())
-        for name in _COUNTED:
-            setattr(made, name, getattr(self, name))
-        made.readings_lost = self.readings_lost
-        return made
+        return Stream(  # one by one: each commit copies all that it is about
+            self.received.copy(),
+            self.readings,
+            self.redelivered,
+            self.sealed,
+            self.readings_sealed,
+            self.first_at_ms,
+            self.last_at_ms,
+            self.lost.copy(),
+            self.readings_lost,
+            self.newest_ms,
+            self.hole,
+            self.hole_since_ms,
+            self.version,
+            self.examined.copy(),
+        )
 
     def declare(self, gap: Gap) -> None:
         """The gateway says that it has lost something."""
@@ -148,22 +160,28 @@ def save(connection: Connection, new: Mapping[Key, Stream], old: Mapping[Key, St
     Raises Conflict, and nothing must be committed, if one of them is not in the database as `old`
     has it: two workers can handle a stream at once, and it is still counted exactly.
     """
-    streams: list[dict[str, object]] = []
-    for key, now in sorted(new.items()):  # one order for all: two workers wait, and never deadlock
+    all_ = sorted(new.items())  # one order for all: two workers wait, and never deadlock
+    rows: list[tuple[object, ...]] = []
+    for key, now in all_:
         now.version = old[key].version + 1
-        streams.append(key._asdict() | {name: getattr(now, name) for name in _COUNTED})
-    swapped = state.upsert(
-        connection, tables.stream, streams, "WHERE stream.version = excluded.version - 1"
+        rows.append((*key, *_counted(now)))
+    swapped = state.upsert_rows(
+        connection,
+        tables.stream,
+        ("gateway", "stream", *_COUNTED),
+        rows,
+        "WHERE stream.version = excluded.version - 1",
     )
-    if swapped != len(streams):
-        raise Conflict(f"one of {len(streams)} streams was changed by another worker")
-    both = [(key, old[key], now) for key, now in sorted(new.items())]
-    _save_intervals(
-        connection, tables.ledger, [(key, a.received, b.received) for key, a, b in both]
-    )
-    _save_intervals(
-        connection, tables.examined, [(key, a.examined, b.examined) for key, a, b in both]
-    )
+    if swapped != len(rows):
+        raise Conflict(f"one of {len(rows)} streams was changed by another worker")
+    received = [(key, old[key].received, now.received) for key, now in all_]
+    _save_intervals(connection, tables.ledger, received)
+    examined = [
+        (key, before, now.examined)
+        for key, now in all_
+        if (before := old[key].examined) or now.examined
+    ]
+    _save_intervals(connection, tables.examined, examined)
 
 
 _COUNTED: Final = (
@@ -179,20 +197,19 @@ _COUNTED: Final = (
     "version",
 )
 
+_counted: Final = attrgetter(*_COUNTED)
+
 
 def _save_intervals(
     connection: Connection, table: Table, changed: Iterable[tuple[Key, Intervals, Intervals]]
 ) -> None:
     """Bring a table of intervals from what it has to what there is now, by stream."""
     gone: list[dict[str, object]] = []
-    ranges: list[dict[str, object]] = []
+    ranges: list[tuple[object, ...]] = []
     for key, before, after in changed:
-        if not before and not after:
-            continue
         ended, begun = after.since(before)
         gone += [{"of": key.gateway, "in": key.stream, "at": first} for first in ended]
-        names = key._asdict()
-        ranges += [names | {"first": first, "last": last} for first, last in begun]
+        ranges += [(*key, *one) for one in begun]
     if gone:
         column = table.c
         ended_here = delete(table).where(
@@ -201,7 +218,7 @@ def _save_intervals(
             column.first == bindparam("at"),
         )
         connection.execute(ended_here, gone)
-    state.upsert(connection, table, ranges)
+    state.upsert_rows(connection, table, ("gateway", "stream", "first", "last"), ranges)
 
 
 def _intervals(

@@ -58,7 +58,8 @@ class Bucket:
     def has_some(self, now_ms: int) -> bool:
         """Whether anything is left. A clock that was set back adds nothing and takes nothing."""
         if now_ms > self.at_ms:
-            self.tokens = min(self.most, self.tokens + (now_ms - self.at_ms) * self.per_ms)
+            tokens = self.tokens + (now_ms - self.at_ms) * self.per_ms
+            self.tokens = tokens if tokens < self.most else self.most
         self.at_ms = now_ms
         return self.tokens > 0
 
@@ -165,13 +166,13 @@ class Quotas:
         kind of message has rates of its own, so that events come through beside a flood of data."""
         use = self._use(gateway)
         rates = use.rates.get(what) or use.rate(what, now_ms)
-        for quota, bucket in zip(_RATES, rates, strict=True):
-            if not bucket.has_some(now_ms):
-                return self._refuse(use, quota, now_ms)
-        size_, messages, _ = rates
-        size_.take(size)
-        messages.take(1)
-        return ""
+        sizes, messages, records = rates
+        if sizes.has_some(now_ms) and messages.has_some(now_ms) and records.has_some(now_ms):
+            sizes.tokens -= size
+            messages.tokens -= 1
+            return ""
+        beyond = (quota for quota, one in zip(_RATES, rates, strict=True) if one.tokens <= 0)
+        return self._refuse(use, next(beyond), now_ms)
 
     def batch_refusal(
         self, gateway: str, stream: str, number: int, events: int, now_ms: int
@@ -184,9 +185,10 @@ class Quotas:
             if not bucket.has_some(now_ms):
                 return self._refuse(use, "events_per_minute", now_ms)
             bucket.take(events)
-        if quota := self.stream_refusal(gateway, stream, now_ms):
-            return quota
-        pieces = use.streams[gateway, stream]
+        if (pieces := use.streams.get((gateway, stream))) is None:
+            if quota := self._new_stream_refusal(use, gateway, stream, now_ms):
+                return quota
+            pieces = use.streams[gateway, stream]
         if not pieces.has_room(number, use.limits.intervals):
             return self._refuse(use, "intervals", now_ms)
         pieces.since.add(number)
@@ -195,22 +197,24 @@ class Quotas:
     def stream_refusal(self, gateway: str, stream: str, now_ms: int) -> str:
         """Which quota a stream is beyond, "" if none: then it is known from now on."""
         use = self._use(gateway)
-        key = (gateway, stream)
-        if key in use.streams:
+        if (gateway, stream) in use.streams:
             return ""
+        return self._new_stream_refusal(use, gateway, stream, now_ms)
+
+    def _new_stream_refusal(self, use: _Use, gateway: str, stream: str, now_ms: int) -> str:
         if len(use.streams) >= use.limits.streams:
             return self._refuse(use, "streams", now_ms)
         bucket = use.bucket("streams_per_hour", now_ms)
         if not bucket.has_some(now_ms) or bucket.tokens < 1:
             return self._refuse(use, "streams_per_hour", now_ms)
         bucket.take(1)
-        use.streams[key] = _Pieces()
+        use.streams[gateway, stream] = _Pieces()
         return ""
 
     def count_records(self, gateway: str, what: What, records: int, now_ms: int) -> None:
         """So many records were in a message: they are known only once it is decoded."""
         use = self._use(gateway)
-        (use.rates.get(what) or use.rate(what, now_ms))[2].take(records)
+        (use.rates.get(what) or use.rate(what, now_ms))[2].tokens -= records
 
     def faults_left(self, gateway: str, faults: int, now_ms: int) -> int:
         """How many of so many `faults` may be kept one by one; these are counted."""
@@ -319,9 +323,10 @@ class Quotas:
         return iter(self._uses)
 
     def _use(self, gateway: str | None) -> _Use:
+        if gateway is not None and (use := self._uses.get(gateway)) is not None:
+            return use  # who has a use of its own keeps it
         owner = self.owner(gateway)
-        use = self._uses.get(owner)
-        if use is None:
+        if (use := self._uses.get(owner)) is None:
             use = self._uses[owner] = _Use(self._own.get(owner, self._limits))
         return use
 

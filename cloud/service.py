@@ -266,8 +266,9 @@ class _Service:
 def _settle_in() -> None:
     """What readings cost from now on: see `python -m bench worker_cpu`."""
     gc.freeze()  # what is there by now stays, and need not be looked through again and again
-    # A take has thousands of lists, none in a cycle: not to be looked through every 700.
-    gc.set_threshold(10_000, 10, 10)
+    # A take has thousands of lists, none in a cycle, and a look at one is a look at all its
+    # elements. They are gone by themselves before so many more are made.
+    gc.set_threshold(50_000, 10, 10)
     # A thread that works row by row asks the event loop for the GIL after each: not 5 ms long.
     sys.setswitchinterval(0.0005)
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -138,31 +139,65 @@ def upsert(
     many = list(rows)
     if not many:
         return 0
+    names = tuple(many[0])
+    values = [tuple([one[name] for name in names]) for one in many]
+    ending = _replacing(connection, table, [name for name in names if name not in fixed])
+    return _insert(connection, table, names, values, f"{ending} {where}")
+
+
+def upsert_rows(
+    connection: Connection,
+    table: Table,
+    names: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+    where: str = "",
+) -> int:
+    """As `upsert`, each row as the values of the columns `names`."""
+    ending = _replacing(connection, table, names)
+    return _insert(connection, table, names, rows, f"{ending} {where}")
+
+
+def _replacing(connection: Connection, table: Table, names: Iterable[str]) -> str:
+    """The end of an INSERT that brings the columns `names` of what is there up to the new row."""
     quote = connection.dialect.identifier_preparer.quote
     keys = [column.name for column in table.primary_key]
-    changing = [quote(name) for name in many[0] if name not in keys and name not in fixed]
+    changing = [quote(name) for name in names if name not in keys]
     new = ", ".join(f"{one} = excluded.{one}" for one in changing)
-    ending = f" ON CONFLICT ({', '.join(map(quote, keys))}) DO UPDATE SET {new} {where}"
-    return _insert(connection, table, many, ending)
+    return f" ON CONFLICT ({', '.join(map(quote, keys))}) DO UPDATE SET {new}"
 
 
-def insert(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Insert each row, in as few statements. All rows have the same columns."""
-    _insert(connection, table, list(rows), "")
+def insert(
+    connection: Connection,
+    table: Table,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    or_leave: bool = False,
+) -> None:
+    """Insert each row, in as few statements; with `or_leave` only those that are not there yet. All
+    rows have the same columns."""
+    many = list(rows)
+    if many:
+        names = tuple(many[0])
+        values = [tuple([one[name] for name in names]) for one in many]
+        ending = " ON CONFLICT DO NOTHING" if or_leave else ""
+        _insert(connection, table, names, values, ending)
 
 
 def _insert(
-    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], ending: str
+    connection: Connection,
+    table: Table,
+    names: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+    ending: str,
 ) -> int:
     quote = connection.dialect.identifier_preparer.quote
-    names = tuple(rows[0]) if rows else ()
     row = ", ".join(["?" if database.is_sqlite(connection) else "%s"] * len(names))
     into = f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, names))}) VALUES "
     changed = 0
     for begin in range(0, len(rows), _ROWS_AT_ONCE):
         some = rows[begin : begin + _ROWS_AT_ONCE]
-        values = tuple([one[name] for one in some for name in names])
         statement = into + ", ".join([f"({row})"] * len(some)) + ending
+        values = tuple(chain.from_iterable(some))
         changed += connection.exec_driver_sql(statement, values).rowcount
     return changed
 

@@ -5,7 +5,7 @@ The sum of their times is kept too: a reading too few and one too many are as ma
 the same time.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -33,13 +33,12 @@ _AT_ONCE: Final = 100
 
 def add(connection: Connection, batches: Iterable[Batch]) -> None:
     """The readings of these batches are stored."""
-    sums: dict[Day, Tally] = {}
+    sums: dict[Day, tuple[int, int]] = {}
     for batch in batches:
-        for day_ms, more in _days(columns(batch.readings)):
-            before = sums.get((batch.gateway, day_ms), Tally())
-            sums[batch.gateway, day_ms] = Tally(
-                before.readings + more.readings, before.offsets_ms + more.offsets_ms
-            )
+        for day_ms, (readings, offsets_ms) in _days(columns(batch.readings)):
+            day = batch.gateway, day_ms
+            before = sums.get(day, (0, 0))
+            sums[day] = before[0] + readings, before[1] + offsets_ms
     sign = "?" if database.is_sqlite(connection) else "%s"
     rows = [(*day, *tally) for day, tally in sorted(sums.items())]
     for begin in range(0, len(rows), _AT_ONCE):
@@ -71,16 +70,16 @@ def load(connection: Connection, gateway: str | None = None) -> dict[Day, Tally]
     }
 
 
-def _days(readings: Columns) -> Iterator[tuple[int, Tally]]:
+def _days(readings: Columns) -> Sequence[tuple[int, tuple[int, int]]]:
+    """Each day, with its readings and the sum of their times since it began, as of `Tally`."""
     first, last = readings.first_ms, readings.last_ms
     if first is None or last is None:
-        return
+        return ()
     day = first // DAY_MS * DAY_MS
     if last < day + DAY_MS:  # nearly always
-        yield day, Tally(len(readings), sum(readings.at_ms) - len(readings) * day)
-        return
+        many = len(readings.at_ms)
+        return ((day, (many, sum(readings.at_ms) - many * day)),)
     by_day: dict[int, list[int]] = {}
     for at_ms in readings.at_ms:
         by_day.setdefault(at_ms // DAY_MS * DAY_MS, []).append(at_ms)
-    for day, times in by_day.items():
-        yield day, Tally(len(times), sum(times) - len(times) * day)
+    return [(day, (len(some), sum(some) - len(some) * day)) for day, some in by_day.items()]

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection, insert
 
-from cloud import database, state, tables, tally
+from cloud import state, tables, tally
 from cloud.intake import Arrived, Intake
 from wire.messages import Batch, Event, InterlockState, Status
 
@@ -20,13 +20,12 @@ def save(connection: Connection, batches: Iterable[Arrived]) -> None:
     readings by day."""
     many = [*batches]
     tally.add(connection, (one.batch for one in many))
-    if series := [row for one in many for row in _series_rows(one)]:
-        connection.execute(
-            database.insert(connection, tables.known_series).on_conflict_do_nothing(), series
-        )
-    if events := [row for one in many for row in _event_rows(one)]:
+    now_ms = time.time_ns() // 1_000_000
+    series = [row for one in many if one.new for row in _series_rows(one, now_ms)]
+    state.insert(connection, tables.known_series, series, or_leave=True)
+    if events := [row for one in many if one.batch.events for row in _event_rows(one)]:
         connection.execute(insert(tables.event_log), events)
-    if gaps := [row for one in many for row in _gap_rows(one.batch)]:
+    if gaps := [row for one in many if one.batch.gaps for row in _gap_rows(one.batch)]:
         connection.execute(insert(tables.gap), gaps)
 
 
@@ -106,14 +105,14 @@ def _event_rows(arrived: Arrived) -> Iterator[dict[str, object]]:
         yield event_row(batch.gateway, batch.stream, batch.number, place, event)
 
 
-def _series_rows(arrived: Arrived) -> Iterator[dict[str, object]]:
+def _series_rows(arrived: Arrived, now_ms: int) -> Iterator[dict[str, object]]:
     for site, sensor, quantity in arrived.new:
         yield {
             "gateway": arrived.batch.gateway,
             "site": site,
             "sensor": sensor,
             "quantity": quantity,
-            "first_at_ms": time.time_ns() // 1_000_000,
+            "first_at_ms": now_ms,
         }
 
 

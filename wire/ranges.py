@@ -67,7 +67,11 @@ class Intervals:
         """What has changed since it was `before`: the beginnings of the intervals that are no more,
         and the intervals that are new. What both have at their ends costs next to nothing."""
         start = end = 0
-        if (most := min(len(self._firsts), len(before._firsts))) > _STEP:
+        if (most := min(len(self._firsts), len(before._firsts))) <= _STEP:
+            if self._firsts == before._firsts:  # nearly always: the last one has grown, if any
+                both = zip(self._firsts, self._lasts, before._lasts, strict=True)
+                return [], [(first, last) for first, last, was in both if last != was]
+        else:
             start = _alike(self._firsts, before._firsts, self._lasts, before._lasts, most)
             end = _alike(
                 self._firsts[::-1],

@@ -19,10 +19,7 @@ def merged(parts: Iterable[Intake]) -> Intake:
     """One intake of several, in their order."""
     whole = Intake()
     for part in parts:
-        whole.batches += part.batches
-        whole.cases += part.cases
-        whole.statuses += part.statuses
-        whole.interlocks += part.interlocks
+        whole.add(part)
     return whole
 
 

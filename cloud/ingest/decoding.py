@@ -13,8 +13,7 @@ from typing import Final, NamedTuple
 
 from cloud.admission import Admission
 from cloud.ingest.condemning import case_of, digest, untouched, words_of
-from cloud.intake import Intake, sort
-from cloud.quarantine import Case
+from cloud.intake import Intake, sort, sum_up
 from wire.mqtt import Message
 
 BUDGET_S: Final = 0.25
@@ -63,17 +62,14 @@ async def decode_beside(
     while whole.done < len(messages) and sum(whole.costs) < BUDGET_S:
         await asyncio.sleep(0)
         part = decode(messages[whole.done :], admission, now_ms, deadly, SLICE_S)
-        whole.intake.batches += part.intake.batches
-        whole.intake.cases += part.intake.cases
-        whole.intake.statuses += part.intake.statuses
-        whole.intake.interlocks += part.intake.interlocks
+        whole.intake.add(part.intake)
         whole = Decoded(
             whole.intake,
             whole.done + part.done,
             [*whole.failed, *part.failed],
             [*whole.costs, *part.costs],
         )
-    _sum_up(whole.intake.cases)
+    sum_up(whole.intake.cases)
     return whole
 
 
@@ -89,7 +85,7 @@ def decode(
     intake = Intake()
     failed: list[Message] = []
     costs: list[float] = []
-    records, done = 0, 0
+    records = 0
     began = before = time.thread_time()
     for message in messages:
         try:
@@ -100,37 +96,19 @@ def decode(
         except Exception as error:  # noqa: BLE001 - whatever one message raises is its own
             part = Intake(cases=[case_of(message, words_of(error))])
             failed.append(message)
-        done += 1
         now = time.thread_time()
-        if now - before > SLOW_S:
-            part = Intake(cases=[case_of(message, f"takes {now - before:.1f} s to decode")])
+        cost, before = now - before, now
+        if cost > SLOW_S:
+            part = Intake(cases=[case_of(message, f"takes {cost:.1f} s to decode")])
             failed.append(message)
-        cost = now - before + CASE_S * len(part.cases)
-        before = now
-        intake.batches += part.batches
-        intake.cases += part.cases
-        intake.statuses += part.statuses
-        intake.interlocks += part.interlocks
+        intake.add(part)
         for arrived in part.batches:
             batch = arrived.batch
             many = len(batch.readings) + len(batch.events) + len(batch.gaps)
             records += many
             cost += RECORD_S * many + CASE_S * len(arrived.cases)
-        costs.append(cost)
+        costs.append(cost + CASE_S * len(part.cases))
         if now - began > budget_s or records > RECORDS:
             break
-    _sum_up(intake.cases)
-    return Decoded(intake, done, failed, costs)
-
-
-def _sum_up(cases: list[Case]) -> None:
-    """What is beyond a quota is only counted: once for each gateway and quota."""
-    surplus: dict[tuple[str | None, str], Case] = {}
-    for case in cases:
-        if case.surplus and case.batch is None:
-            key = case.gateway, case.words
-            before = surplus.get(key)
-            surplus[key] = case._replace(surplus=case.surplus + (before.surplus if before else 0))
-    if surplus:
-        cases[:] = [one for one in cases if not one.surplus or one.batch is not None]
-        cases += surplus.values()
+    sum_up(intake.cases)
+    return Decoded(intake, len(costs), failed, costs)

@@ -22,8 +22,8 @@ from cloud.errors import Unavailable
 from cloud.ingest import condemning
 from cloud.ingest.failures import Failures
 from cloud.ingest.streams import Plan, Streams
-from cloud.ingest.take import Name, Take
-from cloud.intake import Intake
+from cloud.ingest.take import Take
+from cloud.intake import Intake, Name
 from cloud.ledger import Conflict, Key, Stream
 from cloud.room import Room
 from cloud.shards import Lease, Lost
@@ -67,7 +67,7 @@ class Examination:
                 await self._look(take)
                 self.hand.append(take)
                 for one in take.intake.batches:
-                    self._owners.setdefault((*one.key, one.batch.number), take)
+                    self._owners.setdefault(one.name, take)
         if take.findings is not None and take.findings.changes:
             await self.save()
 
@@ -107,10 +107,9 @@ class Examination:
         known = await self._streams.load(intake.keys())
         wanted: dict[Name, Batch] = {}
         for one in intake.batches:
-            name = (*one.key, one.batch.number)
             is_new = one.batch.number not in known[one.key].committed.received
-            if is_new and self._owners.get(name, take) is take:
-                wanted.setdefault(name, one.batch)
+            if is_new and self._owners.get(one.name, take) is take:
+                wanted.setdefault(one.name, one.batch)
         return [*wanted.values()]
 
     async def commit(self, take: Take, intake: Intake, store: Store) -> list[Batch]:
@@ -122,10 +121,7 @@ class Examination:
             if self._loose or any(one is not take for one in unsaved[:1]):
                 await self._save_all()
             plan = await self._plan(intake)
-            missing = [
-                one.batch for one in plan.fresh if (*one.key, one.batch.number) not in take.sent
-            ]
-            if missing:
+            if missing := [one.batch for one in plan.fresh if one.name not in take.sent]:
                 return missing
             save = partial(self._save, take=take, intake=intake, plan=plan)
             if plan.fresh:
@@ -162,9 +158,8 @@ class Examination:
         if take in self.hand:
             self.hand.remove(take)
         for one in take.intake.batches:
-            name = (*one.key, one.batch.number)
-            if self._owners.get(name) is take:
-                del self._owners[name]
+            if self._owners.get(one.name) is take:
+                del self._owners[one.name]
 
     @asynccontextmanager
     async def _in_turn(self) -> AsyncIterator[None]:

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cloud.alerts.watch import Findings
-from cloud.intake import Intake
+from cloud.intake import Intake, Name
 from wire.mqtt import Message, Session
-
-Name = tuple[str, str, int]
-"""Gateway, stream and number of a batch."""
 
 
 @dataclass(eq=False, slots=True)

@@ -5,7 +5,7 @@ A mark is a gateway, an hour, and from when to when readings were written in it.
 reading leaves one like any other; the bookkeeping is per batch, because ingest pays for it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -49,8 +49,10 @@ def mark(connection: Connection, points: Iterable[Points]) -> None:
     spans = dict[tuple[str, int], tuple[int, int]]()
     for gateway, readings in points:
         for hour, first, last in _hours(columns(readings)):
-            before = spans.get((gateway, hour), (first, last))
-            spans[gateway, hour] = min(before[0], first), max(before[1], last)
+            place = gateway, hour
+            if (before := spans.get(place)) is not None:
+                first, last = min(before[0], first), max(before[1], last)
+            spans[place] = first, last
     if spans:
         sign = "?" if database.is_sqlite(connection) else "%s"
         rows = [(*place, *span) for place, span in sorted(spans.items())]
@@ -74,19 +76,17 @@ def _statement(sign: str, rows: int) -> str:
     )
 
 
-def _hours(readings: Columns) -> Iterable[tuple[int, int, int]]:
+def _hours(readings: Columns) -> Sequence[tuple[int, int, int]]:
     """The hours that `readings` fall into, each with the first and the last time in it."""
     first, last = readings.first_ms, readings.last_ms
     if first is None or last is None:
-        return
+        return ()
     if (hour := first // _HOUR_MS * _HOUR_MS) == last // _HOUR_MS * _HOUR_MS:
-        yield hour, first, last
-        return
+        return ((hour, first, last),)
     apart: dict[int, list[int]] = {}
     for at_ms in readings.at_ms:
         apart.setdefault(at_ms // _HOUR_MS * _HOUR_MS, []).append(at_ms)
-    for hour, some in apart.items():
-        yield hour, min(some), max(some)
+    return [(hour, min(some), max(some)) for hour, some in apart.items()]
 
 
 def due(

@@ -29,7 +29,7 @@ ENVIRONMENT: Final = "env:"
 
 def client(timeout_s: float, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
     """To ask with; `async with` it."""
-    return httpx.AsyncClient(timeout=timeout_s, headers=headers, verify=_authorities())
+    return httpx.AsyncClient(timeout=timeout_s, headers=headers, verify=authorities())
 
 
 async def ask(
@@ -91,7 +91,7 @@ def secret(folder: Path, place: str | None) -> str | None:
 
 
 @cache
-def _authorities() -> ssl.SSLContext:
+def authorities() -> ssl.SSLContext:
     """Read once: there are many, and it takes longer than a request."""
     return httpx.create_ssl_context()
 

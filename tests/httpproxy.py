@@ -18,7 +18,7 @@ class HttpProxy:
     def __init__(self, target: str) -> None:
         self.hides_refusals = True
         self.url = f"http://{HOST}:{(port := free_port())}"
-        self._client = httpx.Client(base_url=target)
+        self._client = httpx.Client(base_url=target, verify=False)
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):

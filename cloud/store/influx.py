@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from sqlalchemy import Connection
 
 from cloud.errors import Rejected, Unavailable
-from cloud.http import Url, ask, secret
+from cloud.http import Url, ask, authorities, secret
 from cloud.state import State
 from cloud.store import (
     Also,
@@ -100,6 +100,7 @@ async def open(config: Config, folder: Path, state: State) -> AsyncIterator[Stor
         auth=(config.username, password or "") if config.username and config.api == "v1" else None,
         timeout=config.timeout_s,
         limits=_CONNECTIONS,
+        verify=authorities(),
     ) as http:
         influxql = InfluxQL(
             http, config.database or config.bucket or "", creates=config.api == "v1"

@@ -48,7 +48,7 @@ async def test_the_first_write_may_be_a_large_one(
         await kept.write(*many)
         assert await kept.count() == len(many)
         drop = {"q": f'DROP DATABASE "{config["database"]}"'}
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(verify=False) as http:
             (await http.post(f"{shared_influxd.url}/query", params=drop)).raise_for_status()
         with pytest.raises(Unavailable):
             await kept.write(*many)
@@ -69,7 +69,10 @@ async def test_what_influxdb_refuses_is_rejected_in_its_words(
     shared_influxd: Service, tmp_path: Path
 ) -> None:
     config = influx_v1(shared_influxd)
-    async with opened(config, tmp_path) as (database, store), httpx.AsyncClient() as http:
+    async with (
+        opened(config, tmp_path) as (database, store),
+        httpx.AsyncClient(verify=False) as http,
+    ):
         await store.check()
         where = {"db": config["database"], "precision": "ms"}
         line = f'depth,gateway=g,sensor=ruler,site=underpass quality="text" {T0}'
@@ -110,7 +113,7 @@ async def test_a_check_makes_nothing_and_says_which_right_is_missing(tmp_path: P
     made = influxd(tmp_path / "server")
     conf = tmp_path / "server" / "influxdb.conf"
     conf.write_text(conf.read_text().replace("[http]\n", "[http]\nauth-enabled = true\n"))
-    with made as server, httpx.Client(base_url=server.url) as http:
+    with made as server, httpx.Client(base_url=server.url, verify=False) as http:
 
         def ask(statement: str, user: str = "root") -> str:
             params = {"q": statement, "u": user, "p": "pw"}

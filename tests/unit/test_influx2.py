@@ -69,7 +69,9 @@ class Server:
 
 async def set_up(server: Server, retention: Retention = RETENTION, **first: Any) -> list[str]:
     transport = httpx.MockTransport(server.answer)
-    async with httpx.AsyncClient(transport=transport, base_url="http://influx2") as http:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://influx2", verify=False
+    ) as http:
         setup = Setup(http, "shuichi", "flood", retention)
         names = {"username": None, "password": None, "token": "t"} | first
         return [await setup.first(**names), *await setup.rest()]

@@ -299,13 +299,13 @@ class Agent:
     async def _tick(self) -> None:
         while True:
             self.heartbeats.beat(TICK)
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(_to_next_tick_s())
             for site in self.field.sites.values():
                 site.tick()
 
     async def _follow_commands(self) -> None:
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(_to_next_tick_s())
             self.desk.look()
 
     async def _tell_systemd(self) -> None:
@@ -316,7 +316,7 @@ class Agent:
     async def _keep_latches(self) -> None:
         # Beside the tick, which must not wait for the disk.
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(_to_next_tick_s())
             await self.latches.keep([n for n, site in self.field.sites.items() if site.latched])
 
     def _tell_of_memories(self) -> None:
@@ -373,6 +373,12 @@ async def open_agent(file: Path, setup: Setup, *, attended: bool = False) -> Asy
         if attended:
             await outbox.open(demand=True)
         yield Agent(file, setup, outbox, time, notifier)
+
+
+def _to_next_tick_s() -> float:
+    """All that goes round with the ticks wakes up at the same moments, those of the buses
+    (`edge.agenda.MOST_SLACK_S`): each one alone would cost as much as what it does."""
+    return TICK_S - clock.monotonic() % TICK_S
 
 
 def _read(file: Path) -> Setup:

@@ -121,8 +121,7 @@ class Keeper:
         if self._outbox.in_memory and self._looks % RETURN_EVERY == 0:
             await self._outbox.return_to_disk()
         for _ in range(STEPS_AT_A_LOOK):
-            if not await self._outbox.run(self._step):
-                await self._outbox.run(self._finish)
+            if not await self._outbox.run(self._work):
                 break
             await asyncio.sleep(PAUSE_S)
         told, self._told = self._told, []
@@ -164,22 +163,22 @@ class Keeper:
 
     # All that follows runs in the outbox's thread.
 
-    def _step(self, file: OutboxFile) -> bool:
-        """One small piece of work; False if there is none."""
-        return (
+    def _work(self, file: OutboxFile) -> bool:
+        """One small piece of work; False if there was none, and all is finished."""
+        if (
             self._mind_the_disk(file)
             or self._mind_the_limits(file)
             or self._date(file)
             or self._salvage(file)
             or self._shrink(file)
-        )
-
-    def _finish(self, file: OutboxFile) -> None:
+        ):
+            return True
         if file.books.losses:
             with file.transaction():
                 self._told += file.tell_losses()
         elif self._looks % FLUSH_EVERY == 0:
             file.flush()
+        return False
 
     def _mind_the_disk(self, file: OutboxFile) -> bool:
         if file.is_in_memory:

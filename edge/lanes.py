@@ -52,9 +52,6 @@ class Lanes:
         with self._lock:
             if (newest := self._series.get(series)) is None:
                 newest = self._series[series] = list(self._floor)
-            if (wanted := _in(0, at_ms)) > newest[0]:  # as nearly always
-                newest[0] = wanted
-                return Placed(wanted, true=True)
             for lane in range(LANES):
                 wanted = _in(lane, at_ms)
                 if wanted <= newest[lane]:
@@ -70,7 +67,7 @@ class Lanes:
 
 def series(reading: Reading) -> Hashable:
     """What the store files a reading under, beside the gateway."""
-    return reading.site, reading.sensor, reading.quantity, getattr(reading, "channel", None)
+    return reading.site, reading.sensor, reading.quantity
 
 
 def placed(reading: Reading, lanes: Lanes) -> Reading:

@@ -117,7 +117,7 @@ class Bus:
         port: Port | None = None,
     ) -> None:
         self.name = name
-        self._port = port
+        self._port = port or (jobs[0].device.port if jobs else None)
         self._agenda = Agenda(jobs)
         self._busy = Busy()
         self._on_heard = on_heard
@@ -182,10 +182,9 @@ class Bus:
         )
 
     def _line(self) -> dict[str, Any]:
-        port = self._port or (self.jobs[0].device.port if self.jobs else None)
-        if port is None:
+        if self._port is None:
             return {}
-        is_open, since, error = port.state()
+        is_open, since, error = self._port.state()
         return {
             "line": "open" if is_open else "down" if error else "closed",
             "line_since_s": None if since is None else clock.monotonic() - since,
@@ -221,7 +220,7 @@ class Bus:
         self._busy.add(began)
 
     def _free_at(self) -> float:
-        return self.jobs[0].device.port.free_at() if self.jobs else 0.0
+        return 0.0 if self._port is None else self._port.free_at()
 
     def _wake(self) -> None:
         if self._waker is not None and not self._waker.done():

@@ -269,10 +269,17 @@ def again(
 
 
 def feed(
-    documents: Iterable[bytes], *, url: str, title: str, updated_ms: int, web: str = ""
+    documents: Iterable[bytes],
+    *,
+    url: str,
+    title: str,
+    updated_ms: int,
+    web: str = "",
+    whole: bool = True,
 ) -> bytes:
-    """An Atom feed (RFC 4287) of CAP documents, newest first, each whole in its entry. `url` is
-    where the feed is served; a document is at `url`/IDENTIFIER. `web` is a page for people."""
+    """An Atom feed (RFC 4287) of CAP documents, newest first, each `whole` in its entry, or only
+    linked. `url` is where the feed is served; a document is at `url`/IDENTIFIER. `web` is a page
+    for people."""
     root = ET.Element("feed", xmlns=ATOM)
     base = url.rstrip("/")
     _add(root, "id", url)
@@ -297,7 +304,8 @@ def feed(
         for name in ("status", "msgType"):
             ET.SubElement(entry, "category", scheme=f"{NAMESPACE}:{name}", term=_said(alert, name))
         _add(entry, "summary", _said(alert, "info/description"))
-        ET.SubElement(entry, "content", type=CONTENT_TYPE).append(alert)
+        if whole:
+            ET.SubElement(entry, "content", type=CONTENT_TYPE).append(alert)
     return _written(root)
 
 

@@ -5,6 +5,7 @@ ended by itself is shown no more, though nobody may have been there to take it o
 """
 
 import hashlib
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select
@@ -14,6 +15,9 @@ from cloud.alerts import cap
 from cloud.alerts.cap import Publisher
 
 _PAPERS: Final = tables.cap_document
+
+LARGEST: Final = 700_000
+"""Bytes of documents in one feed: Google reads 900 KB. Over that entries only link to them."""
 
 
 class Page(NamedTuple):
@@ -42,14 +46,22 @@ class Feed:
         ).scalars()
         state = ([*names], _changed_ms(connection, now_ms))
         if self._made is None or self._made[0] != state:
-            rows = connection.execute(select(_PAPERS.c.document).where(shown)).scalars()
-            body = cap.feed(
-                map(bytes, rows),
+            rows = connection.execute(
+                select(_PAPERS.c.document)
+                .where(shown)
+                .order_by(_PAPERS.c.alert, _PAPERS.c.number.desc())
+            ).scalars()
+            documents = [bytes(row) for row in rows]
+            make = partial(
+                cap.feed,
+                documents,
                 url=self._url,
                 title=self._publisher.name or self._publisher.sender,
                 updated_ms=state[1],
                 web=self._publisher.web or "",
             )
+            whole = sum(map(len, documents)) <= LARGEST
+            body = make(whole=whole)
             self._made = (state, Page(body, _tag(body), state[1]))
         return self._made[1]
 

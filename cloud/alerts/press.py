@@ -136,13 +136,17 @@ class Press:
     ) -> _Issue:
         assert self._publisher is not None
         standing = _standing(rows, now_ms)
-        # Never before what it refers to, though the clock was set back: the newest counts.
-        sent_ms = max([now_ms, *(row.sent_ms for row in standing)])
+        sent_ms, life_ms = now_ms, self._publisher.expires_ms
+        for row in standing:
+            # Never before what it refers to, though the clock was set back; a clock that was off by
+            # more is no measure.
+            if sent_ms < row.sent_ms <= now_ms + life_ms:
+                sent_ms = row.sent_ms
         if level is None:
             ends = [row.expires_ms for row in standing if row.expires_ms is not None]
             expires_ms = max([sent_ms + self._publisher.keep_cancel_ms, *ends])
         else:
-            expires_ms = sent_ms + self._publisher.expires_ms
+            expires_ms = sent_ms + life_ms
         references = tuple(Reference(r.sender, r.identifier, r.sent_ms) for r in standing)
         return _Issue(kind, level, stage, sent_ms, expires_ms, rows, references)
 

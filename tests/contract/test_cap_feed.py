@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from cloud.alerts import cap
+from cloud.alerts import cap, capfeed
 from cloud.web import warnings
 from tests import caprules, duty_room
 from tests.contract.test_press import PLACE, PUBLISHER, SETTINGS, placed
@@ -130,17 +130,23 @@ async def test_the_feed_is_made_once_for_all_who_poll(room, monkeypatch):
     assert next(counted) == 2
 
 
-async def test_documents_link_to_themselves_or_to_the_page_of_the_publisher(tmp_path):
-    for page in (None, "https://www.flood.example/now"):
-        publisher = PUBLISHER.model_copy(update={"web": page})
-        settings = SETTINGS._replace(publisher=publisher)
-        folder = tmp_path / str(page is None)
-        folder.mkdir()
-        async with duty_room.opened(folder, placed(**PLACE), settings=settings) as room:
-            await room.find(Level.RED)
-            name = await name_of(room)
-            root = ElementTree.fromstring((await room.http.get(f"/cap/{name}")).content)
-            assert caprules.said(root, "info/web") == (page or f"{URL}/cap/{name}")
-            feed = ElementTree.fromstring((await room.http.get("/cap")).content)
-            links = [one.attrib["rel"] for one in feed.findall("a:link", caprules.NS)]
-            assert links == (["self"] if page is None else ["self", "alternate"])
+async def test_documents_link_to_the_page_of_the_publisher(tmp_path):
+    page = "https://www.flood.example/now"
+    settings = SETTINGS._replace(publisher=PUBLISHER.model_copy(update={"web": page}))
+    async with duty_room.opened(tmp_path, placed(**PLACE), settings=settings) as room:
+        await room.find(Level.RED)
+        answer = await room.http.get(f"/cap/{await name_of(room)}")
+        assert caprules.said(ElementTree.fromstring(answer.content), "info/web") == page
+        feed = ElementTree.fromstring((await room.http.get("/cap")).content)
+        links = [one.attrib["rel"] for one in feed.findall("a:link", caprules.NS)]
+        assert links == ["self", "alternate"]
+
+
+async def test_a_feed_that_would_be_too_large_only_links_to_the_documents(room, monkeypatch):
+    monkeypatch.setattr(capfeed, "LARGEST", 1000)
+    await room.find(Level.RED)
+    root = ElementTree.fromstring((await room.http.get("/cap")).content)
+    assert root.find("a:entry/a:content", caprules.NS) is None
+    (link,) = root.findall("a:entry/a:link", caprules.NS)
+    answer = await room.http.get(link.attrib["href"].removeprefix(URL))
+    assert caprules.SCHEMA.is_valid(answer.text)

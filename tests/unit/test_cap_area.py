@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.alerts import cap, caparea, plancheck, publicwords, wording
@@ -19,6 +19,7 @@ from cloud.plancli import group
 from configs import loader
 from tests import caprules
 from tests.dispatching import PLAN
+from tests.examples import examples
 from wire.messages import Level
 
 BOW_TIE = "29.55,106.51 29.56,106.52 29.55,106.52 29.56,106.51"
@@ -70,7 +71,7 @@ corners = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(corners)
 def test_what_crosses_is_found_as_another_reckoning_finds_it(ring):
     """On a small grid, where corners lie on sides and sides on each other."""
@@ -83,7 +84,7 @@ def test_what_crosses_is_found_as_another_reckoning_finds_it(ring):
         assert bool([*caparea.polygon_flaws(other)]) == bool([*caparea.polygon_flaws(points)])
 
 
-@settings(max_examples=30, deadline=None)
+@examples(20)
 @given(st.integers(3, 30), st.floats(0, 2 * math.pi))
 def test_a_ring_around_a_place_is_sound(count, turn):
     ring = [
@@ -325,6 +326,10 @@ def test_cloud_check_says_what_receivers_will_miss(tmp_path):
     told = CliRunner().invoke(group, ["check", plan_file])
     assert told.exit_code == 1
     assert "polygon: it crosses or touches itself" in told.output
+    assert "no polygon, circle or geocode" not in told.output
+    told = CliRunner().invoke(group, ["check", plan_file, "--config", str(file)])
+    assert told.exit_code == 1
+    assert told.output.count("no polygon, circle or geocode") == 1
 
 
 @pytest.mark.parametrize(

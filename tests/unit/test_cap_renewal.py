@@ -5,7 +5,7 @@ from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -188,6 +188,28 @@ def test_a_renewal_carries_the_newest_good_value_and_whether_it_rises(office, tr
 
 def en_and_zh(value):
     return [FIGURES[Quantity.DEPTH].now(value, language) for language in ("en", "zh")]
+
+
+def test_what_changes_when_a_renewal_is_due_is_told_once(office):
+    office.find(Level.ORANGE)
+    office.answer_all()
+    office.run(175)
+    office.now_ms += 10 * MINUTE
+    office.find(Level.RED)  # in the same round
+    office.round()
+    assert office.kinds_of_documents() == ["Alert", "Update"]
+    assert said(office.documents()[-1], "info/severity") == "Extreme"
+
+
+def test_a_clock_that_was_far_ahead_leaves_no_document_that_holds_for_a_year(office):
+    office.now_ms += 8760 * HOUR_MS
+    office.find(Level.ORANGE)
+    office.now_ms -= 8760 * HOUR_MS
+    office.round()
+    office.find(Level.RED)
+    newest = max(office.papers(), key=lambda row: row.number)
+    assert (newest.level, newest.sent_ms) == ("red", office.now_ms)
+    assert newest.expires_ms == office.now_ms + 6 * HOUR_MS
 
 
 def test_nothing_is_renewed_after_the_end(office):
@@ -400,9 +422,5 @@ class Histories(RuleBasedStateMachine):
                 assert row.due_ms < row.expires_ms
 
 
-Histories.TestCase.settings = settings(
-    examples(10),
-    stateful_step_count=12,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+Histories.TestCase.settings = settings(examples(8), stateful_step_count=12)
 TestHistories = Histories.TestCase

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from alembic import command
 from click.testing import CliRunner, Result
 from sqlalchemy import create_engine, text
 
@@ -45,3 +46,18 @@ def test_a_wrong_shard_is_told_before_anything_starts(file: Path) -> None:
     assert isinstance(refused, UserError)
     assert str(refused) == "--shard 3-1: '3-1' is not a range of 1 to 1000 shards"
     assert not (file.parent / "state.db").exists()
+
+
+def test_a_cap_document_without_an_end_is_renewed_at_once(file: Path) -> None:
+    with create_engine(f"sqlite:///{file.parent / 'state.db'}").begin() as connection:
+        command.upgrade(migrations.config(connection), "0007")
+        row = "('a.{0}', 'a', {0}, 's', {0}000, 'red', 'now', 'x', {1})"
+        connection.execute(
+            text(
+                "INSERT INTO cap_document (identifier, alert, number, sender, sent_ms, level, "
+                f"stage, document, in_force) VALUES {row.format(1, 0)}, {row.format(2, 1)}"
+            )
+        )
+        command.upgrade(migrations.config(connection), "head")
+        found = connection.execute(text("SELECT number, due_ms, expires_ms FROM cap_document"))
+        assert sorted(map(tuple, found)) == [(1, None, None), (2, 2000, None)]

@@ -120,6 +120,8 @@ class Stream:
         hole = lowest if lowest <= self.expected else None
         if hole != self.hole:
             self.hole, self.hole_since_ms = hole, None if hole is None else now_ms
+        elif hole is not None:  # after a clock that was set back it is missing since now
+            self.hole_since_ms = min(self.hole_since_ms or now_ms, now_ms)
 
 
 class Conflict(Exception):

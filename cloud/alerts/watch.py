@@ -18,7 +18,7 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from cloud import ledger, tables
-from cloud.alerts import episodes
+from cloud.alerts import episodes, moments
 from cloud.alerts.episodes import Change, Key, Present
 from cloud.alerts.rule import Finding, Heard, Hole, Place, Rule, Said, ServiceFault, Tick
 from cloud.alerts.rules import service
@@ -101,6 +101,7 @@ class Watch:
         self._states: dict[Key, msgspec.Struct] = {}
         self._samples = Samples()
         self._ears = lru_cache(_SERIES_KNOWN)(self._find_ears)
+        self._latest_ms = 0
         self.failed: list[Exception] = []
         """What rules have raised at ticks; whoever tells of it clears it."""
         self._heard: dict[str, int] = {}
@@ -114,15 +115,16 @@ class Watch:
     def load(self, connection: Connection) -> None:
         """Take up where the last process ended. What a rule found that is no more, or that has
         become another, is over."""
-        self._states, self._ticking = {}, {}
+        self._states, self._ticking, now_ms = {}, {}, time.time_ns() // 1_000_000
         for row in connection.execute(select(tables.rule_state)).all():
             key = Key(row.rule, Place(row.gateway, row.site, row.sensor), row.part)
             try:
                 rule = self._parts[row.rule, row.part]
-                self._states[key] = msgspec.json.decode(row.state, type=rule.memory)
-            except (KeyError, msgspec.ValidationError):
+                memory = msgspec.json.decode(row.state, type=rule.memory)
+                self._states[key] = moments.not_after(memory, now_ms)
+            except (KeyError, msgspec.MsgspecError, UnicodeDecodeError):
                 log.warning("rule %s is another one now, or none: it ends at %s", *key[:2])
-                episodes.drop(connection, key, time.time_ns() // 1_000_000)
+                episodes.drop(connection, key, now_ms)
             else:
                 self._let_tick(key, rule)
 
@@ -135,6 +137,7 @@ class Watch:
         now_ms: int,
     ) -> Findings:
         """What has arrived changes. Nothing is changed yet: see `adopt`."""
+        self._look_at_clock(now_ms)
         findings = _nothing()
         said: list[tuple[int, str, Said]] = []
         for batch in batches:
@@ -168,9 +171,10 @@ class Watch:
         """What follows from that it is now `now_ms`; since `listening_ms` we have listened to the
         broker without a break. A rule that raises at one place keeps no other one from its turn:
         see `failed`."""
+        self._look_at_clock(now_ms)
         findings = _nothing()
         for gateway, heard_ms in self._heard.items():
-            tick = Tick(heard_ms, listening_ms)
+            tick = Tick(heard_ms, min(listening_ms, now_ms))
             for key, rule in self._ticking.get(gateway, {}).items():
                 try:
                     self._step(findings, key, rule, tick, now_ms)
@@ -224,6 +228,15 @@ class Watch:
             if (found := rule.now(state, reading)) is not None:
                 value = (reading.at_ms, reading.value or 0.0)
                 yield key, Present(found, trend(reading.quantity, self._samples.of(key), value))
+
+    def _look_at_clock(self, now_ms: int) -> None:
+        """If it was set back, nothing that is remembered is after now."""
+        if now_ms < self._latest_ms:
+            states = self._states.items()
+            self._states = {key: moments.not_after(one, now_ms) for key, one in states}
+            self._heard = {name: min(at_ms, now_ms) for name, at_ms in self._heard.items()}
+            self._samples = Samples()
+        self._latest_ms = now_ms
 
     def _is_news(self, status: Status) -> bool:
         """Whether it shows that the gateway lives. The first may be one that the broker kept."""

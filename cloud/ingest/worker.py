@@ -81,6 +81,9 @@ PAUSE_S: Final = 0.02
 QUIET_S: Final = 3.0
 """Without a message for so long, a worker that has begun is through with what had waited."""
 
+STEP_MS: Final = 1000
+"""A clock that is adjusted changes by less between two ticks: it was set, or we were asleep."""
+
 LOOK_S: Final = 0.5
 """Between looks at how long takes have waited for the store."""
 
@@ -316,14 +319,19 @@ class Ingest:
 
     async def _tick(self) -> None:
         """Tell the rules that time passes, while we listen: silence in a time in which nothing
-        could be heard, or examined, is nobody's."""
-        listening_ms = time.time_ns() // 1_000_000
+        could be heard, or examined, is nobody's; nor is a step of the clock."""
+        listening_ms = before_ms = time.time_ns() // 1_000_000
+        before_s = time.monotonic()
         inherited: set[str] | None = None
         ends_at = time.monotonic() + WINDOW_S
         while True:
             self.on_sign_of_life()  # we are connected
             await asyncio.sleep(TICK_S)
-            now_ms = time.time_ns() // 1_000_000
+            now_ms, now_s = time.time_ns() // 1_000_000, time.monotonic()
+            step_ms = now_ms - before_ms - round(1000 * (now_s - before_s))
+            before_ms, before_s = now_ms, now_s
+            if abs(step_ms) > STEP_MS:
+                listening_ms += step_ms
             if self._writing.is_blocked:
                 listening_ms = now_ms
                 continue

@@ -85,7 +85,7 @@ class Stale(Rule[State]):
         assert isinstance(said, Tick)
         if state.level is not None or state.good_ms is None:
             return state, None
-        silent_ms = said.heard_ms - state.good_ms
+        silent_ms = said.heard_ms - max(state.good_ms, said.listening_ms)
         if silent_ms < self.after_ms:
             return state, None
         return msgspec.structs.replace(state, level=self.level), self._raised(state, now_ms)

@@ -58,7 +58,7 @@ class Attacker:
     async def run(self, seconds: float) -> None:
         """Fire for so long, whatever it does to our own connection; then let go of everything."""
         end = time.monotonic() + seconds
-        attacks = list(ATTACKS)
+        attacks: list[Attack] = []
         try:
             while time.monotonic() < end:
                 with contextlib.suppress(Unreachable, Disconnected, ExceptionGroup):
@@ -67,7 +67,9 @@ class Attacker:
                         await session.subscribe(self._topic(self.target.gateway, What.STATUS))
                         while time.monotonic() < end:
                             await self._learn(session)
-                            attack = self.dice.choice(attacks)
+                            if not attacks:  # each once a round
+                                attacks = self.dice.sample(ATTACKS, len(ATTACKS))
+                            attack = attacks.pop()
                             self.fired[attack.__name__.strip("_")] += 1
                             await attack(self)
                             await asyncio.sleep(PAUSE_S * self.dice.random())

@@ -34,7 +34,7 @@ _FRAMES_PER_S: Final = 5
 _PLAIN_EVERY_S: Final = 10
 _AFTER_THE_END_S: Final = 2.0
 _CALLS_END_WITHIN_S: Final = 30.0
-_TAKEN_WITHIN_S: Final = 60.0
+_TAKEN_WITHIN_S: Final = 30.0
 """How long a slow machine may take until the cloud has what the gateway sends and says."""
 
 _INTERRUPTED: Final = 130
@@ -302,8 +302,9 @@ def _account(ready: Stage) -> dict[str, Any]:
     deadline = time.monotonic() + _TAKEN_WITHIN_S
     while True:
         account: dict[str, Any] = _asked(ready, "account")
-        if report.is_settled(account) or time.monotonic() > deadline:
+        if report.is_settled(account, ready.gateway) or time.monotonic() > deadline:
             return account
+        time.sleep(1 / _FRAMES_PER_S)
 
 
 def _calls(ready: Stage, picture: Picture) -> list[dict[str, Any]]:

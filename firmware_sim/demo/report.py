@@ -101,11 +101,12 @@ def build(
     )
 
 
-def is_settled(account: dict[str, Any]) -> bool:
-    """Whether the cloud has stored all that it knows to be sealed, and knows of all that it has
-    stored."""
-    sealed = sum(one["readings_sealed"] for one in account["streams"])
-    return bool(sealed == account["readings_in_store"] > 0)
+def is_settled(account: dict[str, Any], gateway: str) -> bool:
+    """Whether the cloud has stored all that it knows the gateway to have sealed, and knows of all
+    that it has stored."""
+    own = [one for one in account["streams"] if one["gateway"] == gateway]
+    sealed = sum(one["readings_sealed"] for one in own)
+    return bool(sealed == sum(one["readings_ledgered"] for one in own) > 0)
 
 
 def _crossings(picture: Picture, stage: Stage, clock: Clock) -> Iterator[Crossing]:
@@ -184,7 +185,7 @@ def _promises(
     stored = account["readings_in_store"]
     yield Promise(
         "every reading is in the store once",
-        is_settled(account),
+        sealed == stored > 0,
         f"{sealed} sealed, {stored} stored",
     )
     called = [one for one in picture.alerts if is_call(one) and one["site"] == stage.site]

@@ -12,10 +12,11 @@ from contextlib import closing
 from pathlib import Path
 
 from bench.attacks import ATTACKS, HOSTILE, Attacker, Target
+from firmware_sim.scenario import underpass_storm
 from tests.waiting import until
 
 SEED = int(os.environ.get("SEED", "1"))
-SPEED = os.environ.get("SPEED", "400")
+SPEED = os.environ.get("SPEED", "120")
 PATIENCE_S = 240.0
 ELSEWHERE = ("lamp confirmed within", "nothing sealed is missing", "every reading is in the store")
 """Promises that hang on how busy the machine is, or count what the hostile gateway says it has."""
@@ -31,6 +32,7 @@ def configured(folder: Path) -> Target:
 async def test_a_storm_under_attack_keeps_every_promise(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     command = [sys.executable, "-m", "tests.hostile_demo", "demo", "--data", str(folder)]
+    command += ["--replay", str(_flood(tmp_path)), "--column", "depth_m", "--time-column", "t_s"]
     demo = _started([*command, "--speed", SPEED, "--json"])
     attacking: asyncio.Task[None] | None = None
     try:
@@ -63,6 +65,14 @@ async def test_a_storm_under_attack_keeps_every_promise(tmp_path: Path) -> None:
     assert len(attacker.fired) >= 0.8 * len(ATTACKS), attacker.fired
     for program in ("edge", "cloud"):
         assert "Traceback" not in _text(folder / f"{program}.log")
+
+
+def _flood(folder: Path) -> Path:
+    """The storm's flood: over amber after 170 s, over red from 320 to 2000 s, gone after 2280 s."""
+    storm, file = underpass_storm(), folder / "flood.csv"
+    rows = [f"{t - 3200},{storm.at(t)['depth']}" for t in range(3200, 5605, 5)]
+    file.write_text("\n".join(["t_s,depth_m", *rows]) + "\n", "utf-8")
+    return file
 
 
 def _started(command: list[str]) -> subprocess.Popen[str]:

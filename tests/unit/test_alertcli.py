@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import sqlite3
 import sys
 from contextlib import closing
@@ -25,16 +26,23 @@ from wire.messages import Level
 PLAN = loader.HERE / "plans" / "example-city.toml"
 
 
-@pytest.fixture
-def file(tmp_path):
-    """A config whose state has a red alert, which nobody has answered."""
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
 
     async def prepare():
-        async with duty_room.opened(tmp_path) as room:
+        async with duty_room.opened(folder) as room:
             await room.find(Level.RED)
             await room.find(Level.BLUE, site="daping-slope", hazard=Hazard.LANDSLIDE)
 
     asyncio.run(prepare())
+    return folder
+
+
+@pytest.fixture
+def file(tmp_path, prepared):
+    """A config whose state has a red alert, which nobody has answered."""
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
     written = tmp_path / "cloud.toml"
     written.write_text(f"[alerts]\nplan = '{PLAN}'\n")
     return written

@@ -95,14 +95,33 @@ _NO: Final = frozenset({"no", "n", "不", "否", "没", "no no"})
 _ME: Final = frozenset({"我", "我们", "俺", "咱", "咱们", "本人", "i", "we", "i'm", "we're"})
 _THEY: Final = frozenset(
     {
-        *("人", "人员", "群众", "村民", "居民", "住户", "学生", "老人", "儿童", "人群"),
-        *("people", "residents", "villagers", "families", "children"),
+        *("人", "人员", "群众", "村民", "居民", "住户", "学生", "老人", "儿童", "人群", "小孩"),
+        *("百姓", "乡亲", "老乡", "全村", "people", "residents", "villagers", "families"),
+        *("children", "kids"),
     }
 )
 _I_AM: Final = frozenset({"i am", "i'm", "im", "am", "we are", "we're"})
 _SUM: Final = frozenset({"共", "共计", "总共", "合计", "一共", "total", "all"})
 _ASKING_END: Final = frozenset({"没有", "没", "否"})
 _DONE: Final = frozenset({Sort.CLOSED, Sort.MOVED, Sort.FALSE_ALARM})
+_BESIDE_THE_POINT: Final = frozenset({Sort.FACT, Sort.THING, Sort.PLACE})
+_TAKES_OBJECT: Final = frozenset(
+    {
+        *("知道", "可以", "明白", "了解", "清楚", "晓得", "知悉", "好", "行", "妥", "接到", "受到"),
+        *("手到", "首到", "收道", "收倒", "是的", "i understand", "understood", "noted", "copy"),
+    }
+)
+"""A yes only where nothing follows that it could be about: 知道, not 知道封路了; 好, not 好人."""
+_SAYS_OF: Final = frozenset({"好", "行", "可以", "妥", "妥了", "是的", "好了"})
+"""A yes only where nothing stands before it of which it could be said: 好, not 路好."""
+_AFTER_YES: Final = frozenset({Sort.ACKNOWLEDGE, Sort.GO, Sort.POLITE, Sort.SIGN})
+_AFTER_YES_TOO: Final = frozenset(
+    {
+        *("我们", "咱们", "立即", "立刻", "尽快", "现在", "了", "啦", "呀"),
+        *("we", "now", "all", "and"),
+    }
+)
+_OWN_CREW: Final = frozenset({"队伍", "队员", "名队员", "team", "crew"})
 _WORK: Final = frozenset({Sort.CLOSE, Sort.MOVE})
 
 
@@ -173,7 +192,7 @@ def _judge(
     if meant:
         best = max(meant, key=_weight)
         is_only_heard = best.says is Says.ACKNOWLEDGE and not sorts & {Sort.GO, *_WORK}
-        return found if is_only_heard and sorts & {Sort.FACT, Sort.THING} else best
+        return found if is_only_heard and sorts & _BESIDE_THE_POINT else best
     is_sign = Sort.SIGN in sorts and (is_one or found.names)
     is_code = bool(_codes(tokens, What.CODE)) and all(
         token.what is not What.WORD or Sort.POLITE in token.sorts for token in tokens
@@ -209,6 +228,8 @@ def _clause(found: Reply, clause: list[Token], people: int | None, *, firmly: bo
     sorts = _sorts(clause)
     if people == 0 and sorts & {Sort.MOVE, Sort.MOVED}:
         return None
+    if _is_of_something_else(clause, sorts, people):
+        return None
     says_yes = sorts & {Sort.ACKNOWLEDGE, Sort.GO, Sort.ACTING}
     if Sort.FALSE_ALARM in sorts:
         return _result(found, Result.FALSE_ALARM)
@@ -220,15 +241,12 @@ def _clause(found: Reply, clause: list[Token], people: int | None, *, firmly: bo
         if Sort.ACTING in sorts:
             return _said(found, Says.ACTING)
         return _said(found, Says.ACKNOWLEDGE) if firmly else found
-    is_about_me = any(token.text in _I_AM for token in clause)
-    if is_about_me and sorts & (_DONE | _WORK) and not says_yes:
-        return None
     are_moved = Sort.EVERYBODY in sorts or (is_done and any(one.text in _THEY for one in clause))
     if Sort.MOVED in sorts or (Sort.MOVE in sorts and (people is not None or are_moved)):
         return _result(found, Result.EVACUATED, people)
     if Sort.CLOSED in sorts or (Sort.CLOSE in sorts and is_done):
         return _result(found, Result.CLOSED)
-    if sorts & {Sort.FACT, Sort.THING}:
+    if sorts & _BESIDE_THE_POINT:
         return None if says_yes else found
     if Sort.ACTING in sorts or (Sort.STEP in sorts and sorts & {Sort.NOW, Sort.DONE}):
         return _said(found, Says.ACTING)
@@ -237,6 +255,30 @@ def _clause(found: Reply, clause: list[Token], people: int | None, *, firmly: bo
     if Sort.SOON in sorts and firmly:
         return _said(found, Says.ACKNOWLEDGE)
     return found
+
+
+def _is_of_something_else(clause: list[Token], sorts: frozenset[Sort], people: int | None) -> bool:
+    """Words of a yes that tell of something else: 好人, 村民去, 警报已关闭, 我们已撤离."""
+    for one, other in pairwise(clause):
+        is_object = not (other.sorts & _AFTER_YES or other.text in _AFTER_YES_TOO)
+        if one.text in _TAKES_OBJECT and other.what in {What.WORD, What.NAME} and is_object:
+            return True
+        if other.text in _SAYS_OF and one.what is What.WORD and not one.sorts & _AFTER_YES:
+            return True
+        if Sort.OTHERS in one.sorts and Sort.ACKNOWLEDGE in other.sorts:
+            return True
+        if one.sorts & {Sort.OTHERS, Sort.DEVICE} and other.sorts & {Sort.GO, Sort.ACTING}:
+            return True
+    is_work = bool(sorts & (_WORK | {Sort.CLOSED, Sort.MOVED}))
+    if Sort.DEVICE in sorts and any("关" in one.text or "clos" in one.text for one in clause):
+        return True
+    if Sort.PLACE in sorts and not sorts & {Sort.MOVE, Sort.MOVED, Sort.MOVING}:
+        return bool(sorts & {Sort.CLOSED, Sort.CLOSE, Sort.FALSE_ALARM})
+    texts = {one.text for one in clause}
+    if is_work and texts & _I_AM and not sorts & {Sort.CLOSING, Sort.MOVING, Sort.ACTING, Sort.GO}:
+        return True
+    is_moved = sorts & {Sort.MOVE, Sort.MOVED} and not sorts & {Sort.SOON, Sort.NOW}
+    return bool(is_moved and texts & (_ME | _OWN_CREW)) and people is None and not texts & _THEY
 
 
 def _comes_in(clause: list[Token]) -> bool:

@@ -12,8 +12,9 @@ from typing import Final
 class Sort(Enum):
     """What a phrase does. ACKNOWLEDGE: says yes; GO: says that somebody goes; SOON, NOW, DONE: when
     the work or STEP beside them is done; CLOSE and MOVE: the work itself; FACT: water and weather,
-    which say nothing of what somebody does; THING: what may be the water ("it is coming"), and
-    where people are; OPEN: it is left open; OFFICE: a machine writes; POLITE: what may stand beside
+    which say nothing of what somebody does; THING: what may be the water ("it is coming");
+    PLACE: where people are moved; DEVICE: what is closed and is no road; OTHERS: who comes and is
+    not who replies; OPEN: it is left open; OFFICE: a machine writes; POLITE: what may stand beside
     a mere code."""
 
     ACKNOWLEDGE = auto()
@@ -41,6 +42,9 @@ class Sort(Enum):
     OFFICE = auto()
     FACT = auto()
     THING = auto()
+    PLACE = auto()
+    DEVICE = auto()
+    OTHERS = auto()
     POLITE = auto()
     FILLER = auto()
 
@@ -49,14 +53,14 @@ ZH: Final[dict[Sort, str]] = {
     Sort.ACKNOWLEDGE: """
         收到 收到了 已收到 收悉 已收悉 已阅 好 好的 好滴 好嘞 好吧 好啦 好呀 好哒 行 行的 可以
         知道 知道了 知悉 已知悉 晓得 晓得了 明白 明白了 了解 清楚 清楚了 遵命 是的 没问题
-        没有问题 保证完成 受到 收倒 收道 首到 手到 照办 已知晓 知晓 确认 已确认 确认收到 接到
-        已接到 接到通知 收到通知 得令 照做""",
+        没有问题 保证完成 受到 收倒 收道 首到 手到 照办 已知晓 知晓 已确认 确认收到 接到 已接到
+        接到通知 收到通知 得令 照做 要得 中嘞 得嘞 妥 妥了 OK了 收到哈 收到了哈""",
     Sort.SIGN: "👍 👌 🫡 ✅ ✔ ☑ 🆗 🙋 💪",
     Sort.GO: """
         立即前往 立即出发 立即处理 立即到场 立即安排 立即过去 立刻去 立刻到 立刻处理 立刻安排
-        立刻过去 立刻出发 就去 就来 就到 就过去 过去看看 过去看 去看看 去看 赶过去 赶去 过去 去
+        立刻过去 立刻出发 就去 就来 就到 就过去 过去看看 过去看 去看看 去看 赶过去 赶去 过去
         赶往 快到了 快到 会到 会去 会处理 动身 准备出发 我负责 马上 这就 我带人去 我带队 我派人
-        来 去一趟 过来 赶到 看一下 去看一下""",
+        去一趟 赶到 去看一下 来了 过去看一下 去看下 去瞧瞧 负责 交给我 我包了""",
     Sort.ACTING: """
         在路上 在路上了 已在路上 已经在路上 在去的路上 去的路上 在来的路上 来的路上 已出发
         已经出发 出发了 已动身 动身了 已经动身 已到 已经到 到了 已到场 已到现场 已到达 已经到达
@@ -72,22 +76,26 @@ ZH: Final[dict[Sort, str]] = {
         马上 立即 立刻 这就 就去 会 去 尽快 赶紧 赶快 派人 安排 安排人 组织 即刻 火速 处理 处置
         出发 派人去 派人前往 派人过去 安排人员 安排人去 安排人员去 组织人员 到场 到位 落实 巡查
         查看 前往 到达 去处理 带人 带队 带人去 值守 过来 去现场 到现场 赶赴 抵达 封住 关好 办
-        派 赶到""",
+        派 赶到 来 赶来 赶回 赶过去 带队去""",
     Sort.STEP: """
         处理 处置 出发 派人 派 派出 前往 到达 到场 抵达 安排 安排人 落实 动身 赶到 赶往 赶去
-        赶赴 集结 组织 巡查 查看 值守 带人 带队""",
-    Sort.NOW: "正在 在 正 中 进行中 开始",
+        赶赴 集结 组织 巡查 查看 值守 带人 带队 赶 赶来 赶过来 疏导 清障 抽水 排水 喊话 敲门
+        引导 警戒 布控 看守 维持 开出来 开过去 开过来 上路 设卡 布置""",
+    Sort.NOW: """
+        正在 在 正 中 进行中 开始 正往""",
     Sort.DONE: """
         已 已经 完 完了 完成 已完成 完毕 好了 了 全部 都 全都 全 结束 起来了 放下 落下 关了
-        上了 已经都 均已 均 封好 拉好 设好 摆好 放好 布置好 起来 妥当 放下来 落下来 刚 刚刚""",
+        上了 已经都 均已 均 封好 拉好 设好 摆好 放好 布置好 起来 妥当 放下来 落下来 刚 刚刚
+        都已 都已经 现已""",
     Sort.CLOSE: """
         封路 封闭 封 封道 封控 封锁 警戒线 警戒带 拉警戒线 拉警戒 路障 隔离墩 栏杆 道闸
-        交通管制 管制 禁止通行 禁行 断交 断路 关闭 锥桶 围挡 禁止车辆通行 断行""",
+        交通管制 管制 禁止通行 禁行 断交 断路 关闭 锥桶 围挡 禁止车辆通行 断行 落杆 放杆 封堵
+        拦路 拦截 设卡""",
     Sort.CLOSED: """
         已封 已封路 已封闭 封了 封好了 封路了 已封好 封闭了 封上了 封住了 已封锁 封完了
         封闭完成 封路完成 已管制 已实行交通管制 已禁止通行 已设路障 已设置路障 已拉警戒线
         拉警戒线了 拉好警戒线 警戒线已拉 警戒线拉好 警戒线拉上了 警戒线拉了 关闭了 已关闭
-        已断交 拦住了 拦了 拦起来了 已拦""",
+        已断交 拦住了 拦了 拦起来了 已拦 落杆了 已落杆""",
     Sort.CLOSING: "正在封路 正在封 在封路 正在封闭 封路中 正在拉警戒线 在拉警戒线 正在管制 正在拦",
     Sort.MOVE: """
         转移 撤离 疏散 撤出 撤走 撤 安置 转移安置 撤出来 撤到 救出 转出 劝离""",
@@ -126,11 +134,13 @@ ZH: Final[dict[Sort, str]] = {
         非本人 不是他 不是她 不行 不可以 不能 拒绝 不了 国外 境外 老家 开会 会议 开车 在车上
         飞机上 高铁上 火车上 手术 隔离 喝酒 喝了酒 喝多 醉 另有任务 有事 有任务 走不了 动不了身
         脱身不了 爱莫能助 换号 换号了 已换人 人不在 联系不上 不认识 腿断 脚崴 丧事 老婆 孩子
-        赶不过来 过不来 回不来 回不去 离不开 脱不开 分不开身 出不来 身体不舒服 不舒服""",
+        赶不过来 过不来 回不来 回不去 离不开 脱不开 分不开身 出不来 身体不舒服 不舒服 不当 请叫
+        请找 请派 请联系 请让 去唔到 唔得 唔去 冇时间 唔喺度 不干 照顾 陪护 家里有事 已离职
+        到不了位 不参加 够不着 腿脚 残疾 年纪大 老了 高烧""",
     Sort.NOT: """
         不 没 没有 未 无 非 别 勿 莫 否 休 甭 尚 还没 还没有 尚未 并未 并没 从未 不是 不要 不用
         不必 禁止 停止 取消 假 拒 缺 难 差 误 错 失 👎 ❌ 🚫 🙅 ✖ ✗ 被困 有人被困 验证码 尾号
-        中奖 大奖 银行 领取 恭喜""",
+        中奖 大奖 银行 领取 恭喜 唔 冇 谢绝""",
     Sort.OPEN: """
         尽量 尽力 可能 也许 或许 大概 应该 估计 看情况 看看再说 再说 再看 再看看 再议 再联系
         试试 试一下 争取 晚点 晚些 晚上 迟点 等会 等会儿 等下 等一下 等等 待会 待会儿 一会
@@ -138,7 +148,8 @@ ZH: Final[dict[Sort, str]] = {
         如果 要是 假如 假设 万一 除非 只要 的话 若 倘若 等雨 雨停 想 打算 准备 计划 考虑 研究
         听说 据说 他说 她说 他们 他 她 别人 有人 好像 似乎 貌似 差点 快要 需要 需 要 必须 得 该
         请 快 让 叫 帮 给我 麻烦 希望 建议 最好 有空 有时间 之前 以后 才 还 也就 只 仅 部分
-        一半 剩 剩下 其余 除了 差不多 未必 不一定 不确定 说不定 不过""",
+        一半 剩 剩下 其余 除了 差不多 未必 不一定 不确定 说不定 不过 吧 一下 领导指示 指示
+        收到一条 先""",
     Sort.ASK: """
         吗 嘛 呢 啥 谁 哪 哪里 哪儿 哪个 哪位 哪边 什么 什么时候 什么情况 什么意思 怎么 怎样
         怎么办 怎么回事 咋 为啥 为什么 为何 如何 何时 何处 何地 何人 多少 多深 多大 多高 多久
@@ -147,7 +158,8 @@ ZH: Final[dict[Sort, str]] = {
         🤔 几 几号 啥时候""",
     Sort.STOP: """
         退订 取消订阅 别再发 别再发了 不要再发 不要再发了 勿再发 请勿再发 别发了 不要发了
-        不要给我发 别给我发 别发 拒收 拉黑 屏蔽 停止发送 不要再给我发 别再给我发 停发 骚扰""",
+        不要给我发 别给我发 别发 拒收 拉黑 屏蔽 停止发送 不要再给我发 别再给我发 停发 骚扰
+        把我删除 删除我 移除我 我删除 请删除""",
     Sort.OFFICE: """
         自动回复 自动答复 自动应答 系统回复 稍后回复 稍后回电 稍后联系 稍后给您 稍后给你
         晚点回复 晚点回电 一会再和 一会回复 稍后再联系 稍后与您 稍后和您 尽快回复 尽快与您
@@ -156,31 +168,36 @@ ZH: Final[dict[Sort, str]] = {
         不在服务区 短信已成功 发送成功 发送失败 已送达 成功送达 您的消息 您的短信 您的来电
         您好我是机器人 智能助手 语音信箱 留言 请留言 漏话提醒 来电提醒 客服 免打扰 勿扰模式
         离线 不在线 回复您 给您回复 给您回电 您回电 再和您联系 再联系您 再与您联系 和您联系
-        联系您 回你 回您 回复你""",
-    Sort.THING: "学校 安置点 避难所 高处 村委会 安全地带 广场 家",
+        联系您 回你 回您 回复你 正在驾车 驾车中 无法回复 不能回复 您的来信 来信 您的邮件""",
+    Sort.PLACE: """
+        学校 安置点 避难所 高处 村委会 安全地带 广场
+        家 体育馆 礼堂 祠堂 亲戚家 小学 中学 宾馆""",
     Sort.FACT: """
         水深 积水 水位 水很深 水太深 水大 雨大 雨很大 雨太大 水已退 水退了 水还在涨 在涨 还在涨
         水越来越大 涨水 雨势大 现在水深 淹了 积水较深""",
     Sort.POLITE: """
         我 本人 我是 这里是 谢谢 谢了 感谢 多谢 辛苦 辛苦了 您好 你好 领导 同志 值班室 回复
         答复 应答 编号 代码 的 啊 哈 嗯 嗯嗯 哦 编码 🙏 😊 🙂 😀 😄 💐 🌹 ☺ 🤝""",
+    Sort.DEVICE: "传感器 水尺 报警 预警 警报 通知 消息 信息 短信 电话 探头 雷达 灯 系统 设备",
+    Sort.OTHERS: "群众 村民 居民 住户 学生 老人 儿童 小孩 人群 车辆 行人 百姓 乡亲 老乡 乘客",
     Sort.FILLER: """
         我 我们 俺 咱 咱们 本人 我是 这里 这边 这里是 现在 目前 谢谢 谢了 感谢 多谢 辛苦 辛苦了
         您好 你好 领导 同志 主任 书记 站长 队长 组长 镇长 村长 值班室 村里 镇里 村 镇 社区 街道
         所有 现场 路 道路 路口 下穿道 下穿 隧道 地道 桥 桥下 桥洞 涵洞 河边 路面 两头 两端 两边
         两侧 南北 北口 南口 东口 西口 入口 出口 进口 北侧 南侧 东侧 西侧 双向 全线 拉 设 设置
-        设了 摆 摆放 放 布置 布设 实行 采取 措施 进行 到 的 和 与 及 并 并且 而且 且 也 就 再
-        把 被 对 由 是 有 个 位 名 啊 呀 吧 哈 啦 喔 嗷 哟 哎 呵呵 但 但是 可是 只是 群众 村民
-        居民 人员 人 老人 儿童 学生 住户 人群 户 共 共计 总共 合计 一共 安全 平安 顺利 完全
-        全面 大约 大概需要 左右 余 多 分钟 小时 后 内 之内 以内 赶 看了 看过 核实 已核实 经核实
-        核实过 查看了 检查了 检查 检查过 经检查 经查 传感器 设备误报 传感器坏了 水尺 报警 预警
-        警报 通知 消息 信息 短信 电话 回复 答复 应答 编号 代码 号码 人手 两人 队伍 车辆 行人
-        别打了 不用打了 不要打了 别再打了 不用再打 别担心 放心 请放心 不用谢 不客气 已转告
-        已通知 通知了 我也 无人员伤亡 无伤亡 无人伤亡 无人受伤 没有人员伤亡 没有伤亡 无人被困
-        请指示 请领导放心 报告 汇报 上面 下面 里面 这 那 本 该处 此 同时 红色 橙色 黄色 蓝色
-        一下 了解情况 情况 🙏 😊 🙂 😀 😄 💐 🌹 ❤ ☺ 🤝 ✌ 非常 村委 我村 我镇 本村 标志 警示牌
-        警示标志 交警 民警 出来 出去 看着 守着 有人守着 有人值守 都已 嗯 嗯嗯 恩 哦 噢 一定
-        预计 值班人员 约 联系电话 联系方式 委会 其中 实施 看 将 队员 名队员 几分钟 马路""",
+        设了 摆 摆放 放 布设 实行 采取 措施 进行 到 的 和 与 及 并 并且 而且 且 也 就 再 把 被
+        对 由 是 有 个 位 啊 呀 哈 啦 喔 嗷 哟 哎 呵呵 但 但是 可是 只是 人员 人 户 共 共计
+        总共 合计 一共 安全 平安 顺利 完全 全面 大约 大概需要 左右 余 多 分钟 小时 后 内 之内
+        以内 赶 看了 看过 核实 已核实 经核实 核实过 查看了 检查了 检查 检查过 经检查 经查
+        设备误报 回复 答复 应答 编号 代码 号码 人手 两人 队伍 别打了 不用打了 不要打了 别再打了
+        不用再打 别担心 放心 请放心 不用谢 不客气 已转告 已通知 通知了 我也 无人员伤亡 无伤亡
+        无人伤亡 无人受伤 没有人员伤亡 没有伤亡 无人被困 请指示 请领导放心 报告 汇报 上面 下面
+        里面 这 那 本 该处 此 同时 红色 橙色 黄色 蓝色 了解情况 情况 🙏 😊 🙂 😀 😄 💐 🌹 ❤ ☺
+        🤝 ✌ 非常 村委 我村 我镇 本村 标志 警示牌 警示标志 交警 民警 出来 出去 看着 守着
+        有人守着 有人值守 嗯 嗯嗯 恩 哦 噢 一定 预计 值班人员 约 联系电话 联系方式 委会 其中
+        实施 看 将 队员 名队员 几分钟 马路 附近 在附近 旁边 那边 往 挨家挨户 逐户 施工队 交通
+        水尺坏了 水尺故障 传感器坏了 传感器故障 探头坏了 雷达坏了 辛苦啦 值班员 网格员 消防
+        消防员 民兵 干部 今晚 今天 杆 道 车""",
 }
 """In Chinese. What the same phrase has in two sorts, it has in both."""
 
@@ -197,15 +214,21 @@ EN: Final[dict[Sort, tuple[str, ...]]] = {
         *("i understand", "okie", "can do", "i can go", "i can come"),
     ),
     Sort.GO: (
-        *("on my way", "on our way", "omw", "on it", "i'm on it", "im on it", "going", "coming"),
-        *("leaving", "heading", "heading there", "heading out", "i'll go", "i will go", "will go"),
-        *("i will", "i'll", "we will", "we'll", "be there", "i'll be there", "we'll be there"),
-        *("will be there", "will come", "will attend", "will handle", "handling it", "taking it"),
-        *("i'll take it", "i take it", "i go", "we go", "i come", "going now", "moving out"),
-        *("i'll handle it", "i've got it", "we've got it", "i have got it", "sending", "will send"),
-        *("sending someone", "sending somebody", "sending a team", "sending people", "mashang"),
-        *("sending my team", "sending the team", "ma shang", "ma shang dao", "mashang dao"),
-        *("leave now", "going there", "coming now", "i am going", "responding", "setting off"),
+        *("on my way", "on our way", "omw", "on it", "i'm on it", "im on it", "going"),
+        *("coming", "leaving", "heading", "heading there", "heading out", "i'll go"),
+        *("i will go", "will go", "i will", "i'll", "we will", "we'll", "be there"),
+        *("i'll be there", "we'll be there", "will be there", "will come", "will attend"),
+        *("will handle", "handling it", "taking it", "i'll take it", "i take it", "i go"),
+        *("we go", "i come", "going now", "moving out", "i'll handle it", "i've got it"),
+        *("we've got it", "i have got it", "sending", "will send", "sending someone"),
+        *("sending somebody", "sending a team", "sending people", "mashang", "sending my team"),
+        *("sending the team", "ma shang", "ma shang dao", "mashang dao", "leave now"),
+        *("going there", "coming now", "i am going", "responding", "setting off"),
+        *("i'll take care of", "i'll do it", "i'll deal with it", "i'll see to it"),
+        *("take care of", "i will take care of", "i got it", "will handle it", "i can do it"),
+        *("i'll be right there", "be right there", "we'll take care of", "take care of it"),
+        *("i'll take care of it", "see to it", "handle it", "will take care of it"),
+        *("deal with it",),
     ),
     Sort.ACTING: (
         *("on the way", "on the road", "on route", "en route", "enroute", "driving there"),
@@ -215,30 +238,17 @@ EN: Final[dict[Sort, tuple[str, ...]]] = {
         *("working on it", "team sent", "sent a team", "sent my team", "sent people"),
         *("i have left", "i've left", "just left", "already left", "team is there"),
         *("i am at the site", "placing", "dispatched", "at the underpass", "at the bridge"),
-        *("at the tunnel", "at the road", "at the barrier"),
+        *("at the tunnel", "at the road", "at the barrier", "coming over now", "almost there"),
     ),
     Sort.SOON: ("will", "i'll", "we'll", "going to", "about to", "gonna", "shall"),
     Sort.CLOSE: ("close", "block", "shut", "seal", "tape", "cordon"),
     Sort.CLOSED: (
-        *(
-            "closed",
-            "road closed",
-            "shut",
-            "sealed off",
-            "blocked off",
-            "cordoned off",
-            "taped off",
-        ),
-        *("barriers up", "barriers are up", "barrier up", "barrier is up", "barrier is down"),
-        *(
-            "barriers are down",
-            "barriers in place",
-            "barriers are in place",
-            "cones out",
-            "cones up",
-        ),
-        *("cones are out", "tape up", "tape is up", "closed off", "coned off", "gates closed"),
-        *("traffic stopped", "traffic is stopped", "barrier down"),
+        *("closed", "road closed", "shut", "sealed off", "blocked off", "cordoned off"),
+        *("taped off", "barriers up", "barriers are up", "barrier up", "barrier is up"),
+        *("barrier is down", "barriers are down", "barriers in place", "barriers are in place"),
+        *("cones out", "cones up", "cones are out", "tape up", "tape is up", "closed off"),
+        *("coned off", "gates closed", "traffic stopped", "traffic is stopped", "barrier down"),
+        *("has been closed", "have been closed"),
     ),
     Sort.CLOSING: ("closing", "blocking", "shutting", "sealing", "taping", "coning off"),
     Sort.MOVE: (
@@ -273,16 +283,18 @@ EN: Final[dict[Sort, tuple[str, ...]]] = {
     ),
     Sort.DECLINE: (
         *("can't", "cannot", "cant", "can not", "couldn't", "could not", "won't", "will not"),
-        *("unable", "not able", "away", "sick", "ill", "unwell", "hospital", "on leave", "leave"),
-        *("off duty", "off today", "day off", "off work", "holiday", "vacation", "abroad", "busy"),
-        *("out of town", "wrong number", "wrong person", "wrong guy", "wrong man", "someone else"),
-        *("somebody else", "another person", "anyone else", "retired", "resigned", "no longer"),
-        *("not on duty", "not available", "unavailable", "not here", "not me", "not my", "not in"),
-        *("nope", "nah", "negative", "decline", "declined", "refuse", "injured", "not coming"),
-        *("not going", "no time", "no can do", "out of the country", "at home sick", "overseas"),
-        *("in a meeting", "not possible", "impossible", "i don't work", "not in town", "far away"),
-        *("not around", "no chance", "regret", "sorry no", "don't work there", "not at work"),
-        *("qu bu liao", "qubuliao", "mei kong", "meikong", "bu zai", "buzai", "unfit", "covid"),
+        *("unable", "not able", "away", "sick", "ill", "unwell", "hospital", "on leave"),
+        *("leave", "off duty", "off today", "day off", "off work", "holiday", "vacation"),
+        *("abroad", "busy", "out of town", "wrong number", "wrong person", "wrong guy"),
+        *("wrong man", "someone else", "somebody else", "another person", "anyone else"),
+        *("retired", "resigned", "no longer", "not on duty", "not available", "unavailable"),
+        *("not here", "not me", "not my", "not in", "nope", "nah", "negative", "decline"),
+        *("declined", "refuse", "injured", "not coming", "not going", "no time", "no can do"),
+        *("out of the country", "at home sick", "overseas", "in a meeting", "not possible"),
+        *("impossible", "i don't work", "not in town", "far away", "not around", "no chance"),
+        *("regret", "sorry no", "don't work there", "not at work", "qu bu liao", "qubuliao"),
+        *("mei kong", "meikong", "bu zai", "buzai", "unfit", "covid", "quit", "not my shift"),
+        *("not my job", "different number", "wrong phone", "sorry i can't"),
     ),
     Sort.NOT: (
         *("no", "not", "never", "none", "nobody", "nothing", "neither", "nor", "without"),
@@ -294,11 +306,11 @@ EN: Final[dict[Sort, tuple[str, ...]]] = {
         *("maybe", "perhaps", "possibly", "probably", "might", "may", "could", "would"),
         *("should", "try", "trying", "later", "soon", "tomorrow", "tonight", "yesterday", "if"),
         *("when", "after", "before", "until", "once", "see", "think", "hope", "hopefully"),
-        *("depends", "need", "must", "have to", "please", "almost", "half", "partly", "only"),
-        *("some", "few", "he", "she", "they", "his", "her", "their", "someone", "somebody"),
-        *("heard", "said", "says", "eventually", "unsure", "guess", "suppose", "want", "wish"),
-        *("like", "going up", "going down", "going on", "going out", "coming down"),
-        *("coming in", "coming up", "nearly"),
+        *("depends", "need", "must", "have to", "please", "half", "partly", "only", "some"),
+        *("few", "he", "she", "they", "his", "her", "their", "someone", "somebody", "heard"),
+        *("said", "says", "eventually", "unsure", "guess", "suppose", "want", "wish", "like"),
+        *("going up", "going down", "going on", "going out", "coming down", "coming in"),
+        *("coming up", "nearly", "for them", "for him", "for her"),
     ),
     Sort.ASK: (
         *("who", "what", "where", "when is", "why", "how", "which", "whose", "who's", "what's"),
@@ -334,10 +346,26 @@ EN: Final[dict[Sort, tuple[str, ...]]] = {
         *("i have received your",),
     ),
     Sort.FACT: (*("water", "deep", "rain", "raining", "heavy", "flooded", "rising", "depth"),),
-    Sort.THING: ("it", "it's", "its", "this", "that", "school", "shelter", "hall"),
+    Sort.THING: ("it", "it's", "its", "this", "that"),
+    Sort.PLACE: ("school", "shelter", "hall", "home", "church", "gym", "hotel"),
     Sort.POLITE: (
         *("thanks", "thank you", "thank u", "thx", "ty", "cheers", "sir", "madam", "hi", "hello"),
         *("code", "this is", "here", "from", "my", "is", "the"),
+    ),
+    Sort.DEVICE: (
+        "sensor",
+        "message",
+        "warning",
+        "alert",
+        "alarm",
+        "call",
+        "case",
+        "phone",
+        "system",
+    ),
+    Sort.OTHERS: (
+        *("people", "persons", "residents", "villagers", "families", "family", "children", "kids"),
+        *("cars", "traffic", "car", "truck", "trucks", "bus"),
     ),
     Sort.FILLER: (
         *("i", "i'm", "im", "i am", "we", "we're", "we are", "am", "is", "are", "was", "were"),
@@ -345,17 +373,16 @@ EN: Final[dict[Sort, tuple[str, ...]]] = {
         *("as", "there", "here", "now", "right now", "right away", "immediately", "asap"),
         *("straight away", "thanks", "thank you", "thank u", "thx", "ty", "cheers", "sir"),
         *("madam", "hi", "hello", "my", "our", "your", "this is", "has", "have", "been"),
-        *("i've", "we've", "just", "already", "and now", "team", "crew", "men", "people"),
-        *("persons", "residents", "villagers", "families", "family", "children", "road"),
+        *("i've", "we've", "just", "already", "and now", "team", "crew", "men", "road"),
         *("underpass", "bridge", "tunnel", "street", "both", "sides", "ends", "site", "scene"),
         *("both ends", "north", "south", "east", "west", "entrance", "min", "mins", "minute"),
         *("minutes", "hour", "hours", "about", "within", "safe", "safely", "code", "barriers"),
         *("barrier", "cones", "tape", "gate", "gates", "all", "good", "great", "well", "very"),
-        *("message", "warning", "alert", "alarm", "checked", "looked", "reporting", "total"),
-        *("me", "myself", "us", "but", "though", "up", "down", "then", "done", "complete"),
-        *("out", "everything", "gone", "le", "cars", "traffic", "car", "truck", "police"),
-        *("duty officer", "sensor", "wrong sensor", "copy all", "quickly", "fast", "over"),
-        *("fine", "all right"),
+        *("checked", "looked", "reporting", "total", "me", "myself", "us", "but", "though"),
+        *("up", "down", "then", "done", "complete", "out", "everything", "gone", "le"),
+        *("police", "duty officer", "copy all", "quickly", "fast", "over", "fine", "all right"),
+        *("nearby", "close by", "tonight's", "both lanes", "lane", "lanes", "crew's"),
+        *("firefighters", "officers"),
     ),
 }
 """In English, and Chinese in Latin letters."""

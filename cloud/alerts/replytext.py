@@ -88,6 +88,9 @@ def plain(text: str) -> str:
     return _SPACES.sub(" ", found).strip()
 
 
+_ADDRESS: Final = re.compile(r"https?://\S+|www\.\S+")
+
+
 def own_words(text: str, sent: Iterable[str]) -> Pieces:
     """Part what a person says from what is quoted; `text` is `plain`, `sent` need not be."""
     if all(len(part) == 1 and part > "\u2e7f" for part in text.split(" ")):
@@ -103,6 +106,7 @@ def own_words(text: str, sent: Iterable[str]) -> Pieces:
         if piece in own:
             own = own.replace(piece, "\n")
             quoted.append(piece)
+    own = _ADDRESS.sub("\ufffd", own)
     asks = "?" in own or any("?" in line for line in lines if line.lstrip().startswith((">", "|")))
     own, marked, is_foreign = _without_marked(own)
     return Pieces(own, "\n".join((*quoted, *marked)), asks, is_foreign, is_report)
@@ -178,7 +182,7 @@ _PERSONS: Final = re.compile(
     r"| ?(?:more )?(?:people|persons|person|residents|villagers|men|children|evacuated|pax)\b"
 )
 _TIME: Final = re.compile(
-    r" ?多?(?:分钟|分|小时|钟头|个小时|点|秒)(?:左右|后|内|之内|以内)?"
+    r" ?多?(?:分钟|分|刻钟|小时|钟头|个小时|点|秒)(?:左右|后|内|之内|以内)?"
     r"| ?(?:min|mins|minutes|minute|hours?|h)\b"
 )
 _UNIT: Final = re.compile(
@@ -251,8 +255,11 @@ def _number(text: str, at: int, codes: frozenset[str], found: list[Token]) -> in
     groups = whole.split(" ")
     if len(groups) == CODE_DIGITS and all(len(group) == 1 for group in groups):
         groups = ["".join(groups)]
+    before, last = groups[:-1], groups[-1]
     are_apart = all(group.isdecimal() for group in groups) and (
-        groups[0] in codes or all(len(group) == CODE_DIGITS for group in groups)
+        all(group in codes for group in groups)
+        or (all(len(one) == CODE_DIGITS for one in groups) and not codes.intersection(groups))
+        or (before and len(last) != CODE_DIGITS and all(group in codes for group in before))
     )
     if not are_apart:
         found.append(_measured(whole, text, end))
@@ -260,10 +267,8 @@ def _number(text: str, at: int, codes: frozenset[str], found: list[Token]) -> in
     if _BEFORE.search(text[max(0, at - 6) : at]) is not None and not _is_word_before(found):
         found.append(Token(What.MEASURE, whole))
         return end
-    for group in groups[:-1]:
-        known = group in codes
-        found.append(Token(What.CODE if known else What.STRANGER, group))
-    last = groups[-1]
+    for group in before:
+        found.append(Token(What.CODE if group in codes else What.STRANGER, group))
     unit = _unit(text, end)
     if unit or len(last) != CODE_DIGITS:
         found.append(_measured(last, text, end))
@@ -310,12 +315,12 @@ def _latin(text: str, at: int, lexicon: Lexicon, found: list[Token]) -> int:
     phrase = match.group()
     begins = not found or found[-1].what is What.BREAK
     if begins and _A_QUESTION.match(phrase) is not None:
-        found.append(Token(What.WORD, phrase, _ASK))
-        return match.end()
+        found.append(Token(What.WORD, "?", _ASK))
     words = _WORD.findall(phrase)
     spans = [one.end() for one in _WORD.finditer(phrase)]
     for count in range(len(words), 0, -1):
-        token = lexicon.find(" ".join(words[:count]).strip("'"))
+        said = " ".join(words[:count]).strip("'")
+        token = lexicon.find(said) or lexicon.find(said.removesuffix("'s"))
         if token is not None:
             found.append(token)
             return at + spans[count - 1]

@@ -16,6 +16,7 @@ from typing import Any, Final, TextIO
 import click
 import msgspec
 
+from configs.logwriter import LogWriter
 from configs.text import for_terminal
 
 FIELDS: Final = ("gateway", "site", "port", "sensor")
@@ -50,7 +51,8 @@ log_option = click.option(
 def start(style: str | None = None) -> None:
     """Log to stderr from now on. Without a style: as the journal likes it if stderr leads there,
     else for people."""
-    handler = logging.StreamHandler(sys.stderr)
+    sys.stderr.flush()
+    handler = LogWriter(sys.stderr.fileno())
     chosen = Style(style) if style else _fitting(sys.stderr, os.environ)
     handler.setFormatter(FORMATTERS[chosen]())
     logging.basicConfig(handlers=[handler], level=logging.INFO)

@@ -36,6 +36,7 @@ from edge.supervisor import ANY_FAULT, CoreFailed, Supervisor
 from edge.uplink import UplinkWorker
 from wire.loop import Loop
 from wire.messages import Command, InterlockState, Outcome, Reply
+from wire.seldom import Seldom
 
 log: Final = logging.getLogger("shuichi.edge")
 
@@ -117,6 +118,9 @@ class Agent:
         self._notifier = notifier
         # What the outside asks for, in order; None is to stop.
         self._asked: asyncio.Queue[asyncio.Future[str] | Command | None] = asyncio.Queue()
+        self._stops = asyncio.Event()
+        self._next_reload: asyncio.Future[str] | None = None  # of those that have not begun
+        self._reloads = Seldom(burst=10, now=clock.monotonic)
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT; then show the safe aspect, seal, hand over what the cloud
@@ -127,7 +131,7 @@ class Agent:
         """
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, self._asked.put_nowait, None)
+            loop.add_signal_handler(signum, self._ask_stop)
         loop.add_signal_handler(signal.SIGHUP, self.ask_reload)
         loop.set_exception_handler(self._callback_failed)
         if isinstance(loop, Loop):
@@ -164,7 +168,7 @@ class Agent:
     async def _attend_while_the_core_lives(self) -> None:
         try:
             await self.supervisor.until(self._attend())
-        except CoreFailed:
+        except (CoreFailed, *ANY_FAULT):
             self._notifier.status("the core failed: the signals fall back")
             with contextlib.suppress(*ANY_FAULT):  # what still works of the core may help
                 await self.field.leave_safe(self.field.sites)
@@ -173,10 +177,11 @@ class Agent:
     async def _attend(self) -> None:
         name = self.setup.config.gateway.id
         log.info("gateway %s runs", name)
-        while (asked := await self._asked.get()) is not None:
+        while (asked := await self._asked.get()) is not None and not self._stops.is_set():
             if isinstance(asked, Command):
                 await self.supervisor.attempt(UPLINK, self._change_shard(asked))
                 continue
+            self._next_reload = None
             faults = await self._reload()
             if not asked.done():
                 asked.set_result(faults)
@@ -194,11 +199,18 @@ class Agent:
         await self.supervisor.attempt("sealer", self._hand_over())
         await end(UPLINK)
 
+    def _ask_stop(self) -> None:
+        """End, before all else that was asked for."""
+        self._stops.set()
+        self._asked.put_nowait(None)
+
     def ask_reload(self) -> asyncio.Future[str]:
-        """Read the config again, soon; the result is what is wrong with it, or "" once it holds."""
-        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._asked.put_nowait(done)
-        return done
+        """Read the config again, soon; the result is what is wrong with it, or "" once it holds.
+        Who asks before it begins gets the same."""
+        if self._next_reload is None or self._next_reload.done():
+            self._next_reload = asyncio.get_running_loop().create_future()
+            self._asked.put_nowait(self._next_reload)
+        return self._next_reload
 
     async def _reload(self) -> str:
         """Change over to the config as it stands in its file now; the faults for which it was
@@ -206,8 +218,7 @@ class Agent:
         self._notifier.reloading()
         faults = ""
         try:
-            # In a thread: it takes long, and the buses must not wait.
-            setup = await asyncio.to_thread(_read, self._file)
+            setup = await self._read_again()
             if unchangeable := tuple(_unchangeable(self.setup, setup)):
                 raise ConfigError(self._file, unchangeable)
             plan = await self.field.prepare(setup)
@@ -221,11 +232,27 @@ class Agent:
         else:
             await self.field.adopt(plan)
             await self.supervisor.attempt("reload", self._adopt(plan))
-            self._recorder.teller(setup.config.gateway.site)(
-                "config_taken", "a new config is in force", {}
-            )
+            if (more := self._reloads.says()) is not None:
+                text = "a new config is in force"
+                self._tell_at(
+                    "", "config_taken", f"{text} ({more} more before)" if more else text, {}
+                )
         self._notifier.ready()
         return faults
+
+    async def _read_again(self) -> Setup:
+        """What the config says now. Raises UserError. A stop waits for no disk."""
+        # In a thread: it takes long, and the buses must not wait.
+        reading = asyncio.create_task(asyncio.to_thread(_read, self._file), name="read config")
+        stops = asyncio.create_task(self._stops.wait(), name="stop while reading")
+        try:
+            await asyncio.wait((reading, stops), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stops.cancel()
+            reading.cancel()
+        if not reading.done():
+            raise UserError("the gateway stops")
+        return reading.result()
 
     async def _adopt(self, plan: Plan) -> None:
         """The same for the parts."""
@@ -285,7 +312,7 @@ class Agent:
 
     async def _answer(self, request: bytes) -> bytes:
         if request.strip() == b"reload":
-            return msgspec.json.encode(Reloaded(await self.ask_reload()))
+            return msgspec.json.encode(Reloaded(await asyncio.shield(self.ask_reload())))
         return msgspec.json.encode(status.of(self))
 
     async def _hand_over(self) -> None:

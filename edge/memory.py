@@ -135,8 +135,9 @@ def _load(path: Path, parse: Callable[[Any], _T]) -> tuple[_T | None, str]:
     """What `parse` makes of a JSON file, and what is wrong with the file. A file that is not there
     gives (None, "")."""
     try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST_BYTES + 1)
+        # What is no file, as a pipe, must not keep us waiting for somebody who writes.
+        with open(path, "rb", opener=lambda at, flags: os.open(at, flags | os.O_NONBLOCK)) as file:
+            text = file.read(LARGEST_BYTES + 1) or b""
     except FileNotFoundError:
         return None, ""
     except OSError as error:

@@ -1,6 +1,9 @@
 """Nothing beside the signal's own line keeps the signal from the right aspect."""
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 
 from tests.services import free_port
@@ -55,6 +58,30 @@ def test_while_each_part_fails_again_and_again_the_signal_is_right(tmp_path: Pat
         assert gateway.aspects() == shown, "the signal did not move"
         assert gateway.pid() == pid
         assert "CoreFailed" not in gateway.log("edge")
+
+
+def test_a_storm_of_reloads_and_a_disk_that_never_answers_do_not_keep_a_stop_waiting(
+    tmp_path: Path,
+) -> None:
+    with Gateway(tmp_path, free_port(), depth_m=0.0) as gateway:
+        gateway.start("edge")
+        gateway.until(lambda: "green confirmed" in gateway.log("edge"))
+        for _ in range(300):
+            os.kill(gateway.pid(), signal.SIGHUP)
+            time.sleep(0.001)
+        gateway.until(lambda: "new config is in force" in gateway.log("edge"))
+        assert gateway.log("edge").count("new config is in force") <= 10
+        config = tmp_path / "gateway.toml"
+        config.unlink()
+        os.mkfifo(config)
+        os.kill(gateway.pid(), signal.SIGHUP)
+        writer = os.open(config, os.O_WRONLY)  # as soon as it reads
+        for _ in range(300):
+            os.kill(gateway.pid(), signal.SIGHUP)
+        os.kill(gateway.pid(), signal.SIGTERM)
+        gateway.until(lambda: gateway.aspects()[-1] is Aspect.AMBER)
+        os.close(writer)
+        assert gateway.wait("edge") == 0
 
 
 PARTS = {

@@ -89,3 +89,41 @@ def test_stderr_that_leads_elsewhere_is_for_people(tmp_path):
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stderr == "WARNING root: x\n"
+
+
+UNREAD = """
+import logging, sys
+from configs import logs
+logs.start("human")
+for number in range(20_000):
+    logging.getLogger("shuichi").info("line %d", number)
+print("goes on", flush=True)
+sys.stdin.read()
+logging.getLogger().handlers[0].flush()
+logging.getLogger("shuichi").info("the last")
+"""
+
+
+def test_a_log_that_nobody_reads_keeps_nobody_waiting():
+    with subprocess.Popen(
+        [sys.executable, "-c", UNREAD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout.readline() == "goes on\n"
+        _, log = program.communicate("", timeout=60)
+    assert program.returncode == 0
+    lines = log.splitlines()
+    assert lines[0] == "INFO shuichi: line 0"
+    assert any("log lines are left out" in line for line in lines)
+    assert lines[-1] == "INFO shuichi: the last"
+
+
+def test_a_program_whose_log_nobody_reads_ends():
+    quits = UNREAD.replace("sys.stdin.read()", "sys.exit()")
+    with subprocess.Popen(
+        [sys.executable, "-c", quits], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as program:
+        assert program.wait(timeout=60) == 0

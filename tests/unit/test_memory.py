@@ -1,6 +1,8 @@
 """What a gateway keeps over a restart."""
 
+import os
 import shutil
+import socket
 
 import pytest
 
@@ -124,3 +126,21 @@ def test_a_file_that_is_not_there_is_no_trouble(tmp_path):
     assert "a" not in LatchMemory(tmp_path / "a")
     assert SequenceMemory(tmp_path / "b").trustworthy
     assert not ShardMemory(tmp_path / "c").trouble
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "loop"])
+def test_what_is_no_file_keeps_nobody_waiting(kind, tmp_path):
+    path = tmp_path / "latches.json"
+    with socket.socket(socket.AF_UNIX) as server:
+        match kind:
+            case "pipe":
+                os.mkfifo(path)
+            case "socket":
+                server.bind(str(path))
+            case "device":
+                path.symlink_to("/dev/zero")
+            case "loop":
+                path.symlink_to(path)
+        memory = LatchMemory(path)
+    assert "cannot be read" in memory.trouble
+    assert "anywhere" in memory

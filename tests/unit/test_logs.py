@@ -112,6 +112,7 @@ def test_a_log_that_nobody_reads_keeps_nobody_waiting():
         stderr=subprocess.PIPE,
         text=True,
     ) as program:
+        assert program.stdout is not None
         assert program.stdout.readline() == "goes on\n"
         _, log = program.communicate("", timeout=60)
     assert program.returncode == 0

@@ -145,6 +145,8 @@ class Job:
 
     def shares(self, values: tuple[Value, ...]) -> list[tuple[str, tuple[Value, ...]]]:
         """The values of its measures, in their order, by the sensors that they belong to."""
+        if len(self._places) == 1:
+            return [(sensor, values) for sensor in self._places]
         return [
             (sensor, tuple([values[place] for place in places]))
             for sensor, places in self._places.items()

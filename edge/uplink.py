@@ -11,7 +11,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -67,6 +67,13 @@ SLOWEST_SEEK_S: Final = 60.0
 long, each time twice as long; as soon as one is heard, all others follow."""
 
 
+class _Sent(NamedTuple):
+    """When a batch was sent, and how long we meant to wait for its ack then; monotonic, s."""
+
+    at: float
+    patience_s: float
+
+
 Obey = Callable[[bytes], Awaitable[None]]
 """Takes the payload of a command; never raises."""
 
@@ -95,7 +102,7 @@ class UplinkWorker:
         self._obey = obey
         self._shards = shards
         self._session: Session | None = None
-        self._sent_at: dict[tuple[str, int], float] = {}
+        self._sent_at: dict[tuple[str, int], _Sent] = {}
         self._backlog = Backlog(outbox)
         self._interlocks: dict[str, InterlockState] = {}
         self._replies: set[asyncio.Future[bool]] = set()
@@ -330,12 +337,20 @@ class UplinkWorker:
     def _look_for_the_unanswered(self) -> None:
         """Send again, ever more slowly, what should have been acked: the cloud may be down while
         the broker is up."""
-        overdue = clock.monotonic() - self._patience_s
-        late = [key for key, at in self._sent_at.items() if at < overdue]
+        now, patience_s = clock.monotonic(), self._patience_s
+        late = {
+            key: one
+            for key, one in self._sent_at.items()
+            if now - one.at > min(one.patience_s, patience_s)
+        }
         if late:
-            if self._patience_s == self._settings.resend_after_s:
-                log.warning("the cloud acknowledges nothing; %d batches are sent again", len(late))
-            self._patience_s = min(2 * self._patience_s, SLOWEST_RESEND_S)
+            # What was sent together does not wait longer because others of it were late before.
+            if any(one.patience_s == patience_s for one in late.values()):
+                if patience_s == self._settings.resend_after_s:
+                    log.warning(
+                        "the cloud acknowledges nothing; %d batches are sent again", len(late)
+                    )
+                self._patience_s = min(2 * patience_s, SLOWEST_RESEND_S)
             for key in late:
                 del self._sent_at[key]
             self._backlog.rewind()
@@ -353,7 +368,7 @@ class UplinkWorker:
         while len(self._sent_at) >= MOST_SENT:
             del self._sent_at[next(iter(self._sent_at))]
         key = (batch.stream, batch.number)
-        self._sent_at[key] = clock.monotonic()
+        self._sent_at[key] = _Sent(clock.monotonic(), self._patience_s)
         self.acks.sent(*key)
         self.broker.sent(batch)
         what = What.EVENT if batch.place in LADDERS[Priority.EVENT] else What.DATA

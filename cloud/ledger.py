@@ -52,6 +52,8 @@ class Stream:
     hole_since_ms: int | None = None
     version: int = 0
     examined: Intervals = field(default_factory=Intervals)
+    whole: int = field(default=0, compare=False)
+    """All batches up to it are known to be here, or lost: a search for a hole begins behind it."""
 
     @property
     def expected(self) -> int:
@@ -61,10 +63,7 @@ class Stream:
     @property
     def missing(self) -> list[Range]:
         """The batches that must exist, are not declared lost, and that we do not have."""
-        known = self.received.copy()
-        for first, last in self.lost:
-            known.add_range(first, last)
-        return known.missing(self.expected)
+        return self.received.union(self.lost).missing(self.expected)
 
     def copy(self) -> "Stream":
         return Stream(  # one by one: each commit copies all that it is about
@@ -82,6 +81,7 @@ class Stream:
             self.hole_since_ms,
             self.version,
             self.examined.copy(),
+            self.whole,
         )
 
     def declare(self, gap: Gap) -> None:
@@ -102,6 +102,11 @@ class Stream:
             self.first_at_ms = now_ms
         self.last_at_ms = now_ms
 
+    def take_back(self, number: int) -> None:
+        """Batch `number` was not received after all."""
+        self.received.discard(number)
+        self.whole = min(self.whole, number - 1)
+
     def expect(self, sealed: int, readings_sealed: int) -> None:
         """The gateway says that it has sealed so much. It may say so late, and again."""
         self.sealed = max(self.sealed, sealed)
@@ -114,9 +119,10 @@ class Stream:
 
     def look_for_hole(self, now_ms: int) -> None:
         """Note which batch is the lowest that is missing, and since when."""
-        lowest = 1
+        lowest = self.whole + 1
         while (after := self.lost.next_out(self.received.next_out(lowest))) != lowest:
             lowest = after
+        self.whole = lowest - 1
         hole = lowest if lowest <= self.expected else None
         if hole != self.hole:
             self.hole, self.hole_since_ms = hole, None if hole is None else now_ms

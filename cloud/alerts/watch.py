@@ -38,6 +38,11 @@ _SERIES_KNOWN: Final = 32768
 """Series of which it is remembered whom they concern."""
 
 
+_EXACT_PARTS: Final = 1000
+"""With more intervals in a stream, what is missing is told as if nothing that was declared lost had
+come after all."""
+
+
 MayFind = Callable[[str, str, bool, int], bool]
 """Whether a gateway may raise or worsen a finding at a site, now: of something that is looked at
 again and again, or only once. Then it is counted."""
@@ -290,5 +295,8 @@ class Watch:
 def _hole(name: str, stream: ledger.Stream) -> Hole:
     if stream.hole is None:
         return Hole(name, 0, None)
-    missing = sum(last - first + 1 for first, last in stream.missing)
+    if stream.received.parts + stream.lost.parts <= _EXACT_PARTS:
+        missing = sum(last - first + 1 for first, last in stream.missing)
+    else:  # this is paid for at each take, and the number is for people
+        missing = max(1, stream.expected - stream.received.count - stream.lost.count)
     return Hole(name, missing, stream.hole_since_ms)

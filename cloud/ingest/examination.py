@@ -246,7 +246,7 @@ class Examination:
             findings = self._watch.examine(fresh, intake.statuses, intake.interlocks, said, now_ms)
         except BaseException:
             for stream, number in added:
-                stream.received.discard(number)
+                stream.take_back(number)
             raise
         self._watch.adopt(findings)
         return findings

@@ -160,3 +160,54 @@ def test_a_set_of_very_many_numbers_takes_no_memory() -> None:
     declared = Intervals.of([(1, 2**53)])
     assert list(declared) == [(1, 2**53)]
     assert declared.count == 2**53
+
+
+@given(st.lists(st.integers(1, 60)), st.lists(st.integers(1, 60)))
+def test_a_union_holds_what_either_holds(one: list[int], other: list[int]) -> None:
+    made = Intervals(one).union(Intervals(other))
+    assert made == Intervals({*one, *other})
+    assert made.count == len({*one, *other})
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["receive", "lose", "take back"]), st.integers(1, 30))),
+)
+def test_the_lowest_hole_is_found_wherever_the_search_begins(steps: list[tuple[str, int]]) -> None:
+    stream, here, lost = Stream(), set[int](), set[int]()
+    for what, number in steps:
+        if what == "receive":
+            stream.received.add(number)
+            here.add(number)
+        elif what == "lose":
+            stream.declare(Gap("full", 0, 0, None, ((number, number),)))
+            lost.add(number)
+        else:
+            stream.take_back(number)
+            here.discard(number)
+        stream.look_for_hole(0)
+        wanted = min({*range(1, stream.expected + 1)} - here - lost, default=None)
+        assert stream.hole == wanted
+        assert [one for first, last in stream.missing for one in range(first, last + 1)] == sorted(
+            {*range(1, stream.expected + 1)} - here - lost
+        )
+
+
+def test_a_search_for_a_hole_does_not_begin_anew_each_time(monkeypatch) -> None:
+    """A gateway that sends each second batch and declares the others lost makes a step of each."""
+    stream, most = Stream(), 2000
+    for number in range(1, most, 2):
+        stream.received.add(number)
+        stream.declare(Gap("full", 0, 0, None, ((number + 1, number + 1),)))
+    stream.look_for_hole(0)
+    steps: list[int] = []
+    found = Intervals.next_out
+
+    def counted(self: Intervals, number: int) -> int:
+        steps.append(number)
+        return found(self, number)
+
+    monkeypatch.setattr(Intervals, "next_out", counted)
+    stream.received.add(most + 5)
+    stream.copy().look_for_hole(0)
+    assert stream.whole >= most - 1
+    assert len(steps) < 10

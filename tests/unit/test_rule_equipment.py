@@ -325,3 +325,21 @@ def test_a_backlog_does_not_show_that_the_site_sees() -> None:
     ticks = [tick(60 * n + 1) for n in range(20)]
     old = [at(n, reading(0, NOW - HOUR + n * SECOND)) for n in range(0, 1200, 10)]
     assert run(BLIND, *downpour(19), *ticks, *old) == [(301, Level.RED)]
+
+
+def test_gaps_of_impossible_amounts_can_still_be_written() -> None:
+    _, lost = rules("ledger_gap")
+    gap = Gap("disk full", 0, 1, 2**53)
+    state, _ = follow(lost, [at(0, gap)] * 2000)
+    assert msgspec.json.decode(msgspec.json.encode(state), type=lost.memory) == state
+
+
+def test_a_gateway_of_very_many_streams_costs_a_step_no_more() -> None:
+    missing, _ = rules("ledger_gap", missing_s=10)
+    holes = [at(0, Hole(f"s{n}", 2**53, NOW)) for n in range(3000)]
+    state, found = follow(missing, [*holes, tick(11)])
+    assert len(found) == 1
+    assert len(state.streams) == 100
+    assert msgspec.json.decode(msgspec.json.encode(state), type=missing.memory) == state
+    ends = [at(12, Hole(f"s{n}", 0, None)) for n in range(3000)]
+    assert levels(follow(missing, [*holes, tick(11), *ends])[1])[-1] is None

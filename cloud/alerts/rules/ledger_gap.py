@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from pydantic import Field
@@ -23,6 +23,7 @@ from cloud.alerts.rule import (
     span_zh,
 )
 from cloud.alerts.trouble import Trouble
+from wire.limits import NUMBER
 from wire.messages import Gap, Level
 
 
@@ -43,6 +44,10 @@ class Config(RuleConfig):
             Missing(**scope, after_ms=ms(self.missing_s), level=self.missing_level),
             Lost(**scope, hold_ms=ms(self.lost_for_s), level=self.lost_level),
         ]
+
+
+_MOST_STREAMS: Final = 100
+"""With a hole that are remembered of one gateway; an honest one has a few."""
 
 
 class Holes(msgspec.Struct, frozen=True, tag="holes"):
@@ -66,9 +71,7 @@ class Missing(GatewayRule[Holes]):
     def step(self, state: Holes, said: Said, now_ms: int) -> tuple[Holes, Finding | None]:
         streams, wrong = state.streams, state.trouble
         if isinstance(said, Hole):
-            streams = {name: one for name, one in streams.items() if name != said.stream}
-            if said.since_ms is not None:
-                streams[said.stream] = (said.since_ms, said.missing)
+            streams = _with(streams, said)
             missing = sum(batches for _, batches in streams.values())
             wrong = msgspec.structs.replace(
                 wrong,
@@ -89,6 +92,17 @@ class Missing(GatewayRule[Holes]):
         if (streams, wrong) == (state.streams, state.trouble):
             return state, finding
         return Holes(streams, wrong), finding
+
+
+def _with(streams: dict[str, tuple[int, int]], said: Hole) -> dict[str, tuple[int, int]]:
+    """The same once a stream is as it says. The oldest stay where there are too many."""
+    hole = None if said.since_ms is None else (said.since_ms, said.missing)
+    if streams.get(said.stream) == hole:
+        return streams
+    others = {name: one for name, one in streams.items() if name != said.stream}
+    if hole is None or len(others) >= _MOST_STREAMS:
+        return others
+    return others | {said.stream: hole}
 
 
 class Losses(msgspec.Struct, frozen=True, tag="losses"):
@@ -113,7 +127,8 @@ class Lost(GatewayRule[Losses]):
     def step(self, state: Losses, said: Said, now_ms: int) -> tuple[Losses, Finding | None]:
         if isinstance(said, Gap):
             known = said.readings is not None and state.readings is not None
-            readings = (state.readings or 0) + (said.readings or 0) if known else None
+            total = (state.readings or 0) + (said.readings or 0)
+            readings = min(total, NUMBER) if known else None
             after = Losses(now_ms, readings, self.level)
             return after, None if state.level else self._raised(said, now_ms)
         if state.last_ms is None or now_ms - state.last_ms < self.hold_ms:

@@ -4,13 +4,21 @@
 `codes`: those of the open calls, 4711 if not said; `people`; `known` and `sent`: see `Around`.
 
 How the sets were made: `held_out_1` was written in one go and committed before the first line of
-the reader, `tuned` beside the reader, which was mended until it understood all of it. Then
-`held_out_1` was read for the first time: 317 of 327 understood, no false yes. What had failed was
-mended by its kind, and for the next judgement `held_out_2` was written in one go: 174 of 189, and 3
-false yes ("赶不过来", "赶紧去封路啊", "I am closed"). Mended again, and so on: the set with the
-highest number is the one that judges, and no word of the lexicon was chosen after reading it.
-What was written by the one who wrote the lexicon is not what strangers will type: the first true
-replies belong into a new set.
+the reader; `tuned` was written beside the reader, which was mended until it understood all of it.
+Then each held-out set in turn was read for the first time, which was its judgement; what had failed
+was mended by its kind, and the next set was written in one go:
+
+| set | understood | taken for a yes, and none |
+|---|---|---|
+| held_out_1 | 317 of 327 | 0 |
+| held_out_2 | 174 of 189 | 3: 赶不过来, 赶紧去封路啊, I am closed |
+| held_out_3 | 167 of 190 | 3: 可以吧看看, 明白人, 4711 0000 1111 |
+| held_out_4 | 162 of 173 | 1: 马上转移群众！ |
+| held_out_5 | 142 of 146 | 0 |
+
+The set with the highest number judges: nothing was changed after it was read, and whoever changes
+the lexicon because of it writes the next one first. All sets are by the one who wrote the lexicon:
+strangers type other things. The first true replies belong into a new set.
 """
 
 import json

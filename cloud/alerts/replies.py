@@ -101,7 +101,7 @@ _THEY: Final = frozenset(
     }
 )
 _I_AM: Final = frozenset({"i am", "i'm", "im", "am", "we are", "we're"})
-_SUM: Final = frozenset({"共", "共计", "总共", "合计", "一共", "total", "all"})
+_SUM: Final = frozenset({"共", "共计", "总共", "合计", "一共", "累计", "total", "all"})
 _ASKING_END: Final = frozenset({"没有", "没", "否"})
 _DONE: Final = frozenset({Sort.CLOSED, Sort.MOVED, Sort.FALSE_ALARM})
 _BESIDE_THE_POINT: Final = frozenset({Sort.FACT, Sort.THING, Sort.PLACE})
@@ -121,6 +121,10 @@ _AFTER_YES_TOO: Final = frozenset(
         *("we", "now", "all", "and"),
     }
 )
+_AN_ORDER_TOO: Final = frozenset(
+    {"马上", "赶过去", "赶去", "过去看看", "去看看", "去看", "去看一下"}
+)
+"""What somebody who gives an order says as well: 马上转移群众."""
 _OWN_CREW: Final = frozenset({"队伍", "队员", "名队员", "team", "crew"})
 _WORK: Final = frozenset({Sort.CLOSE, Sort.MOVE})
 
@@ -219,7 +223,10 @@ def _is_meant(tokens: list[Token], sorts: frozenset[Sort], found: Reply) -> bool
         bool(sorts & {Sort.ACKNOWLEDGE, Sort.ACTING} | sorts & _DONE)
         or bool(found.names)
         or any(token.text in _ME for token in tokens)
-        or any(Sort.GO in token.sorts and len(token.text) > 1 for token in tokens)
+        or any(
+            Sort.GO in token.sorts and token.text not in _AN_ORDER_TOO and len(token.text) > 1
+            for token in tokens
+        )
     )
 
 

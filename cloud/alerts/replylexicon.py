@@ -71,16 +71,17 @@ ZH: Final[dict[Sort, str]] = {
         正前往 前往现场 前往中 去了 过去了 已经去了 已去 已前往 已过去 正在过去 正在现场
         正在设置 正在布置 正在组织 正在安排 正在放 已组织 已带队 已集结 上路了 在值守 已上岗
         还在路上 刚到 刚到现场 刚出发 快到现场 队伍已出发 正在路上 正往现场 正在核实 正在查看
-        正在去的路上 已经派出去 已经派出去了""",
+        正在去的路上 已经派出去 已经派出去了 的路上 路上了 出门了""",
     Sort.SOON: """
         马上 立即 立刻 这就 就去 会 去 尽快 赶紧 赶快 派人 安排 安排人 组织 即刻 火速 处理 处置
         出发 派人去 派人前往 派人过去 安排人员 安排人去 安排人员去 组织人员 到场 到位 落实 巡查
-        查看 前往 到达 去处理 带人 带队 带人去 值守 过来 去现场 到现场 赶赴 抵达 封住 关好 办
-        派 赶到 来 赶来 赶回 赶过去 带队去""",
+        查看 前往 到达 去处理 带人 带队 带人去 值守 过来 去现场 到现场 赶赴 抵达 办 派 赶到 来
+        赶来 赶回 赶过去 带队去 带 出门""",
     Sort.STEP: """
         处理 处置 出发 派人 派 派出 前往 到达 到场 抵达 安排 安排人 落实 动身 赶到 赶往 赶去
         赶赴 集结 组织 巡查 查看 值守 带人 带队 赶 赶来 赶过来 疏导 清障 抽水 排水 喊话 敲门
-        引导 警戒 布控 看守 维持 开出来 开过去 开过来 上路 设卡 布置""",
+        引导 警戒 布控 看守 维持 开出来 开过去 开过来 上路 设卡 布置 出门 带 动手 开工 救援
+        搜救 清理 支援 接应""",
     Sort.NOW: """
         正在 在 正 中 进行中 开始 正往""",
     Sort.DONE: """
@@ -88,15 +89,16 @@ ZH: Final[dict[Sort, str]] = {
         上了 已经都 均已 均 封好 拉好 设好 摆好 放好 布置好 起来 妥当 放下来 落下来 刚 刚刚
         都已 都已经 现已""",
     Sort.CLOSE: """
-        封路 封闭 封 封道 封控 封锁 警戒线 警戒带 拉警戒线 拉警戒 路障 隔离墩 栏杆 道闸
-        交通管制 管制 禁止通行 禁行 断交 断路 关闭 锥桶 围挡 禁止车辆通行 断行 落杆 放杆 封堵
-        拦路 拦截 设卡""",
+        封路 封闭 封 封道 封控 封锁 警戒线 警戒带 路障 隔离墩 栏杆 道闸 交通管制 管制 禁止通行
+        禁行 断交 断路 关闭 锥桶 围挡 禁止车辆通行 断行 落杆 放杆 封堵 拦路 拦截 设卡 封住 关好
+        警戒""",
     Sort.CLOSED: """
         已封 已封路 已封闭 封了 封好了 封路了 已封好 封闭了 封上了 封住了 已封锁 封完了
-        封闭完成 封路完成 已管制 已实行交通管制 已禁止通行 已设路障 已设置路障 已拉警戒线
-        拉警戒线了 拉好警戒线 警戒线已拉 警戒线拉好 警戒线拉上了 警戒线拉了 关闭了 已关闭
-        已断交 拦住了 拦了 拦起来了 已拦 落杆了 已落杆""",
-    Sort.CLOSING: "正在封路 正在封 在封路 正在封闭 封路中 正在拉警戒线 在拉警戒线 正在管制 正在拦",
+        封闭完成 封路完成 已管制 已实行交通管制 已禁止通行 已设路障 已设置路障 警戒线拉上了
+        关闭了 已关闭 已断交 拦住了 拦了 拦起来了 已拦 落杆了 已落杆 封好 封闭好 封堵好 封锁好
+        拉起警戒线 封完 封严""",
+    Sort.CLOSING: """
+        在封路 封路中 正在管制 正在拦 封着 正在封路""",
     Sort.MOVE: """
         转移 撤离 疏散 撤出 撤走 撤 安置 转移安置 撤出来 撤到 救出 转出 劝离""",
     Sort.MOVED: """
@@ -197,7 +199,8 @@ ZH: Final[dict[Sort, str]] = {
         有人守着 有人值守 嗯 嗯嗯 恩 哦 噢 一定 预计 值班人员 约 联系电话 联系方式 委会 其中
         实施 看 将 队员 名队员 几分钟 马路 附近 在附近 旁边 那边 往 挨家挨户 逐户 施工队 交通
         水尺坏了 水尺故障 传感器坏了 传感器故障 探头坏了 雷达坏了 辛苦啦 值班员 网格员 消防
-        消防员 民兵 干部 今晚 今天 杆 道 车""",
+        消防员 民兵 干部 今晚 今天 杆 道 车 累计 为 属 经 位置 位于 我方 这儿 那儿 一起 一块
+        大家 同事 同事们 师傅 老师""",
 }
 """In Chinese. What the same phrase has in two sorts, it has in both."""
 
@@ -211,7 +214,8 @@ EN: Final[dict[Sort, tuple[str, ...]]] = {
         *("confirm", "confirmed", "i confirm", "message received", "received and understood"),
         *("y", "rgr", "read you", "shou dao", "shoudao", "shou dao le", "shoudaole", "hao de"),
         *("haode", "hao", "zhidao le", "zhi dao le", "ming bai", "mingbai", "you got it"),
-        *("i understand", "okie", "can do", "i can go", "i can come"),
+        *("i understand", "okie", "can do", "i can go", "i can come", "okok", "ok ok"),
+        *("yes yes", "roger wilco"),
     ),
     Sort.GO: (
         *("on my way", "on our way", "omw", "on it", "i'm on it", "im on it", "going"),
@@ -239,6 +243,8 @@ EN: Final[dict[Sort, tuple[str, ...]]] = {
         *("i have left", "i've left", "just left", "already left", "team is there"),
         *("i am at the site", "placing", "dispatched", "at the underpass", "at the bridge"),
         *("at the tunnel", "at the road", "at the barrier", "coming over now", "almost there"),
+        *("on the move", "already there", "we are already there", "almost at the site"),
+        *("on location", "in place", "rolling", "underway now", "on the spot"),
     ),
     Sort.SOON: ("will", "i'll", "we'll", "going to", "about to", "gonna", "shall"),
     Sort.CLOSE: ("close", "block", "shut", "seal", "tape", "cordon"),

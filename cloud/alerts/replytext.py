@@ -187,12 +187,12 @@ _TIME: Final = re.compile(
 )
 _UNIT: Final = re.compile(
     r"(?:号|公里|年|月|日|元|块|户|室|栋|楼|%|度|级|次|个|台|辆|条|组|队|万|倍|斤|吨)"
-    r"| ?(?:毫米|厘米|公分|分米|米|(?:cm|mm|m|km|m3|v|st|th|rd|nd|yuan|am|pm)\b|°)"
+    r"| ?(?:毫米|厘米|公分|分米|米|(?:cm|mm|m|km|kg|m3|v|st|th|rd|nd|yuan|am|pm)\b|°)"
     r"| ?(?:street|road|avenue)\b"
 )
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?\Z")
 _BEFORE: Final = re.compile(
-    r"(?:水位|水深|积水|深|高|尾号|验证码|卡号|车牌|电话|手机|第"
+    r"(?:水位|水深|积水|深|高|尾号|验证码|取件码|订单|编码|卡号|车牌|电话|手机|第"
     r"|no\.|room|house|[.a-z]-?|¥|\$|\+) ?\Z"
 )
 _END: Final = ",.;:!。、\n~…()[]{}【】「」『』《》\"'·—-_/*#^=+<>|&@%"

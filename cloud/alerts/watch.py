@@ -10,6 +10,7 @@ into a table.
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
@@ -141,7 +142,38 @@ class Watch:
         streams: Mapping[ledger.Key, ledger.Stream],
         now_ms: int,
     ) -> Findings:
-        """What has arrived changes. Nothing is changed yet: see `adopt`."""
+        """What has arrived changes. Nothing is changed yet: see `adopt`. Raises what rules do."""
+        findings, said = self._said_by(batches, statuses, interlocks, streams, now_ms)
+        for _, gateway, one in said:
+            for key, rule in self._listening(gateway, one):
+                self._step(findings, key, rule, one, now_ms)
+        return findings
+
+    def examine_apart(
+        self,
+        batches: Collection[Batch],
+        statuses: Iterable[Status],
+        interlocks: Iterable[tuple[str, InterlockState]],
+        now_ms: int,
+    ) -> Findings:
+        """The same of what a rule raises over: what the other rules make of it, and this one of
+        the rest of it."""
+        findings, said = self._said_by(batches, statuses, interlocks, {}, now_ms)
+        for _, gateway, one in said:
+            for key, rule in self._listening(gateway, one):
+                with suppress(Exception):  # who has caught it says so
+                    self._step(findings, key, rule, one, now_ms)
+        return findings
+
+    def _said_by(
+        self,
+        batches: Collection[Batch],
+        statuses: Iterable[Status],
+        interlocks: Iterable[tuple[str, InterlockState]],
+        streams: Mapping[ledger.Key, ledger.Stream],
+        now_ms: int,
+    ) -> tuple[Findings, list[tuple[int, str, Said]]]:
+        """Who was heard, and what was said by which gateway, in its order."""
         self._look_at_clock(now_ms)
         findings = _nothing()
         said: list[tuple[int, str, Said]] = []
@@ -167,10 +199,7 @@ class Watch:
                 (now_ms, gateway, _hole(name, one)) for (gateway, name), one in streams.items()
             ]
         said.sort(key=itemgetter(0))  # what is said at one time, in the order in which it came
-        for _, gateway, one in said:
-            for key, rule in self._listening(gateway, one):
-                self._step(findings, key, rule, one, now_ms)
-        return findings
+        return findings, said
 
     def tick(self, now_ms: int, listening_ms: int) -> Findings:
         """What follows from that it is now `now_ms`; since `listening_ms` we have listened to the

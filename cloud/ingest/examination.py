@@ -202,7 +202,8 @@ class Examination:
         if len(small) == 1:
             case = condemning.condemned(intake, error, self._shard)
             self.failures.blame(condemning.gateways(intake))
-            return case, self._see(case, streams)
+            others = self._see_apart(intake, streams)
+            return case, together([others, self._see(case, streams)])
         seen: list[Intake] = []
         findings = together([])
         for part in small:
@@ -213,6 +214,21 @@ class Examination:
             seen.append(part)
             findings = together([findings, found])
         return condemning.merged(seen), findings
+
+    def _see_apart(self, intake: Intake, streams: dict[Key, Stream]) -> Findings:
+        """What the other rules make of a message over which one raises: a warning is no less true
+        for that."""
+        fresh = [
+            one.batch for one in intake.batches if one.batch.number not in streams[one.key].received
+        ]
+        try:
+            findings = self._watch.examine_apart(
+                fresh, intake.statuses, intake.interlocks, _now_ms()
+            )
+        except Exception:  # noqa: BLE001 - it is told already
+            return together([])
+        self._watch.adopt(findings)
+        return findings
 
     def _see(self, intake: Intake, streams: dict[Key, Stream]) -> Findings:
         """What the rules make of what they have not seen. If one raises, nothing has changed."""

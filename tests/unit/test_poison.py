@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from copy import copy
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,22 @@ async def test_in_a_rule(error: Callable[[], Exception], tmp_path: Path) -> None
         (case,) = await flow.table("quarantine")
         assert case["reason"] == "failed"
         assert case["words"].startswith(type(error()).__name__)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+async def test_a_rule_that_raises_blinds_no_other_rule(
+    error: Callable[[], Exception], tmp_path: Path
+) -> None:
+    other = replace(DEPTH, name="other")
+    async with flowing(tmp_path, [raising(error), other]) as flow:
+        await survived(flow, mixed())
+        names = {one["id"]: one["rule"] for one in await flow.table("alert")}
+        found = [
+            (one["level"], one["value"])
+            for one in await flow.table("alert_change")
+            if names[one["alert"]] == "other"
+        ]
+        assert ("red", 0.333) in found
 
 
 @pytest.mark.parametrize("error", ERRORS)

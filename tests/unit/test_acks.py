@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import string
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,8 @@ replies = st.builds(
     last=st.none() | st.integers(-1, 2**53),
 )
 messages = acks | replies
-names = st.from_regex(r"[a-z0-9][a-z0-9-]{0,8}", fullmatch=True)
+LETTERS = string.ascii_lowercase + string.digits
+names = st.tuples(st.sampled_from(LETTERS), st.text(LETTERS + "-", max_size=8)).map("".join)
 
 
 def over_the_wire(message):

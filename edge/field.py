@@ -161,6 +161,7 @@ class Field:
             site = self.sites[name] = SiteInterlock(
                 *(name, settings.rule, settings.rulers, lamp.keeper, tell, self._outlets.publish),
                 latched=self._outlets.latched(name),
+                switched=settings.local_switch is not None,
             )
             site.start()
         lamp.keeper.on_seen = site.announce

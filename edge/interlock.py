@@ -11,7 +11,8 @@ The rule, as a traffic engineer would say it:
 - Down: all healthy rulers must stay under the clear threshold for `hold_s`; red falls to amber
   before amber falls to green, each after a hold of its own. A latched red also waits for a person.
 - A ruler that has not been heard yet is unknown, not absent: until it is heard, or has been waited
-  for as long as for one that is lost, the aspect may rise and not fall.
+  for as long as for one that is lost, the aspect may rise and not fall. So is a local switch that
+  has not been read yet.
 - No healthy ruler: the safe aspect, or the one shown before if that is more restrictive. So it is
   at the start, until `rise_samples` healthy readings have come: a gateway that is started above
   water leaves a red lamp red.
@@ -97,9 +98,9 @@ class State(msgspec.Struct, frozen=True):
     """`band` is what the water demands, None until it is known; `lower_since` is since when the
     water would allow the next lower band, and `lower_s` for how much of that time something was
     heard; `began_at` is the time of the first event, `stepped_at` of the last; `pending` whether a
-    ruler is still waited for that was never heard; `raised_at` when the aspect last rose; `agreed`
-    whether a person has let a latched red go; `found` what the signal showed when we came;
-    `apart_since` since when rulers disagree."""
+    ruler is still waited for that was never heard, or a local switch (`unread`); `raised_at` when
+    the aspect last rose; `agreed` whether a person has let a latched red go; `found` what the
+    signal showed when we came; `apart_since` since when rulers disagree."""
 
     rulers: dict[str, Ruler]
     wanted: Aspect
@@ -116,6 +117,7 @@ class State(msgspec.Struct, frozen=True):
     began_at: float | None = None
     stepped_at: float | None = None
     pending: bool = False
+    unread: bool = False
 
     @property
     def depth(self) -> float | None:
@@ -174,13 +176,15 @@ def aspect(
     return shown if floor is None else most(shown, floor)
 
 
-def begin(rule: Rule, names: tuple[str, ...], *, latched: bool = False) -> State:
+def begin(
+    rule: Rule, names: tuple[str, ...], *, latched: bool = False, switched: bool = False
+) -> State:
     """The state before the first reading: the safe aspect; or the red that still waits for a
-    person if it was `latched` when we were last here."""
+    person if it was `latched` when we were last here. `switched`: there is a local switch."""
     heard = {name: Ruler() for name in names}
     if latched and rule.latch_red:
-        return State(heard, wanted=most(rule.safe, Aspect.RED), band=RED)
-    return State(heard, wanted=rule.safe)
+        return State(heard, wanted=most(rule.safe, Aspect.RED), band=RED, unread=switched)
+    return State(heard, wanted=rule.safe, unread=switched)
 
 
 def step(
@@ -243,7 +247,7 @@ def _time_heard(rule: Rule, state: State, now: float) -> State:
 
 def _pending(rule: Rule, state: State, now: float) -> bool:
     waited_s = now - (now if state.began_at is None else state.began_at)
-    unmet = not all(ruler.met for ruler in state.rulers.values())
+    unmet = state.unread or not all(ruler.met for ruler in state.rulers.values())
     return unmet and waited_s <= rule.rulers.stale_after_s
 
 
@@ -252,6 +256,8 @@ def _never_heard(rule: Rule, state: State) -> Iterator[Notice]:
         waited_s = rule.rulers.stale_after_s
         text = f"{name} has given no believable reading for {waited_s:.1f} s, since the start"
         yield Notice("ruler_lost", text, {"ruler": name, "silent_s": waited_s})
+    if state.unread:
+        yield Notice("switch_unread", "the local switch was not read since the start", {})
 
 
 def _taken(rule: Rule, state: State, event: Event, now: float, out: list[Notice]) -> State:
@@ -260,6 +266,7 @@ def _taken(rule: Rule, state: State, event: Event, now: float, out: list[Notice]
     for name, ruler in heard.items():  # also what comes after a silence too long
         heard[name] = rulers.aged(rule.rulers, name, ruler, now, out)
     order, local, agreed, found = state.order, state.local, state.agreed, state.found
+    unread = state.unread and not isinstance(event, Local)
     match event:
         case Sample():
             heard[event.ruler] = rulers.heard(rule.rulers, heard[event.ruler], event, now, out)
@@ -277,7 +284,7 @@ def _taken(rule: Rule, state: State, event: Event, now: float, out: list[Notice]
         out.append(Notice("order_ended", f"the order of {order.by} has ended", {"by": order.by}))
         order = NO_ORDER
     return msgspec.structs.replace(
-        state, rulers=heard, order=order, local=local, found=found, agreed=agreed
+        state, rulers=heard, order=order, local=local, found=found, agreed=agreed, unread=unread
     )
 
 

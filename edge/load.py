@@ -133,7 +133,7 @@ class _Bus:
         self.lamps: dict[str, float] = {}
         self.firsts: list[tuple[float, float]] = []
         self._first_waits: dict[str, float] = {}
-        self._lamps_late_s: list[float] = []
+        self._firsts_late_s: list[float] = []
         for site, interlock in setup.config.interlock.items():
             if interlock.signal.port == name:
                 show_s = interlock.signal.show_s(self._port, setup.profile)
@@ -141,11 +141,12 @@ class _Bus:
                 self.lamps[site] = 2 * self._attempt_s(interlock) if show_s is None else show_s
                 self.firsts.append((show_s or 0.0, interlock.refresh_every_s))
                 self._first_waits[f"lamp {site}"] = self._attempt_s(interlock)
-                self._lamps_late_s.append(interlock.signal.late_s(setup.profile))
+                self._firsts_late_s.append(interlock.signal.late_s(setup.profile))
             if (switch := interlock.local_switch) is not None and switch.port == name:
                 read_s = _SWITCH_BYTES * self._port.byte_s + 2 * self._port.gap_s
                 self.firsts.append((read_s, switch.every_s))
                 self._first_waits[f"switch {site}"] = switch.within_ms / 1000
+                self._firsts_late_s.append(2 * switch.within_ms / 1000)
 
     def load(self) -> BusLoad:
         reads_s = sum(device.all_s for device in self.alive)
@@ -245,7 +246,9 @@ class _Bus:
         """How long the answer to somebody else may come after the line was opened."""
         if self._port.answers_numbered:
             return 0.0
-        return max((*(device.silence_s for device in self.devices), *self._lamps_late_s), default=0)
+        return max(
+            (*(device.silence_s for device in self.devices), *self._firsts_late_s), default=0
+        )
 
     def _vain_s(self, but: str = "") -> float:
         """What a silent lamp or switch, other than that, may take before all reads: it is asked

@@ -27,11 +27,12 @@ class SiteInterlock:
         publish: Callable[[InterlockState], None],
         *,
         latched: bool = False,
+        switched: bool = False,
     ) -> None:
         self.site = site
         self.rule = rule
         self.rulers = frozenset(rulers)
-        self.state: State = interlock.begin(rule, rulers, latched=latched)
+        self.state: State = interlock.begin(rule, rulers, latched=latched, switched=switched)
         self.keeper = keeper
         self._tell = tell
         self._publish = publish

@@ -100,6 +100,8 @@ class Wire(Line):
             return request[:5]
         if function == 1:
             return bytes((1, 1, sum(on << i for i, on in enumerate(self.coils[unit]))))
+        if function == 2:  # a switch that is off
+            return bytes((2, 1, 0))
         words = self.depth_cm.get(unit, 0).to_bytes(2, "big") * count
         return bytes((function, len(words))) + words
 
@@ -124,6 +126,9 @@ class Roadside:
             unit = signal.unit(setup.profile)
             wire.profiles[unit] = setup.profile(signal.profile)
             wire.coils[unit] = [True] + [False] * 7  # green
+            if (switch := interlock.local_switch) is not None:
+                profiles = self.wires[switch.port].profiles
+                profiles[switch.unit_id or 0] = setup.profile(signal.profile)
 
     async def start(self) -> None:
         with self._ports():

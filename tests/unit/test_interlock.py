@@ -31,9 +31,9 @@ def with_rulers(**changes):
 class Site:
     """Feeds readings, one a second unless told otherwise."""
 
-    def __init__(self, rule=RULE, rulers=("a",), latched=False):
+    def __init__(self, rule=RULE, rulers=("a",), latched=False, switched=False):
         self.rule, self.now = rule, 0.0
-        self.state = interlock.begin(rule, rulers, latched=latched)
+        self.state = interlock.begin(rule, rulers, latched=latched, switched=switched)
         self.notices: list[Notice] = []
 
     def feed(self, *depths, ruler="a", every=1.0):

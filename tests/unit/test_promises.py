@@ -36,6 +36,7 @@ class Plan(NamedTuple):
     dead_for_s: float
     phase_s: float
     silence_s: float
+    switch_ms: int = 0
 
     @property
     def text(self) -> str:
@@ -52,9 +53,13 @@ class Plan(NamedTuple):
             text += sensor(f"ruler-{unit}", "ruler-cm-9600", unit, interval_s)
         for unit, interval_s in zip(GAUGES, self.gauge_s, strict=False):
             text += sensor(f"gauge-{unit}", "rain-sen0575", unit, interval_s)
+        switch = ""
+        if self.switch_ms:
+            switch = f'{{ port = "{lamp_port}", unit_id = 9, within_ms = {self.switch_ms} }}'
+            switch = f"local_switch = {switch}\n"
         names = ", ".join(f'"ruler-{unit}"' for unit, _ in rulers)
         return text + (
-            f"[interlock.{SITE}]\nrulers = [{names}]\nrise_samples = {self.rise_samples}\n"
+            f"[interlock.{SITE}]\n{switch}rulers = [{names}]\nrise_samples = {self.rise_samples}\n"
             "jump_cm = 0\nstuck_after_s = 0\ndisagree_cm = 0\nhold_s = 5\nlamp_within_s = 600\n"
             f'[interlock.{SITE}.signal]\nkind = "modbus_relay"\nport = "{lamp_port}"\n'
             f'hold = "latch"\nunit_id = {LAMP}\n'
@@ -87,6 +92,7 @@ def plans(draw: st.DrawFn) -> Plan:
         dead_for_s=draw(st.sampled_from([0.0, 0.01, 0.3, 1.0, 3.0, 30.0])),
         phase_s=draw(st.floats(0, 2)),
         silence_s=draw(st.floats(0.5, 6)),
+        switch_ms=draw(st.sampled_from([0, 300, 2000])),
     )
 
 
@@ -145,6 +151,7 @@ def measured(plan: Plan, case: str) -> tuple[float, float]:
 
 @pytest.mark.parametrize("case", ["dead", "silence", "restart", "loss", "reload"])
 @examples(15)
+@example(plan=Plan(19200, "", (0.3,), (), 2, False, (), 0.0, 1.3, 3.0, switch_ms=2000))
 @given(plan=plans())
 def test_no_lamp_takes_longer_than_check_says(case: str, plan: Plan) -> None:
     promise_s, took_s = measured(plan, case)

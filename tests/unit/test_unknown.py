@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from drivers.errors import BadReply, Unavailable
 from edge import interlock
-from edge.interlock import Found, Order, Tick
+from edge.interlock import Found, Local, Order, Tick
 from edge.rulers import Sample
 from edge.signal import FIND_WITHIN_S
 from edge.site import SiteInterlock
@@ -63,6 +63,25 @@ def test_nobody_lowers_while_a_ruler_is_unknown():
     site.say(Found(RED))
     site.feed(0.0, 0.0, ruler="a")
     assert site.say(Order(None, GREEN, 1e9, "wang")) is RED
+
+
+@pytest.mark.parametrize(("said", "then"), [(None, GREEN), (RED, RED)])
+def test_a_switch_that_was_not_read_yet_may_be_on(said, then):
+    site = Site(switched=True)
+    site.say(Found(RED))
+    assert site.feed(*[0.0] * 5) is RED
+    assert site.say(Order(None, GREEN, 1e9, "wang")) is RED
+    assert site.say(Local(said)) is then or then is GREEN
+    site.say(Order(None, None, 0.0, "wang"))
+    assert site.feed(0.0) is then
+
+
+def test_a_switch_that_is_never_read_is_waited_for_as_long_as_a_ruler():
+    site = Site(switched=True)
+    site.say(Found(RED))
+    assert site.feed(*[0.0] * 10) is RED
+    assert site.feed(0.0, 0.0) is GREEN
+    assert "switch_unread" in site.kinds()
 
 
 def test_water_raises_at_once_also_while_a_ruler_is_unknown():

@@ -1,5 +1,6 @@
 """HTTP as stores and channels use it: the one seam where its failures become ours."""
 
+import asyncio
 import logging
 import os
 import ssl
@@ -23,6 +24,14 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 REFUSED: Final = frozenset({400, 405, 406, 409, 410, 413, 414, 415, 422})
 """What a server says to a request that it will not take however often it comes."""
 
+MOST_BYTES: Final = 1 << 20
+"""Of an answer that is a receipt, or a reason."""
+
+PATIENCE: Final = 5
+"""Time-outs, each for a piece of an answer, in which the whole must be here."""
+
+_OF_TRANSFER: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
+
 ENVIRONMENT: Final = "env:"
 """Begins what is not a file but a name in the environment."""
 
@@ -42,18 +51,41 @@ async def ask(
     headers: Mapping[str, str] | None = None,
     accept: Collection[int] = (),
     refused: Collection[int] = REFUSED,
+    most: int = MOST_BYTES,
 ) -> httpx.Response:
     """The answer, if it says success or one of the codes in `accept`. Else raises Rejected for one
-    of the codes in `refused`, or Unavailable, with the server's own words."""
+    of the codes in `refused`, or Unavailable, with the server's own words. An answer of more than
+    `most` bytes, or one that is not through in `PATIENCE` times the time-out, is none."""
     request = http.build_request(method, path, params=params, content=content, headers=headers)
+    read_s = http.timeout.read
     try:
-        response = await http.send(request)
+        async with asyncio.timeout(None if read_s is None else PATIENCE * read_s):
+            response = await _bounded(http, request, most)
     except httpx.HTTPError as error:
         raise unavailable(request.url, error) from error
+    except TimeoutError:
+        raise Unavailable(f"{_origin(request.url)} does not come to an end") from None
     if response.is_success or response.status_code in accept:
         return response
     text = f"{_origin(request.url)} says {response.status_code}: {_words(response.content)}"
     raise (Rejected if response.status_code in refused else Unavailable)(text)
+
+
+async def _bounded(http: httpx.AsyncClient, request: httpx.Request, most: int) -> httpx.Response:
+    """The whole answer. A server that talks without end must not fill our memory."""
+    response = await http.send(request, stream=True)
+    try:
+        found = bytearray()
+        async for piece in response.aiter_bytes():
+            found += piece
+            if len(found) > most:
+                raise Unavailable(f"{_origin(request.url)} says more than {most} bytes")
+    finally:
+        await response.aclose()
+    headers = [one for one in response.headers.raw if one[0].lower() not in _OF_TRANSFER]
+    return httpx.Response(
+        response.status_code, headers=headers, content=bytes(found), request=request
+    )
 
 
 def unavailable(url: httpx.URL, error: httpx.HTTPError) -> Unavailable:

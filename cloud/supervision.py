@@ -60,7 +60,9 @@ class Supervisor:
             try:
                 await apart(work(), name)
                 raise Ended("it has ended without being asked to")
-            except Exception as error:  # noqa: BLE001  # whatever it is, it is one part's
+            except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # noqa: BLE001  # whatever it is, it is one part's
                 if name not in self._failures:
                     delay = FIRST_DELAY_S
                 self._failed(name, error)
@@ -69,7 +71,7 @@ class Supervisor:
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(2 * delay, LONGEST_DELAY_S)
 
-    def _failed(self, name: str, error: Exception) -> None:
+    def _failed(self, name: str, error: BaseException) -> None:
         is_known = isinstance(error, Unavailable | Rejected | UserError)
         words = str(error) if is_known else f"{type(error).__name__}: {error}"
         if words != self._last.get(name):

@@ -15,6 +15,9 @@ from wire.reading import Quantity
 _NO_DATABASE: Final = "database not found"
 _NO_POLICY: Final = "retention policy not found"
 
+MOST_ANSWER: Final = 1 << 29
+"""Bytes of the rows of one query."""
+
 _NONSENSE: Final = "SELECT"
 
 _MOST_TIMES: Final = 200_000
@@ -237,7 +240,9 @@ class InfluxQL:
 
     async def _ask(self, statement: str, method: str = "GET") -> _Answer:
         asked = {"db": self._database, "epoch": "ms", "q": statement}
-        response = await ask(self._http, method, "/query", params=asked, accept=(404,))
+        response = await ask(
+            self._http, method, "/query", params=asked, accept=(404,), most=MOST_ANSWER
+        )
         try:
             return msgspec.json.decode(response.content, type=_Answer)
         except msgspec.MsgspecError as error:

@@ -33,6 +33,11 @@ class Part:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(fail(), name="child")
                     await asyncio.sleep(3600)
+            case "panic":  # as libraries written in Rust raise it
+                raise Panic
+            case "group of panics":
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(panic(), name="child")
             case "assert":
                 raise AssertionError
         try:
@@ -40,6 +45,14 @@ class Part:
         except asyncio.CancelledError:
             self.stopped += 1
             raise
+
+
+class Panic(BaseException):
+    """No Exception."""
+
+
+async def panic() -> None:
+    raise Panic
 
 
 async def fail() -> None:
@@ -64,7 +77,9 @@ def keep(*parts: Part, for_s: float) -> Supervisor:
     return supervisor
 
 
-@pytest.mark.parametrize("end", ["error", "return", "cancel", "group", "assert"])
+@pytest.mark.parametrize(
+    "end", ["error", "return", "cancel", "group", "assert", "panic", "group of panics"]
+)
 def test_a_part_that_ends_in_whatever_way_is_begun_again_and_others_go_on(end: str) -> None:
     part, other = Part(end), Part()
     keep(part, other, for_s=30)

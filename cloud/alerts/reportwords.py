@@ -182,6 +182,8 @@ KINDS: Final[dict[str, tuple[str, str]]] = {
     "answered": ("呼叫停止", "Calls end"),
     "answer": ("应答", "Answer"),
     "declined": ("无法处置", "Cannot act"),
+    "acting": ("正在处置", "Acting"),
+    "result": ("处置结果", "Result"),
     "late answer": ("迟到的应答", "Late answer"),
     "fell": ("等级下降", "Level falls"),
     "held": ("暂缓呼叫", "Calls held back"),

@@ -110,7 +110,7 @@ def contacts_of(dispatch: Dispatch, number: str) -> list[str]:
 def _made(connection: Connection, now_ms: int, *where: ColumnElement[bool]) -> list[OpenCall]:
     call, out = tables.call, tables.outgoing
     rows = connection.execute(
-        select(call, out.c.message, out.c.channel)
+        select(call, out.c.message, out.c.channel, out.c.outcome)
         .join(out, out.c.call == call.c.id)
         .where(call.c.made_ms > now_ms - CODE_LASTS_MS, *where)
     ).all()
@@ -130,7 +130,7 @@ def _made(connection: Connection, now_ms: int, *where: ColumnElement[bool]) -> l
         made = OpenCall(row.id, row.code, row.contact, *sent, frozenset(ringing))
         found.append(
             made._replace(
-                channel=row.channel,
+                channel="" if row.outcome == "refused" else row.channel,
                 message=message,
                 parts=tuple(parts),
                 stands=frozenset(stands),

@@ -2,11 +2,13 @@
 came of it, or is only recorded; and it is answered. In the transaction of the dispatch."""
 
 import hashlib
+import logging
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from cloud.alerts import replies, replyanswers, replytext, replywording, wording
 from cloud.alerts.dispatch import Dispatch, News
@@ -17,6 +19,8 @@ from cloud.channels import EXERCISE, Language
 from cloud.web import calls
 from cloud.web.replies import OpenCall, Reply
 from cloud.web.settings import Hook
+
+log: Final = logging.getLogger("shuichi.web")
 
 _KEPT: Final = 500
 """Characters of a reply that are kept."""
@@ -83,8 +87,14 @@ def take(connection: Connection, dispatch: Dispatch, heard: Heard, now_ms: int) 
     reply = _read(dispatch, heard, ours)
     meant = _meant(reply, ours, heard)
     came = _do(connection, dispatch, heard, reply, meant, now_ms)
-    if came is not None:
+    if came is None:
+        return
+    try:
         _answer(connection, dispatch, Told(heard, reply, meant, ours, came), now_ms)
+    except DBAPIError:
+        raise
+    except Exception:  # a seam: what was said counts, whether or not we can answer it
+        log.exception("%s: a reply cannot be answered", heard.how)
 
 
 def _read(dispatch: Dispatch, heard: Heard, ours: Ours) -> replies.Reply:
@@ -267,7 +277,8 @@ def _answer(connection: Connection, dispatch: Dispatch, told: Told, now_ms: int)
 
 
 def _can_carry(call: OpenCall, heard: Heard) -> bool:
-    return bool(call.message and call.number) and call.channel not in heard.spoken
+    is_text = bool(call.channel) and call.channel not in heard.spoken
+    return is_text and call.message is not None and bool(call.number)
 
 
 def _codes(dispatch: Dispatch, told: Told, tongue: Language) -> Iterable[tuple[str, str]]:

@@ -34,7 +34,8 @@ class Reply(NamedTuple):
 class OpenCall(NamedTuple):
     """A call: the phone number that it went to, the key of its message, and the alerts that it asks
     about and nobody has answered. `stands`: those of its alerts that are not over; `waits`: it can
-    still be answered; `answered_by`: who has answered it, or its alerts."""
+    still be answered; `answered_by`: who has answered it, or its alerts; `channel`: "" if that does
+    not take what we send."""
 
     id: str
     code: str
@@ -128,6 +129,8 @@ def is_same_number(a: str, b: str) -> bool:
 
 def _digits(number: str) -> str:
     """A phone number without what some write before it and some do not: +86, 0086, 0."""
+    if "@" in number:
+        return ""  # an address for mail, whatever digits it has
     digits = re.sub(r"\D", "", unicodedata.normalize("NFKC", number))
     digits = digits.removeprefix("00")
     if len(digits) > _LONGEST:

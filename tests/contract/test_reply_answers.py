@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from cloud.alerts import replywording
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.replyanswers import EVERY_MS
 from cloud.web import hearing
@@ -142,8 +143,8 @@ async def test_a_reply_is_answered_once(room, phone):
 
 async def test_two_machines_do_not_answer_each_other(room, phone):
     sent = 0
-    for _ in range(120):
-        phone.later_ms += 1000
+    for _ in range(30):
+        phone.later_ms += 4000
         sent += len(await phone.send("Welcome to our service"))
     assert sent <= 3
 
@@ -218,6 +219,15 @@ async def test_a_text_that_is_too_long_is_recorded_and_not_read(room, phone):
     assert await room.phase() == "ringing"
     (line,) = await room.lines("reply")
     assert len(line["text"]) < 600
+
+
+async def test_a_yes_counts_even_if_it_cannot_be_answered(room, phone, monkeypatch):
+    def fails(*_):
+        raise ValueError("no words")
+
+    monkeypatch.setattr(replywording, "write", fails)
+    assert await phone.send("收到") == []
+    assert await room.phase() == "answered"
 
 
 async def test_an_exercise_says_so(tmp_path):

@@ -14,7 +14,7 @@ from cloud import tables
 from cloud.alerts import cap
 from cloud.alerts.cap import Publisher
 
-_PAPERS: Final = tables.cap_document
+_DOCUMENTS: Final = tables.cap_document
 
 LARGEST: Final = 700_000
 """Bytes of documents in one feed: Google reads 900 KB. Over that entries only link to them."""
@@ -42,14 +42,14 @@ class Feed:
         """As it is now."""
         shown = _shown(now_ms)
         names = connection.execute(
-            select(_PAPERS.c.identifier).where(shown).order_by(_PAPERS.c.identifier)
+            select(_DOCUMENTS.c.identifier).where(shown).order_by(_DOCUMENTS.c.identifier)
         ).scalars()
         state = ([*names], _changed_ms(connection, now_ms))
         if self._made is None or self._made[0] != state:
             rows = connection.execute(
-                select(_PAPERS.c.document)
+                select(_DOCUMENTS.c.document)
                 .where(shown)
-                .order_by(_PAPERS.c.alert, _PAPERS.c.number.desc())
+                .order_by(_DOCUMENTS.c.alert, _DOCUMENTS.c.number.desc())
             ).scalars()
             documents = [bytes(row) for row in rows]
             make = partial(
@@ -69,7 +69,7 @@ class Feed:
 def document(connection: Connection, identifier: str) -> Page | None:
     """One document, whether it holds or not."""
     found = connection.execute(
-        select(_PAPERS.c.document, _PAPERS.c.sent_ms).filter_by(identifier=identifier)
+        select(_DOCUMENTS.c.document, _DOCUMENTS.c.sent_ms).filter_by(identifier=identifier)
     ).one_or_none()
     if found is None:
         return None
@@ -78,16 +78,16 @@ def document(connection: Connection, identifier: str) -> Page | None:
 
 def _shown(now_ms: int) -> ColumnElement[bool]:
     """In force and not ended by itself; or a Cancel, as long as it is kept."""
-    lasts = or_(_PAPERS.c.expires_ms.is_(None), _PAPERS.c.expires_ms > now_ms)
-    cancels = _PAPERS.c.level.is_(None) & (_PAPERS.c.expires_ms > now_ms)
-    return (_PAPERS.c.in_force & lasts) | cancels
+    lasts = or_(_DOCUMENTS.c.expires_ms.is_(None), _DOCUMENTS.c.expires_ms > now_ms)
+    cancels = _DOCUMENTS.c.level.is_(None) & (_DOCUMENTS.c.expires_ms > now_ms)
+    return (_DOCUMENTS.c.in_force & lasts) | cancels
 
 
 def _changed_ms(connection: Connection, now_ms: int) -> int:
     """When something last came, or went by itself."""
-    came = connection.execute(select(func.max(_PAPERS.c.sent_ms))).scalar_one()
+    came = connection.execute(select(func.max(_DOCUMENTS.c.sent_ms))).scalar_one()
     went = connection.execute(
-        select(func.max(_PAPERS.c.expires_ms)).where(_PAPERS.c.expires_ms <= now_ms)
+        select(func.max(_DOCUMENTS.c.expires_ms)).where(_DOCUMENTS.c.expires_ms <= now_ms)
     ).scalar_one()
     return max(came or 0, went or 0)
 

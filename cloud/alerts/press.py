@@ -35,8 +35,8 @@ log: Final = logging.getLogger("shuichi.dispatch")
 PUBLIC: Final = "CAP"
 """Stands for a contact where a document goes out; no contact has a name in capitals."""
 
-_PAPERS: Final = tables.cap_document
-_WITHOUT_TEXT: Final = select(*(one for one in _PAPERS.c if one is not _PAPERS.c.document))
+_DOCUMENTS: Final = tables.cap_document
+_WITHOUT_TEXT: Final = select(*(one for one in _DOCUMENTS.c if one is not _DOCUMENTS.c.document))
 
 
 class Matter(NamedTuple):
@@ -126,8 +126,8 @@ class Press:
     def lapse(self, records: Records, alert: str) -> None:
         """Nothing stands behind a document any more: it is not renewed."""
         records.connection.execute(
-            update(_PAPERS)
-            .where(_PAPERS.c.alert == alert, _PAPERS.c.in_force)
+            update(_DOCUMENTS)
+            .where(_DOCUMENTS.c.alert == alert, _DOCUMENTS.c.in_force)
             .values(in_force=False, due_ms=None)
         )
 
@@ -157,7 +157,7 @@ class Press:
         alert, life_ms = matter.alarm.alert, self._publisher.expires_ms
         identifier = f"{alert}.{issue.number}"
         matter = matter._replace(known=publicfacts.latest(records, matter.alarm, matter.known))
-        in_force = update(_PAPERS).where(_PAPERS.c.alert == alert, _PAPERS.c.in_force)
+        in_force = update(_DOCUMENTS).where(_DOCUMENTS.c.alert == alert, _DOCUMENTS.c.in_force)
         news = self._news(matter, issue)
         try:
             document = self._made(records, matter, issue, news)
@@ -170,7 +170,7 @@ class Press:
         records.connection.execute(in_force.values(in_force=False, due_ms=None))
         holds = issue.level is not None
         records.connection.execute(
-            insert(_PAPERS).values(
+            insert(_DOCUMENTS).values(
                 identifier=identifier,
                 alert=alert,
                 number=issue.number,
@@ -207,7 +207,7 @@ class Press:
         identifier = f"{alarm.alert}.{issue.number}"
         if issue.repeats:
             earlier = records.connection.execute(
-                select(_PAPERS.c.document).filter_by(identifier=issue.repeats)
+                select(_DOCUMENTS.c.document).filter_by(identifier=issue.repeats)
             ).scalar_one()
             return cap.again(
                 bytes(earlier), identifier, issue.sent_ms, issue.references, issue.expires_ms
@@ -312,7 +312,7 @@ def _shown(alarm: Alarm) -> tuple[object, ...]:
 
 def _rows(records: Records, alert: str) -> Sequence[Any]:
     """All that was published of an alert, in order, without its text."""
-    wanted = _WITHOUT_TEXT.where(_PAPERS.c.alert == alert).order_by(_PAPERS.c.number)
+    wanted = _WITHOUT_TEXT.where(_DOCUMENTS.c.alert == alert).order_by(_DOCUMENTS.c.number)
     return records.connection.execute(wanted).all()
 
 

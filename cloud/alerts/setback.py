@@ -83,9 +83,11 @@ def shift(connection: Connection, by_ms: int, now_ms: int, window_ms: int, off_m
     _each(connection, tables.mailbox, Mailbox, of_box)
     _kept(connection, by_ms)
     # Until when it holds, a document has told everybody, by the clock as it was.
-    paper = tables.cap_document
+    document = tables.cap_document
     connection.execute(
-        update(paper).where(paper.c.due_ms.is_not(None)).values(due_ms=paper.c.due_ms - by_ms)
+        update(document)
+        .where(document.c.due_ms.is_not(None))
+        .values(due_ms=document.c.due_ms - by_ms)
     )
     out = tables.outgoing
     connection.execute(

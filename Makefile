@@ -8,8 +8,8 @@ BIN := .venv/bin
 
 # Tests of tasks, cancellation, sockets and threads: there interpreters differ.
 ON_NEWEST := tests/unit/test_wire_loop.py tests/unit/test_line.py tests/unit/test_poller.py tests/unit/test_signal.py \
-	tests/unit/test_outbox.py tests/unit/test_keeper.py tests/unit/test_ingest_flow.py tests/unit/test_ledgercli.py \
-	tests/system/test_uplink.py tests/system/test_process.py
+	tests/unit/test_outbox.py tests/unit/test_ingest_flow.py tests/unit/test_uplink_waits.py tests/system/test_uplink.py \
+	tests/system/test_process.py::test_systemd_hears_how_the_gateway_is_from_its_first_round_to_its_end
 
 .PHONY: help demo test test-newest search check constraints clean
 
@@ -43,7 +43,7 @@ test-newest:
 	@python=$$(scripts/newest-python.sh); \
 	if [ -z "$$python" ]; then echo "No Python newer than .venv's is here."; exit 0; fi; \
 	PYTHON=$$python scripts/venv.sh dev .venv-newest && \
-	.venv-newest/bin/pytest --numprocesses 2 --dist loadfile -p no:cacheprovider $(ON_NEWEST)
+	.venv-newest/bin/pytest --numprocesses 3 --dist load --maxschedchunk 1 -p no:cacheprovider $(ON_NEWEST)
 
 # `make test` draws the same examples each time; here each run draws others. What fails is drawn first in the next run.
 search:

@@ -119,6 +119,13 @@ class Publisher(Model):
             raise ValueError(f"{text!r}: a sender has no space, comma, < or &")
         return text
 
+    @field_validator("web")
+    @classmethod
+    def _is_one_address(cls, text: str | None) -> str | None:
+        if text is not None and re.search(r"\s", text):
+            raise ValueError(f"{text!r}: an address has no spaces")
+        return text
+
     @property
     def severities(self) -> dict[Level, Severity]:
         """For `document`: what is not written is as proposed here."""
@@ -344,7 +351,8 @@ def _info(info: ET.Element, alert: Alert, words: Words, severity: Severity) -> N
     _add(info, "senderName", words.sender_name)
     _add(info, "headline", _short(words.headline.removeprefix(mark), len(mark)), mark)
     _add(info, "description", words.description.removeprefix(mark), mark)
-    _add(info, "instruction", words.instruction)
+    if words.instruction:
+        _add(info, "instruction", words.instruction.removeprefix(mark), mark)
     _add(info, "web", alert.web)
     _add(info, "contact", words.contact)
     for one in alert.readings:

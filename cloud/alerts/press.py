@@ -39,6 +39,10 @@ _DOCUMENTS: Final = tables.cap_document
 _WITHOUT_TEXT: Final = select(*(one for one in _DOCUMENTS.c if one is not _DOCUMENTS.c.document))
 
 
+_LOOK_AGAIN_MS: Final = 600_000
+"""Before a document that cannot be renewed now is tried again."""
+
+
 class Matter(NamedTuple):
     """What there is to publish of: how an alarm stands and what is known of it, the plan of its
     alert, the incident, and the time (UTC, ms)."""
@@ -108,20 +112,34 @@ class Press:
 
     def renew(self, records: Records, alert: str, matter: Matter) -> None:
         """The document of an alert in force has passed half of its life."""
-        alarm = matter.alarm
-        rows = _rows(records, alert)
+        if self._publisher is None:
+            # It may be a slip in the config: it is renewed, or ended, once that is mended.
+            self._put_off(records, alert, matter.now_ms + _LOOK_AGAIN_MS)
+            return
+        alarm, rows = matter.alarm, _rows(records, alert)
         newest = next((row for row in reversed(rows) if row.in_force), None)
         over = alarm.alert != alert or alarm.level is None
-        if self._publisher is None or newest is None or over:
+        if newest is None or (over and not _standing(rows, matter.now_ms)):
             self.lapse(records, alert)
             return
-        if alarm.hold is None:
+        if over:  # it ended while nobody published
+            alarm = msgspec.structs.replace(alarm, alert=alert, level=None)
+            issue = self._issue(rows, Kind.CLEAR, None, Stage(newest.stage), matter.now_ms)
+        elif alarm.hold is None:
             issue = self._issue(rows, Kind.RAISE, alarm.level, alarm.stage, matter.now_ms)
         else:
             level, stage = Level[newest.level.upper()], Stage(newest.stage)
             issue = self._issue(rows, Kind.RAISE, level, stage, matter.now_ms)
             issue = issue._replace(repeats=newest.identifier)
-        self._issued(records, matter, issue)
+        self._issued(records, matter._replace(alarm=alarm), issue)
+
+    @staticmethod
+    def _put_off(records: Records, alert: str, due_ms: int) -> None:
+        records.connection.execute(
+            update(_DOCUMENTS)
+            .where(_DOCUMENTS.c.alert == alert, _DOCUMENTS.c.in_force)
+            .values(due_ms=due_ms)
+        )
 
     def lapse(self, records: Records, alert: str) -> None:
         """Nothing stands behind a document any more: it is not renewed."""
@@ -164,8 +182,7 @@ class Press:
         except ValueError as error:
             log.error("%s: no CAP document could be made: %s", identifier, error)
             records.note(matter.incident, alert, matter.now_ms, "cap", text=str(error)[:500])
-            later_ms = matter.now_ms + life_ms // 8
-            records.connection.execute(in_force.values(due_ms=later_ms))
+            self._put_off(records, alert, matter.now_ms + _LOOK_AGAIN_MS)
             return
         records.connection.execute(in_force.values(in_force=False, due_ms=None))
         holds = issue.level is not None
@@ -279,7 +296,7 @@ class Press:
             said.text,
             name,
             wording.fill(advice.of(tongue), values),
-            wording.named(publisher.name, publisher.name_en, tongue) or publisher.sender,
+            wording.named(publisher.name, publisher.name_en, tongue).strip() or publisher.sender,
             wording.named(publisher.contact, publisher.contact_en, tongue),
         )
 

@@ -350,6 +350,39 @@ def test_without_a_publisher_nothing_is_renewed_and_nobody_spins(office):
     assert office.kinds_of_documents() == ["Alert"]
 
 
+@pytest.mark.parametrize("hours", [1, 8])
+@pytest.mark.parametrize("over", [False, True])
+def test_a_slip_in_the_config_leaves_no_warning_without_an_end(office, hours, over):
+    """The publisher is gone for a while: what happened meanwhile is published afterwards."""
+    office.find(Level.RED)
+    office.answer_all()
+    office.settings = SETTINGS._replace(publisher=None)
+    office.restart()
+    if over:
+        office.find(None)
+    office.run(60 * hours)
+    assert office.kinds_of_documents() == ["Alert"]
+    office.settings = SETTINGS
+    office.restart()
+    office.run(181)
+    kinds = office.kinds_of_documents()
+    if over:
+        assert kinds == (["Alert", "Cancel"] if hours < 6 else ["Alert"])
+    else:
+        assert kinds[:2] == ["Alert", "Update" if hours < 6 else "Alert"]
+        assert len(office.shown()) == 1
+    for row in office.papers():
+        assert caprules.broken(row.document) == []
+
+
+def test_what_an_exercise_advises_is_marked(office):
+    work = office.dispatch.exercise
+    office.work(lambda c, ms: work(c, SITE, Hazard.RIVER, Level.RED, Stage.NOW, ms))
+    (root,) = office.documents()
+    marks = [said(root, f"info/{tag}")[:4] for tag in ("headline", "description", "instruction")]
+    assert marks == ["【演练】"] * 3
+
+
 LEVELS = st.sampled_from([None, *Level])
 SITES = st.sampled_from([*PLACES])
 HAZARDS = st.sampled_from([Hazard.UNDERPASS, Hazard.RIVER, Hazard.LANDSLIDE, Hazard.EQUIPMENT])

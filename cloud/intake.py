@@ -33,6 +33,9 @@ _MOST_GARBAGE: Final = 100
 _INTERVALS: Final = 10
 """So many intervals of a gap cost as much as an event."""
 
+_CHARACTERS: Final = 1000
+"""So many characters of an event cost as much as an event: they are kept for ever."""
+
 _MOST_PARTS: Final = 1000
 """Readings and events of one message that go to quarantine one by one."""
 
@@ -220,7 +223,14 @@ def _count(found: Arrived | Case, address: Address, admission: Admission, now_ms
     quotas.count_records(gateway, address.what, records, now_ms)
     said = len(batch.events) + len(batch.gaps)
     said += sum(len(gap.batches) for gap in batch.gaps) // _INTERVALS
+    said += sum(map(_length, batch.events)) // _CHARACTERS
     return quotas.batch_refusal(gateway, batch.stream, batch.number, said, now_ms)
+
+
+def _length(event: Event) -> int:
+    """Characters that are kept of it."""
+    words = sum(len(key) + len(str(value)) for key, value in event.detail.items())
+    return len(event.text) + words
 
 
 def sort_batch(gateway: str, message: Message, admission: Admission, now_ms: int) -> Arrived | Case:

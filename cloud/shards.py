@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from cloud import database
 from cloud.errors import Unavailable
@@ -44,6 +44,11 @@ STUCK_S: Final = 60.0
 
 REMEMBERED_S: Final = 86_400.0
 """For how long a shard that no config names any more is missed."""
+
+
+LONGEST_MS: Final = 600_000
+"""A lease that holds for longer (none is taken for half of that) was taken before the database's
+clock was set back: it holds no more."""
 
 
 class Lost(Exception):
@@ -109,7 +114,7 @@ def unheld(connection: Connection, names: Collection[str]) -> list[Unheld]:
         row = known.get(name_of(shard))
         if row is None:
             found.append(Unheld(shard, "", "nobody has ever served it"))
-        elif row.for_ms <= 0:
+        elif not 0 < row.for_ms <= LONGEST_MS:
             found.append(Unheld(shard, row.owner, "nobody holds its lease"))
         elif row.idle_ms is not None and row.idle_ms > 1000 * STUCK_S:
             found.append(Unheld(shard, row.owner, "its worker does not listen to the broker"))
@@ -197,7 +202,7 @@ class Leases:
                     "generation": lease.c.generation + 1,
                     "worked_ms": now,
                 },
-                where=lease.c.until_ms <= now,
+                where=or_(lease.c.until_ms <= now, lease.c.until_ms > now + LONGEST_MS),
             )
             .returning(lease.c.generation)
         ).scalar_one_or_none()

@@ -4,17 +4,19 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
-from cloud import state
+from cloud import shards, state
 from cloud.database import Place
 from cloud.errors import Unavailable
 from cloud.shards import Held, Lease, Leases, Lost
 from cloud.state import State
+from cloud.tables import lease
 from tests.services import Postgres
 from tests.waiting import until
 
@@ -217,3 +219,24 @@ async def test_in_a_file_that_nobody_shares_the_leases_of_the_dead_are_free(tmp_
         await leases.begin()
         found = await database.run(lambda c: leases._take(c, "shard 0"))
     assert found == Lease("shard 0", 2)
+
+
+async def test_a_clock_of_the_database_that_was_set_back_keeps_no_shard_from_others(
+    any_place: Place,
+) -> None:
+    async with state.opened(any_place) as database:
+        gone = Leases(database, LASTS_S)
+        taken = await database.run(partial(gone._take, name="shard 0"))
+        assert isinstance(taken, Lease)
+
+        def set_back(connection: Connection) -> None:
+            connection.execute(update(lease).values(until_ms=lease.c.until_ms + 3_600_000))
+
+        await database.run(set_back)
+        (found,) = await database.run(partial(shards.unheld, names=["0"]))
+        assert found.shard == "0"
+        again = await database.run(partial(Leases(database, LASTS_S)._take, name="shard 0"))
+        assert isinstance(again, Lease)
+        assert again.generation == taken.generation + 1
+        with pytest.raises(Lost):
+            await database.run(taken.check)

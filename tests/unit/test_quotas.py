@@ -231,6 +231,17 @@ def test_every_way_to_make_state_grow_has_an_end(what: str) -> None:
     assert admission.quotas.exceeded(NOW)
 
 
+def test_long_texts_count_as_many_events() -> None:
+    admission = of(g=Gateway())
+    long = Event(NOW, "a", "k", "t" * 4000, {f"k{n}": "v" * 2000 for n in range(30)})
+    sent = [message(Batch("g", "s", n, events=(long,))) for n in range(1, 50)]
+    intake = sort(sent, admission, NOW)
+    assert len(intake.batches) < 10  # each counts as what is kept of it
+    assert [one.quota for one in admission.quotas.exceeded(NOW)] == ["events_per_minute"]
+    short = [message(Batch("h", "s", n, events=(Event(NOW, "", "k", "t"),))) for n in range(1, 50)]
+    assert len(sort(short, of(h=Gateway()), NOW).batches) == 49
+
+
 def test_gateways_that_nobody_knows_share_one_quota() -> None:
     admission = of(g=Gateway())
     sent = [message(Batch(f"new-{n}", "s", 1, (reading(),))) for n in range(500)]

@@ -25,7 +25,7 @@ from edge.doors import Answer, Door, Reloaded
 from edge.eventlog import EventLog
 from edge.field import Field, Outlets, Plan
 from edge.keeper import Keeper
-from edge.memory import LatchMemory, SequenceMemory, ShardMemory
+from edge.memory import LatchMemory, Raised, RaiseMemory, SequenceMemory, ShardMemory
 from edge.notify import Heartbeats, Notifier
 from edge.outbox import Outbox, open_outbox
 from edge.recorder import Recorder
@@ -49,6 +49,7 @@ TICK: Final = "interlocks"
 EVENT_LOG: Final = "events.jsonl"
 SEQUENCES: Final = "commands.json"
 LATCHES: Final = "latches.json"
+RAISES: Final = "raises.json"
 SHARD: Final = "shard.json"
 """Files in the state folder."""
 
@@ -93,12 +94,14 @@ class Agent:
             partial(guard, "systemd", notifier.alive), partial(guard, "systemd", notifier.ready)
         )
         self.latches = LatchMemory(setup.state / LATCHES)
+        self.raises = RaiseMemory(setup.state / RAISES)
         self.sequences = SequenceMemory(setup.state / SEQUENCES)
         outlets = Outlets(
             lambda heard, sensor: self._recorder.hear(heard, sensor),
             lambda site: self._recorder.teller(site),
             self._show,
             latched=self.latches.__contains__,
+            raised=self._raised_before,
         )
         self.field = Field(outlets, self.heartbeats, self.supervisor)
         self._recorder = Recorder(self.supervisor, time, self.sealer, self.events, self.field.sites)
@@ -344,7 +347,14 @@ class Agent:
         # Beside the tick, which must not wait for the disk.
         while True:
             await asyncio.sleep(_to_next_tick_s())
-            await self.latches.keep([n for n, site in self.field.sites.items() if site.latched])
+            sites = self.field.sites
+            await self.latches.keep([name for name, site in sites.items() if site.latched])
+            raised = {name: one for name, site in sites.items() if (one := site.raised)}
+            await self.raises.keep(raised)
+
+    def _raised_before(self, site: str) -> Raised | None:
+        """What a person had raised a site to. Where nobody may give an order, nobody has."""
+        return self.raises.get(site) if self.setup.config.command.keys else None
 
     def _tell_of_memories(self) -> None:
         """What cannot be read of the state folder, and what follows from it."""
@@ -352,6 +362,7 @@ class Agent:
         held = f"red waits for a person at {', '.join(latched)}" if latched else "no site has one"
         for memory, follows in (
             (self.latches, f"which latches held is unknown: {held}"),
+            (self.raises, "every site is red until a person cancels that, where orders are obeyed"),
             (self.sequences, "commands that lower, clear or move are refused until it is mended"),
             (self.shards, "the shard is that of the config"),
         ):

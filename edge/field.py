@@ -23,6 +23,7 @@ from edge.agenda import Job
 from edge.config import Setup
 from edge.interlock import Local
 from edge.localswitch import LocalSwitch
+from edge.memory import Raised
 from edge.notify import Heartbeats
 from edge.poller import Bus, Heard
 from edge.recorder import Sensor, sensors
@@ -39,12 +40,14 @@ LEAVE_WITHIN_S: Final = 3.0
 class Outlets(NamedTuple):
     """Where the field's news goes: what a bus has heard and of which sensor, what happens at a site
     (`teller(site)` records it), and how an interlock stands; none of these raises. `latched(site)`:
-    whether its red waited for a person when the gateway was last here."""
+    whether its red waited for a person when the gateway was last here; `raised(site)`: what a
+    person had raised it to then."""
 
     heard: Callable[[Heard, Sensor], None]
     teller: Callable[[str], Tell]
     publish: Callable[[InterlockState], None]
     latched: Callable[[str], bool]
+    raised: Callable[[str], Raised | None] = lambda _: None
 
 
 class Line(NamedTuple):
@@ -162,6 +165,7 @@ class Field:
                 *(name, settings.rule, settings.rulers, lamp.keeper, tell, self._outlets.publish),
                 latched=self._outlets.latched(name),
                 switched=settings.local_switch is not None,
+                raised=self._outlets.raised(name),
             )
             site.start()
         lamp.keeper.on_seen = site.announce

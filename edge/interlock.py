@@ -177,14 +177,22 @@ def aspect(
 
 
 def begin(
-    rule: Rule, names: tuple[str, ...], *, latched: bool = False, switched: bool = False
+    rule: Rule,
+    names: tuple[str, ...],
+    *,
+    latched: bool = False,
+    switched: bool = False,
+    order: Order = NO_ORDER,
 ) -> State:
     """The state before the first reading: the safe aspect; or the red that still waits for a
-    person if it was `latched` when we were last here. `switched`: there is a local switch."""
+    person if it was `latched` when we were last here, or what the `order` of that time demands.
+    `switched`: there is a local switch."""
     heard = {name: Ruler() for name in names}
+    wanted = most(rule.safe, order.floor or Aspect.GREEN)
     if latched and rule.latch_red:
-        return State(heard, wanted=most(rule.safe, Aspect.RED), band=RED, unread=switched)
-    return State(heard, wanted=rule.safe, unread=switched)
+        wanted = most(wanted, Aspect.RED)
+        return State(heard, wanted=wanted, band=RED, unread=switched, order=order)
+    return State(heard, wanted=wanted, unread=switched, order=order)
 
 
 def step(

@@ -9,10 +9,13 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
+import msgspec
+
+from wire.aspect import Aspect
 from wire.topics import is_name
 
 log: Final = logging.getLogger("shuichi.memory")
@@ -94,6 +97,47 @@ class LatchMemory:
             self._saved, self._failing = latched, False
 
 
+class Raised(NamedTuple):
+    """A person's order that a site shows at least `floor`, for so long; None: until cancelled."""
+
+    floor: Aspect
+    lasts_s: float | None
+    by: str
+
+
+UNKNOWN: Final = Raised(Aspect.RED, None, "nobody knows whom")
+
+
+class RaiseMemory:
+    """What persons have raised, by site, on disk: a restart does not end it. After one it lasts as
+    long as it was meant to from the beginning: nobody knows how long nothing ran. If the file
+    cannot be read, every site counts as raised."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        found, self.trouble = _load(path, _raised)
+        self._saved: dict[str, Raised] | None = None if self.trouble else found or {}
+        self._failing = False
+
+    def get(self, site: str) -> Raised | None:
+        """What `site` was raised to when this was read or kept last."""
+        return UNKNOWN if self._saved is None else self._saved.get(site)
+
+    async def keep(self, raised: Mapping[str, Raised]) -> None:
+        """This is raised now. A disk that refuses is told of once, and asked again next time."""
+        if raised == self._saved:
+            return
+        content = {site: list(one) for site, one in raised.items()}
+        try:
+            await asyncio.to_thread(_replace, self._path, content)
+        except OSError as error:
+            if not self._failing:
+                log.error("%s: cannot be written: %s", self._path, error.strerror)
+            self._failing = True
+        else:
+            self._saved, self._failing = dict(raised), False
+
+
 class ShardMemory:
     """The shard that the gateway was moved to since its config named one, on disk.
 
@@ -160,6 +204,15 @@ def _sites(found: Any) -> frozenset[str]:
     if not isinstance(found, list) or any(type(site) is not str for site in found):
         raise ValueError("it is not a list of sites")
     return frozenset(found)
+
+
+def _raised(found: Any) -> dict[str, Raised]:
+    if not isinstance(found, dict):
+        raise ValueError("it is not a table")
+    try:
+        return {str(site): msgspec.convert(one, Raised) for site, one in found.items()}
+    except (msgspec.MsgspecError, ArithmeticError) as error:
+        raise ValueError(f"it is not what persons have raised: {error}") from None
 
 
 def _shards(found: Any) -> dict[str, Any]:

@@ -4,12 +4,15 @@ from collections.abc import Callable
 from typing import Final
 
 from edge import clock, interlock
-from edge.interlock import Found, Rule, State, Tick
+from edge.interlock import Found, Order, Rule, State, Tick
+from edge.memory import Raised
 from edge.rulers import Sample
 from edge.signal import SignalKeeper, Tell
 from wire.aspect import Aspect
 from wire.messages import InterlockState
 from wire.reading import Quality, Quantity, Reading
+
+INFINITY: Final = float("inf")
 
 BELIEVABLE: Final = frozenset({Quality.GOOD, Quality.SUSPECT})
 
@@ -28,11 +31,20 @@ class SiteInterlock:
         *,
         latched: bool = False,
         switched: bool = False,
+        raised: Raised | None = None,
     ) -> None:
         self.site = site
         self.rule = rule
         self.rulers = frozenset(rulers)
-        self.state: State = interlock.begin(rule, rulers, latched=latched, switched=switched)
+        order = interlock.NO_ORDER
+        if raised is not None:
+            until = clock.monotonic() + (INFINITY if raised.lasts_s is None else raised.lasts_s)
+            order = Order(raised.floor, None, until, raised.by)
+        self.state: State = interlock.begin(
+            rule, rulers, latched=latched, switched=switched, order=order
+        )
+        self._order = order
+        self._raised = raised
         self.keeper = keeper
         self._tell = tell
         self._publish = publish
@@ -127,6 +139,17 @@ class SiteInterlock:
     def latched(self) -> bool:
         """Whether red waits for a person."""
         return self.rule.latch_red and self.state.band == interlock.RED
+
+    @property
+    def raised(self) -> Raised | None:
+        """What a person has raised it to, and for how long from the beginning."""
+        if (order := self.state.order) is not self._order:
+            lasts_s = order.until - clock.monotonic()
+            self._order, self._raised = order, None
+            if order.floor is not None:
+                lasts = None if lasts_s == INFINITY else max(0.0, lasts_s)
+                self._raised = Raised(order.floor, lasts, order.by)
+        return self._raised
 
     @property
     def shows(self) -> Aspect | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 
 import pytest
@@ -88,6 +89,10 @@ def test_orders_are_followed_to_the_read_back(ops, mosquitto):
         assert raised.returncode == 0, raised.stderr
         assert stations(raised) == ["accepted", "applied red", "confirmed red"]
         assert gateway.lamp(Aspect.RED)
+        gateway.until((ops.folder / "raises.json").exists)
+        gateway.kill("edge")
+        gateway.start("edge")
+        gateway.until(lambda: gateway.answers() and stays(gateway, "red", 0.2))
         lowered = ops.order("lower", aspect="green", person="Li Wei", minutes=1)
         assert stations(lowered)[-1] == "confirmed green"
         assert gateway.lamp(Aspect.GREEN)
@@ -136,7 +141,8 @@ def test_a_latched_red_waits_for_a_person_even_over_a_power_cut(ops, mosquitto):
         cleared = ops.order("clear", person="Li Wei")
         assert cleared.returncode == 3, cleared.stderr  # gateway and cloud share no key
         assert stations(cleared)[-1] == "the broker says"
-        assert "confirmed green (not proven: no key of" in cleared.stdout
+        # Red falls to amber first: whichever is seen.
+        assert re.search("confirmed (amber|green) .not proven: no key of", cleared.stdout)
         gateway.until(lambda: gateway.lamp(Aspect.GREEN))
 
 

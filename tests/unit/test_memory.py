@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from edge.memory import LatchMemory, SequenceMemory, ShardMemory
+from edge.memory import LatchMemory, Raised, RaiseMemory, SequenceMemory, ShardMemory
+from wire.aspect import Aspect
 
 
 async def test_latches_are_kept_and_let_go(tmp_path):
@@ -144,3 +145,33 @@ def test_what_is_no_file_keeps_nobody_waiting(kind, tmp_path):
         memory = LatchMemory(path)
     assert "cannot be read" in memory.trouble
     assert "anywhere" in memory
+
+
+async def test_what_a_person_has_raised_is_kept_and_let_go(tmp_path):
+    file = tmp_path / "raises.json"
+    memory = RaiseMemory(file)
+    await memory.keep({})
+    assert not file.exists()
+    raised = {"a": Raised(Aspect.RED, None, "Li"), "b": Raised(Aspect.AMBER, 1800.0, "Wang")}
+    await memory.keep(raised)
+    kept = RaiseMemory(file)
+    assert (kept.get("a"), kept.get("b"), kept.get("c")) == (raised["a"], raised["b"], None)
+    await kept.keep({})
+    assert RaiseMemory(file).get("a") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{", '{"a": {}}', '{"a": null}', '{"a": ["red"]}', '{"a": ["blue", 1, "x"]}'),
+        *('{"a": ["red", "1", "x"]}', '{"a": [[], 1, "x"]}', "[" * 100_000, "\x00"),
+        *(f'{{"a": ["red", 1{"0" * 400}, "x"]}}', '{"a": ["red", 1, "x", 2'),
+    ],
+)
+def test_where_it_cannot_be_read_every_site_counts_as_raised(text, tmp_path):
+    (tmp_path / "raises.json").write_text(text)
+    memory = RaiseMemory(tmp_path / "raises.json")
+    found = memory.get("anywhere") or memory.get("a")
+    assert found is not None
+    assert found.floor is Aspect.RED
+    assert found.lasts_s is None or found.lasts_s >= 0

@@ -5,7 +5,9 @@ import contextlib
 
 import pytest
 
+from edge.interlock import Order
 from edge.lampconfig import Interlock
+from edge.memory import Raised
 from edge.site import SiteInterlock
 from tests import virtual
 from tests.lamp import Keeper, running
@@ -17,7 +19,7 @@ from wire.reading import Quality, Quantity, Reading
 class Site(Keeper):
     """A site with one ruler, read every half second, and its keeper."""
 
-    def __init__(self, **settings):
+    def __init__(self, raised=None, **settings):
         super().__init__()
         interlock = Interlock.model_validate_json(
             '{"rulers": ["ruler"], "hold_s": 60, "stale_after_s": 10, "signal":'
@@ -26,7 +28,9 @@ class Site(Keeper):
         ).model_copy(update=settings)
         self.published: list[InterlockState] = []
         self.site = SiteInterlock(
-            "here", interlock.rule, interlock.rulers, self.keeper, self.tell, self.published.append
+            *("here", interlock.rule, interlock.rulers, self.keeper, self.tell),
+            self.published.append,
+            raised=raised,
         )
         self.keeper.on_seen = self.site.announce
 
@@ -179,5 +183,34 @@ def test_what_is_wanted_and_what_is_confirmed_are_published():
                 (Aspect.RED, Aspect.GREEN, 0.35, "water rises"),
                 (Aspect.RED, Aspect.RED, 0.35, "water rises"),
             ]
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize("lasts_s", [None, 100.0])
+def test_what_a_person_has_raised_outlives_a_restart(lasts_s):
+    async def main():
+        here = Site()
+        async with here.dry():
+            until = float("inf") if lasts_s is None else virtual.now() + lasts_s
+            assert here.site.raised is None
+            here.site.take(Order(Aspect.RED, None, until, "Li"), virtual.now())
+            raised = here.site.raised
+            assert raised == Raised(Aspect.RED, lasts_s, "Li")
+            await asyncio.sleep(5)
+            assert here.site.raised == raised, "it is written once"
+
+        again = Site(raised=raised)
+        async with running(again.keeper.run()):
+            again.site.start()
+            assert again.site.raised == raised
+            assert await again.settled() is Aspect.RED
+            await again.hear(*[2, 3] * 90)
+            assert again.keeper.wanted is Aspect.RED
+            if lasts_s is None:
+                again.site.take(Order(None, None, virtual.now(), "Wang"), virtual.now())
+            await again.hear(*[2, 3] * 150)
+            assert await again.settled() is Aspect.GREEN
+            assert again.site.raised is None
 
     virtual.run(main())

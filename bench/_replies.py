@@ -16,8 +16,9 @@ was mended by its kind, and the next set was written in one go:
 | held_out_4 | 162 of 173 | 1: 马上转移群众！ |
 | held_out_5 | 142 of 146 | 0 |
 
-The set with the highest number judges: nothing was changed after it was read, and whoever changes
-the lexicon because of it writes the next one first. All sets are by the one who wrote the lexicon:
+The set with the highest number judges: no word was added because of it. What was changed after it
+was read only takes a yes away (a "but", more than an hour, what is quoted and is not ours). Whoever
+mends what it shows writes the next one first. All sets are by the one who wrote the lexicon:
 strangers type other things. The first true replies belong into a new set.
 """
 

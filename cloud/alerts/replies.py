@@ -112,6 +112,7 @@ _TAKES_OBJECT: Final = frozenset(
     }
 )
 """A yes only where nothing follows that it could be about: 知道, not 知道封路了; 好, not 好人."""
+_BESIDE_YES: Final = frozenset({What.CODE, What.STRANGER, What.TIME, What.UNKNOWN})
 _SAYS_OF: Final = frozenset({"好", "行", "可以", "妥", "妥了", "是的", "好了"})
 """A yes only where nothing stands before it of which it could be said: 好, not 路好."""
 _AFTER_YES: Final = frozenset({Sort.ACKNOWLEDGE, Sort.GO, Sort.POLITE, Sort.SIGN})
@@ -125,6 +126,8 @@ _AN_ORDER_TOO: Final = frozenset(
     {"马上", "赶过去", "赶去", "过去看看", "去看看", "去看", "去看一下"}
 )
 """What somebody who gives an order says as well: 马上转移群众."""
+_UNDONE: Final = frozenset({"evacuate", "move", "rescue", "close", "block", "seal"})
+"""Work that is named and not said to be done: "12 people to evacuate"."""
 _OWN_CREW: Final = frozenset({"队伍", "队员", "名队员", "team", "crew"})
 _WORK: Final = frozenset({Sort.CLOSE, Sort.MOVE})
 
@@ -268,7 +271,8 @@ def _is_of_something_else(clause: list[Token], sorts: frozenset[Sort], people: i
     """Words of a yes that tell of something else: 好人, 村民去, 警报已关闭, 我们已撤离."""
     for one, other in pairwise(clause):
         is_object = not (other.sorts & _AFTER_YES or other.text in _AFTER_YES_TOO)
-        if one.text in _TAKES_OBJECT and other.what in {What.WORD, What.NAME} and is_object:
+        is_object |= one.text == "可以" and Sort.GO in other.sorts  # 可以过去: one can pass
+        if one.text in _TAKES_OBJECT and other.what not in _BESIDE_YES and is_object:
             return True
         if other.text in _SAYS_OF and one.what is What.WORD and not one.sorts & _AFTER_YES:
             return True
@@ -282,6 +286,10 @@ def _is_of_something_else(clause: list[Token], sorts: frozenset[Sort], people: i
     if Sort.PLACE in sorts and not sorts & {Sort.MOVE, Sort.MOVED, Sort.MOVING}:
         return bool(sorts & {Sort.CLOSED, Sort.CLOSE, Sort.FALSE_ALARM})
     texts = {one.text for one in clause}
+    if sorts & {Sort.CLOSE, Sort.CLOSED} and any("撤" in one.text for one in clause):
+        return True
+    if texts & _UNDONE and not sorts & {Sort.SOON, Sort.GO}:
+        return True
     if is_work and texts & _I_AM and not sorts & {Sort.CLOSING, Sort.MOVING, Sort.ACTING, Sort.GO}:
         return True
     is_moved = sorts & {Sort.MOVE, Sort.MOVED} and not sorts & {Sort.SOON, Sort.NOW}

@@ -14,6 +14,9 @@ from cloud.alerts.replylexicon import TRADITIONAL, Sort
 
 CODE_DIGITS: Final = 4
 
+SOON_MIN: Final = 60
+"""Who arrives later than in so many minutes says no yes."""
+
 _LEFT_OUT: Final = dict.fromkeys(
     [*range(0x200B, 0x2010), *range(0xFE00, 0xFE10), *range(0x1F3FB, 0x1F400), 0xFEFF, 0xAD]
 )
@@ -88,6 +91,13 @@ def plain(text: str) -> str:
     return _SPACES.sub(" ", found).strip()
 
 
+UNREAD: Final = "\n\ufffd"
+"""In place of what is quoted and is not ours: nobody knows whose words they are, or whether they
+take back what stands before them. It is no word, so it leaves no yes."""
+
+_TELEPHONE: Final = re.compile(r"(?:发自我的|sent from my) ?[a-z0-9 ]{1,20}\Z")
+"""What some telephones write under a message."""
+
 _ADDRESS: Final = re.compile(r"https?://\S+|www\.\S+")
 
 
@@ -96,20 +106,32 @@ def own_words(text: str, sent: Iterable[str]) -> Pieces:
     if all(len(part) == 1 and part > "\u2e7f" for part in text.split(" ")):
         text = text.replace(" ", "")  # as some telephones write what is spoken
     is_report = _REPORT.search(text) is not None
-    lines = text.split("\n")
-    quoted = [line for line in lines if line.lstrip().startswith((">", "|"))]
-    own = "\n".join(line for line in lines if not line.lstrip().startswith((">", "|")))
-    if (wrote := _WROTE.search(own)) is not None:
-        quoted.append(own[wrote.start() :])
-        own = own[: wrote.start()]
+    quoted = []
     for piece in _pieces(sent):
-        if piece in own:
-            own = own.replace(piece, "\n")
+        if piece in text:
+            text = text.replace(piece, "\n")
             quoted.append(piece)
+    text = _TELEPHONE.sub("", text)
+    own, rest = _without_lines(text)
+    if (wrote := _WROTE.search(own)) is not None:
+        rest.append(own[wrote.end() :])
+        own = own[: wrote.start()]
     own = _ADDRESS.sub("\ufffd", own)
-    asks = "?" in own or any("?" in line for line in lines if line.lstrip().startswith((">", "|")))
+    asks = "?" in own or any("?" in line for line in rest)
     own, marked, is_foreign = _without_marked(own)
-    return Pieces(own, "\n".join((*quoted, *marked)), asks, is_foreign, is_report)
+    rest += marked
+    if any(char.isalnum() for part in rest for char in part):
+        own += UNREAD
+    return Pieces(own, "\n".join((*quoted, *rest)), asks, is_foreign, is_report)
+
+
+def _without_lines(text: str) -> tuple[str, list[str]]:
+    """What is written, and the lines that are marked as those of another message."""
+    own: list[str] = []
+    rest: list[str] = []
+    for line in text.split("\n"):
+        (rest if line.lstrip().startswith((">", "|")) else own).append(line)
+    return "\n".join(own), rest
 
 
 def _pieces(sent: Iterable[str]) -> list[str]:
@@ -301,8 +323,12 @@ def _measured(digits: str, text: str, end: int, value: int | None = None) -> Tok
         value = int(digits)
     if value is not None and _PERSONS.match(text, end) is not None:
         return Token(What.PEOPLE, digits, number=value)
-    if _CLOCK.match(digits) is not None or _TIME.match(text, end) is not None:
+    if _CLOCK.match(digits) is not None:
         return Token(What.TIME, digits)
+    if (time := _TIME.match(text, end)) is not None:
+        is_hours = any(word in time.group() for word in ("时", "钟头", "h"))
+        is_soon = value is not None and value * (60 if is_hours else 1) <= SOON_MIN
+        return Token(What.TIME, digits, frozenset() if is_soon else frozenset({Sort.OPEN}))
     if _UNIT.match(text, end) is not None or value is None:
         return Token(What.MEASURE, digits)
     return Token(What.NUMBER, digits, number=value)

@@ -218,6 +218,48 @@ def test_our_own_words_are_not_theirs():
         assert read(text, CODES, Around((sent,))).accepts, text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "收到“但是我今天去不了因为我在外地出差”",
+            "收到\n>去不了",
+            "【但去不了】收到",
+            "收到【但去不了】",
+        ),
+        *(
+            "ok but",
+            "收到，但是",
+            "收到，3小时到",
+            "ok, in 3 hours",
+            "收到，90分钟到",
+            "on my way home",
+        ),
+        *(
+            "好人",
+            "路可以",
+            "知道封路了",
+            "警报已关闭",
+            "消息来了",
+            "我们已撤离",
+            "村民去",
+            "来人啊",
+        ),
+        *("立即封路", "马上转移群众", "封路", "可以封路", "收到请回复", "确认一下", "转移0人"),
+        *("警戒线已撤", "已撤警戒线", "封路结束", "可以过去", "都过去了", "12 people to evacuate"),
+        *("领导来了", "12 people out of 30", "on the way out", "police are on the way"),
+        *("收到，我在北京", "收到，人不在", "误报，已封路", "已转移23人，还有3人", "他说“收到”"),
+    ],
+)
+def test_in_doubt_it_is_no_yes(text):
+    assert not read(text, CODES).accepts
+
+
+def test_what_a_telephone_writes_under_a_message_is_nobodys_word():
+    assert read("收到\n\n发自我的iPhone", CODES).accepts
+    assert read("OK\nSent from my iPhone", CODES).accepts
+
+
 def test_traditional_characters_have_one_simplified_one():
     for before, after in replylexicon.TRADITIONAL.items():
         assert unicodedata.category(chr(before)) == "Lo"

@@ -71,7 +71,7 @@ corners = st.lists(
 )
 
 
-@examples(60)
+@examples(30)
 @given(corners)
 def test_what_crosses_is_found_as_another_reckoning_finds_it(ring):
     """On a small grid, where corners lie on sides and sides on each other."""
@@ -84,7 +84,7 @@ def test_what_crosses_is_found_as_another_reckoning_finds_it(ring):
         assert bool([*caparea.polygon_flaws(other)]) == bool([*caparea.polygon_flaws(points)])
 
 
-@examples(20)
+@examples(10)
 @given(st.integers(3, 30), st.floats(0, 2 * math.pi))
 def test_a_ring_around_a_place_is_sound(count, turn):
     ring = [

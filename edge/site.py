@@ -6,13 +6,17 @@ from typing import Final
 from edge import clock, interlock
 from edge.interlock import Found, Order, Rule, State, Tick
 from edge.memory import Raised
-from edge.rulers import Sample
+from edge.rulers import Notice, Sample
 from edge.signal import SignalKeeper, Tell
 from wire.aspect import Aspect
 from wire.messages import InterlockState
 from wire.reading import Quality, Quantity, Reading
+from wire.seldom import Seldom
 
 INFINITY: Final = float("inf")
+
+CROSSINGS: Final = 5
+"""Events a minute that say that a ruler is at or over a threshold."""
 
 BELIEVABLE: Final = frozenset({Quality.GOOD, Quality.SUSPECT})
 
@@ -49,6 +53,7 @@ class SiteInterlock:
         self._tell = tell
         self._publish = publish
         self._cause = "start"
+        self._crossings = Seldom(burst=CROSSINGS, now=clock.monotonic)
         self._over_since: dict[str, float] = {}
         self._left = False
 
@@ -101,13 +106,16 @@ class SiteInterlock:
             return
         before = self.state.wanted
         self.state, wanted, notices = interlock.step(self.rule, self.state, event, now)
+        notice: Notice | None
         for notice in notices:
             if notice.kind == "over_threshold":
                 # The first ruler over a threshold starts the stopwatch of the lamp.
                 self._over_since.setdefault(str(notice.detail["threshold"]), now)
+                notice = self._seldom_said(notice)
             elif notice.kind == "aspect_wanted":
                 self._cause = str(notice.detail["cause"])
-            self._tell(notice.kind, notice.text, notice.detail)
+            if notice is not None:
+                self._tell(notice.kind, notice.text, notice.detail)
         if wanted is not before:
             rises = wanted.severity > before.severity
             since = self._over_since.get(wanted.value, now) if rises else now
@@ -116,6 +124,13 @@ class SiteInterlock:
         if self._is_known:
             self.keeper.allow_lower()
         self._forget_crossings()
+
+    def _seldom_said(self, notice: Notice) -> Notice | None:
+        """Waves cross a threshold at every other reading, and each event is written to the card."""
+        crossed = notice.detail["ruler"], notice.detail["threshold"]
+        if (more := self._crossings.says(crossed)) is None:
+            return None
+        return notice._replace(text=f"{notice.text} ({more} more before)") if more else notice
 
     @property
     def _is_known(self) -> bool:

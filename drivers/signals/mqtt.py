@@ -68,7 +68,8 @@ class Config(SignalConfig):
     key: Annotated[str, Field(min_length=1)]
     key_file: Annotated[str, Field(min_length=1)]
     lease_s: Annotated[float, Field(ge=1, le=3600)] = 30
-    within_ms: Annotated[int, Field(ge=20, le=60_000)] = 2000
+    within_ms: Annotated[int, Field(ge=20, le=20_000)] = 2000  # two of them in an attempt: the
+    # watchdog of the gateway must not take them for a loop that hangs
 
     @property
     def refresh_within_s(self) -> float:

@@ -170,6 +170,7 @@ def test_a_signal_that_holds_for_ever_needs_a_second_path(signal: str, tmp_path:
         ),
         (MQTT.replace("lamp/lease", "lamp/+"), "interlock.here.signal.topic"),
         (MQTT + 'port = "bus"', "interlock.here.signal.port"),
+        (MQTT + "within_ms = 60000", "interlock.here.signal.within_ms"),
         (RELAY.replace("4000", "4050"), "in steps of 100 ms, not 4050"),
     ],
 )

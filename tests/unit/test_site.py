@@ -8,7 +8,7 @@ import pytest
 from edge.interlock import Order
 from edge.lampconfig import Interlock
 from edge.memory import Raised
-from edge.site import SiteInterlock
+from edge.site import CROSSINGS, SiteInterlock
 from tests import virtual
 from tests.lamp import Keeper, running
 from wire.aspect import Aspect
@@ -212,5 +212,15 @@ def test_what_a_person_has_raised_outlives_a_restart(lasts_s):
             await again.hear(*[2, 3] * 150)
             assert await again.settled() is Aspect.GREEN
             assert again.site.raised is None
+
+    virtual.run(main())
+
+
+def test_waves_at_a_threshold_fill_no_card():
+    async def main():
+        here = Site()
+        async with here.dry():
+            await here.hear(*[14.9, 15.1] * 600)
+        assert 5 <= len(here.told("over_threshold")) <= 11 * CROSSINGS, "of 600 in ten minutes"
 
     virtual.run(main())

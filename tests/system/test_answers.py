@@ -112,7 +112,9 @@ async def test_four_alerts_are_answered_in_four_ways(office: Office, mosquitto: 
 
     await until(all_called)
     messages = await office.messages()
-    async with httpx.AsyncClient(headers={"Authorization": "Bearer the token"}) as http:
+    async with httpx.AsyncClient(
+        timeout=PATIENCE_S, headers={"Authorization": "Bearer the token"}
+    ) as http:
         page = await http.get(messages["north"]["link"])
         assert page.status_code == 200
         answered = await http.post(messages["north"]["link"], data={"answer": "yes"})
@@ -178,7 +180,7 @@ async def test_a_port_that_is_taken_is_told_and_keeps_nothing_else_from_working(
 
         async def answers() -> bool:
             try:
-                async with httpx.AsyncClient() as http:
+                async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
                     return (await http.get(f"{office.url}/a/x")).status_code == 404
             except httpx.TransportError:
                 return False
@@ -218,7 +220,9 @@ async def test_what_is_broken_in_plan_channel_and_secret_silences_nothing(
         for what in ("plan.toml: is not TOML", "channel.hook.url: is missing", "rule.more.kind: "):
             assert what in office.log.read_text()
         # And whoever answers does not need the file.
-        async with httpx.AsyncClient(headers={"Authorization": "Bearer the token"}) as http:
+        async with httpx.AsyncClient(
+            timeout=PATIENCE_S, headers={"Authorization": "Bearer the token"}
+        ) as http:
             alerts = (await http.get(f"{office.url}/api/alerts")).json()
         (name,) = [one["id"] for one in alerts if one["site"] == "east"]
         done = await asyncio.to_thread(office.alert, "ack", name, "--by", "Wu")

@@ -204,7 +204,7 @@ async def test_a_forged_reply_is_not_a_confirmation(ops, mosquitto, key):
         ops.take_key_away()
     liar = asyncio.create_task(pretend(Broker(port=mosquitto.port), forged))
     try:
-        said = await asyncio.to_thread(ops.order, "lower", aspect="green", wait=2 if key else 60)
+        said = await asyncio.to_thread(ops.order, "lower", aspect="green", wait=5 if key else 60)
     finally:
         liar.cancel()
         await asyncio.wait((liar,))

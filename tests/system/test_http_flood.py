@@ -12,7 +12,7 @@ from tests.contract.sink import sink
 from tests.services import Service
 from tests.system.aggregator import broker_of
 from tests.system.test_answers import PLAN, SITES, Office, water
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 from wire import topics
 from wire.mqtt import connect
 from wire.topics import What
@@ -53,14 +53,14 @@ async def test_with_2000_half_open_requests_an_alert_is_delivered_and_answered(
                 assert await session.publish(topics.topic("0", "g1", What.DATA), water(0.25, 1))
             await until(lambda: len(hook.requests) >= len(SITES))
             links = [request.json["link"] for request in hook.requests]
-            async with httpx.AsyncClient() as http:  # while they are still there
+            async with httpx.AsyncClient(timeout=PATIENCE_S) as http:  # while they are still there
                 answered = await http.post(links[0], data={"answer": "yes"})
             assert answered.status_code == 200
         finally:
             for one in strangers:
                 one.close()
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
             assert (await http.get(links[1])).status_code == 200
         await asyncio.to_thread(office.stop)
         assert "Too many open files" not in office.log.read_text()

@@ -173,7 +173,7 @@ async def test_what_the_store_rejects_goes_to_quarantine_alone(
     mixed = batch("g1", 3)
     mixed = msgspec.structs.replace(mixed, readings=(*mixed.readings, hot))
     payload = codec.encode_batch(mixed)
-    async with httpx.AsyncClient(base_url=shared_influxd.url) as http:
+    async with httpx.AsyncClient(timeout=PATIENCE_S, base_url=shared_influxd.url) as http:
         await http.post("/query", params={"q": "CREATE DATABASE mixed"})
         # Somebody else has written text where a number belongs.
         line = 'temperature value="hot",quality="good"'
@@ -202,7 +202,7 @@ async def test_what_the_store_rejects_goes_to_quarantine_alone(
         said = await asyncio.to_thread(run, cloud, *retry)
         assert (said.returncode, said.stdout) == (1, "0 cases ended; 0 readings stored\n")
         assert "field type conflict" in said.stderr
-        async with httpx.AsyncClient(base_url=shared_influxd.url) as http:
+        async with httpx.AsyncClient(timeout=PATIENCE_S, base_url=shared_influxd.url) as http:
             drop = {"db": "mixed", "q": "DROP MEASUREMENT temperature"}
             assert (await http.post("/query", params=drop)).is_success
         said = await asyncio.to_thread(run, cloud, *retry)

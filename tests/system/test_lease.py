@@ -44,7 +44,9 @@ class Place(NamedTuple):
     private: str
 
     @asynccontextmanager
-    async def driver(self, lease_s: float = LEASE_S) -> AsyncIterator[Signal]:
+    async def driver(
+        self, lease_s: float = LEASE_S, within_ms: int = 20_000
+    ) -> AsyncIterator[Signal]:
         table = {
             "kind": "mqtt",
             "broker": {"port": self.broker.port},
@@ -53,7 +55,7 @@ class Place(NamedTuple):
             "key": "gw-1",
             "key_file": "lamp.key",
             "lease_s": lease_s,
-            "within_ms": 1000,
+            "within_ms": within_ms,
         }
         config = loader.parse(table, driver.Config, "test")
         wiring = Wiring("underpass", self.folder, {}, {}, profiles.find)
@@ -179,7 +181,10 @@ async def test_an_old_lease_and_a_forged_one_move_nothing(
 async def test_a_word_about_another_lease_confirms_nothing(
     tmp_path: Path, shared_mosquitto: Service
 ) -> None:
-    async with place(tmp_path, shared_mosquitto.port) as lamp, lamp.driver() as signal:
+    async with (
+        place(tmp_path, shared_mosquitto.port) as lamp,
+        lamp.driver(within_ms=1000) as signal,
+    ):
         await patiently(signal, GREEN)
         old = await lamp.said()
         lamp.controller.fault = Silent()
@@ -194,7 +199,7 @@ async def test_a_broker_that_dies_leaves_the_safe_aspect_and_the_lamp_comes_back
 ) -> None:
     async with (
         place(tmp_path, mosquitto.port) as lamp,
-        lamp.driver(lease_s=1.0) as signal,
+        lamp.driver(lease_s=1.0, within_ms=1000) as signal,
     ):
         await patiently(signal, GREEN)
         mosquitto.kill()

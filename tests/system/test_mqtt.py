@@ -333,10 +333,10 @@ async def test_a_broker_that_reads_slowly_is_left_within_a_second_or_two(shared_
 
 async def test_a_silent_broker_is_given_up_after_a_keepalive_or_two(shared_mosquitto, connect):
     with FaultProxy(shared_mosquitto.port) as way:
-        hasty = Broker.model_construct(port=way.port, keepalive_s=1)  # less than a config may ask
+        hasty = Broker.model_construct(port=way.port, keepalive_s=2)  # less than a config may ask
         async with asyncio.timeout(WAIT_S), connect(hasty, "probe") as probe:
             await probe.publish("a", b"1")
-            await asyncio.sleep(1.8)  # quiet, but not dead
+            await asyncio.sleep(3.2)  # quiet, but not dead
             await probe.publish("a", b"2")
             way.make(Way.SILENT)
             with pytest.raises(Disconnected):

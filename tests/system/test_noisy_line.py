@@ -124,25 +124,25 @@ async def test_another_master_on_the_line(tmp_path: Path) -> None:
 
 async def test_an_adapter_that_hears_itself(tmp_path: Path) -> None:
     async with watched(tmp_path, line_has_echo=True, echo=True) as (one, _):
-        await until(lambda: len(one.heard) >= 20)
-    assert len(one.values()) >= 19
+        await until(lambda: len(one.values()) >= 19)
+    assert one.missing <= {"no answer"}  # a busy machine
 
 
 async def test_an_adapter_that_hears_itself_unbeknown_to_us(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with watched(tmp_path, line_has_echo=True) as (one, _):
-        await until(lambda: len(one.heard) >= 4)
+        await until(lambda: len(one.heard) >= 4 and "bad reply" in one.missing)
     assert one.values() == []
-    assert one.missing == {"bad reply"}
+    assert one.missing <= {"bad reply", "no answer"}  # the latter on a busy machine
     assert "set echo = true for this port" in caplog.text
 
 
 async def test_a_port_that_should_echo_and_does_not(tmp_path: Path) -> None:
     async with watched(tmp_path, echo=True) as (one, _):
-        await until(lambda: len(one.heard) >= 4)
+        await until(lambda: len(one.heard) >= 4 and "bad reply" in one.missing)
     assert one.values() == []
-    assert one.missing == {"bad reply"}
+    assert one.missing <= {"bad reply", "no answer"}  # the latter on a busy machine
 
 
 async def test_a_lamp_on_a_noisy_line_is_switched_by_repeats(tmp_path: Path) -> None:

@@ -173,15 +173,16 @@ async def test_a_serial_line_takes_the_time_of_its_wire(
     turnaround_s = bench.device(device).profile.line.answers_in_ms / 1000
     starts_s = len(request_frame) * byte_s + gap_s + turnaround_s
     whole_s = starts_s + size * byte_s
-    taken_s = []
-    for _ in range(20):
+    taken_s: list[float] = []
+    # Most of them may have waited for a busy machine.
+    while len(taken_s) < 20 or (min(taken_s) >= 1.5 * whole_s and len(taken_s) < 500):
         heard = await asyncio.to_thread(ask_wire, bench.terminal(line), request_frame, size)
         assert heard
         assert heard[-1][1] == size
         for at_s, bytes_so_far in heard:  # no byte before the wire could have carried it
             assert at_s >= starts_s + bytes_so_far * byte_s - 1e-6
         taken_s.append(heard[-1][0])
-    assert min(taken_s) < 1.5 * whole_s  # the others may have waited for a busy machine
+    assert min(taken_s) < 1.5 * whole_s
 
 
 async def test_a_serial_server_carries_one_request_at_a_time() -> None:

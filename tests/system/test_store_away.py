@@ -10,7 +10,7 @@ import pytest
 from tests.httpproxy import HttpProxy
 from tests.services import Service
 from tests.system.aggregator import READINGS, T0, Cloud, Gateway, batch, connected, influx_store
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 from wire import codec
 from wire.messages import Batch
 from wire.reading import Quality, Quantity, Reading
@@ -96,7 +96,7 @@ async def test_a_conflict_of_types_hides_no_alert_and_stops_nobody(
 ) -> None:
     one, other = Gateway("g1"), Gateway("g2")
     database = f"conflict{int(hidden)}"
-    async with httpx.AsyncClient(base_url=shared_influxd.url) as http:
+    async with httpx.AsyncClient(timeout=PATIENCE_S, base_url=shared_influxd.url) as http:
         await http.post("/query", params={"q": f"CREATE DATABASE {database}"})
         line = "depth value=1i,quality=1i"
         taken = await http.post("/write", params={"db": database}, content=line)

@@ -300,6 +300,8 @@ def _lamp_times(
             shown_s = 2 * interlock.signal.wait_s(profile)
         else:
             shown_s = carrier.until_shown_s(site, interlock, is_decided_here=carrier is bus)
+        # A new keeper asks its signal first what it shows.
+        look_s = 0.0 if carrier is None else carrier.lamps[site]
         lines = [bus] if carrier is None else [bus, carrier]
         opening_s = max(line.opening_s for line in lines)
         for device in bus.devices:
@@ -317,9 +319,9 @@ def _lamp_times(
                         read.interval_s + then_s,
                         interlock.lamp_within_s,
                         bus.until_asked_again_s(device, read.interval_s) + then_s,
-                        opening_s + then_s,
+                        opening_s + look_s + then_s,
                         loss_s + RETRY_AFTER_S + then_s,
-                        read.interval_s + opening_s + then_s,
+                        read.interval_s + opening_s + look_s + then_s,
                     )
 
 

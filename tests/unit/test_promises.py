@@ -152,6 +152,7 @@ def measured(plan: Plan, case: str) -> tuple[float, float]:
 @pytest.mark.parametrize("case", ["dead", "silence", "restart", "loss", "reload"])
 @examples(15)
 @example(plan=Plan(19200, "", (0.3,), (), 2, False, (), 0.0, 1.3, 3.0, switch_ms=2000))
+@example(plan=Plan(19200, "rtu", (1.0,), (), 1, True, (), 0.3, 1.7, 1.0, switch_ms=2000))
 @given(plan=plans())
 def test_no_lamp_takes_longer_than_check_says(case: str, plan: Plan) -> None:
     promise_s, took_s = measured(plan, case)

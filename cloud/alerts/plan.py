@@ -242,6 +242,8 @@ class Plan(Tables):
 
 def read(file: Path) -> Plan:
     """The plan in `file`. Raises ConfigError with all of its faults, loops included."""
+    if file.is_fifo():  # nobody may fill it, and a service would wait for ever
+        raise loader.ConfigError(file, [Fault("", "is a pipe, and must be a file")])
     return loader.load(file, Plan, faults)
 
 

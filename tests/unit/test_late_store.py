@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from cloud import config, service
+from cloud.alerts import plan
 from cloud.errors import Unavailable
 from cloud.store import Query
 from cloud.store.kept import Kept
+from configs.loader import ConfigError
 
 _STORE = """
 [store]
@@ -54,3 +56,9 @@ async def test_a_store_is_opened_as_soon_as_its_secret_is_there(tmp_path: Path) 
         with pytest.raises(Unavailable, match="cannot be reached"):
             await store.check()
         assert store.fault == ""
+
+
+def test_a_plan_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "plan.toml")
+    with pytest.raises(ConfigError, match="is a pipe"):
+        plan.read(tmp_path / "plan.toml")

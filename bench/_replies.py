@@ -17,7 +17,8 @@ was mended by its kind, and the next set was written in one go:
 | held_out_5 | 142 of 146 | 0 |
 
 The set with the highest number judges: no word was added because of it. What was changed after it
-was read only takes a yes away (a "but", more than an hour, what is quoted and is not ours). Whoever
+was read only takes a yes away (a "but", more than an hour, what is quoted and is not ours, work
+that is undone, helpers who have left). Whoever
 mends what it shows writes the next one first. All sets are by the one who wrote the lexicon:
 strangers type other things. The first true replies belong into a new set.
 """

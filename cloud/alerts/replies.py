@@ -126,6 +126,9 @@ _AN_ORDER_TOO: Final = frozenset(
     {"马上", "赶过去", "赶去", "过去看看", "去看看", "去看", "去看一下"}
 )
 """What somebody who gives an order says as well: 马上转移群众."""
+_CREWS: Final = frozenset({"施工队", "交警", "民警", "消防", "消防员", "民兵", "干部"})
+_VEHICLES: Final = frozenset({"车", "车辆", "car", "cars", "truck", "trucks", "bus", "traffic"})
+_WHOLLY: Final = frozenset({"全部", "全员", "全体", "所有人"})
 _UNDONE: Final = frozenset({"evacuate", "move", "rescue", "close", "block", "seal"})
 """Work that is named and not said to be done: "12 people to evacuate"."""
 _OWN_CREW: Final = frozenset({"队伍", "队员", "名队员", "team", "crew"})
@@ -293,7 +296,14 @@ def _is_of_something_else(clause: list[Token], sorts: frozenset[Sort], people: i
     if is_work and texts & _I_AM and not sorts & {Sort.CLOSING, Sort.MOVING, Sort.ACTING, Sort.GO}:
         return True
     is_moved = sorts & {Sort.MOVE, Sort.MOVED} and not sorts & {Sort.SOON, Sort.NOW}
-    return bool(is_moved and texts & (_ME | _OWN_CREW)) and people is None and not texts & _THEY
+    if not is_moved or people is not None:
+        return False
+    if sorts & {Sort.DEVICE} or texts & _VEHICLES or texts & _CREWS:
+        return True
+    if texts & _THEY:
+        return False
+    has_left = any("撤" in one for one in texts) and not texts & _WHOLLY  # who has? the helpers?
+    return has_left or bool(texts & (_ME | _OWN_CREW))
 
 
 def _comes_in(clause: list[Token]) -> bool:

@@ -50,18 +50,6 @@ def test_a_flood_goes_from_the_ruler_to_the_lamp_and_into_the_store(
         check_store(line, account)
 
 
-def test_the_broker_dies_in_mid_flood(mosquitto: Service, tmp_path: Path) -> None:
-    with Line(tmp_path / "line", mosquitto.port, **flood(tmp_path)) as line:
-        line.until(lambda: water_over(line, AMBER_M))
-        mosquitto.kill()
-        line.until(lambda: water_over(line, RED_M) and line.lamp(Aspect.RED))
-        line.until(lambda: line.outbox().pending > 0)
-        mosquitto.start()
-        account = line.hand_over()
-        check_lamp(line)
-        check_store(line, account)
-
-
 def test_the_cloud_dies_in_mid_flood(mosquitto: Service, tmp_path: Path) -> None:
     with Line(tmp_path / "line", mosquitto.port, **flood(tmp_path)) as line:
         line.until(lambda: water_over(line, AMBER_M) and line.acked())
@@ -78,19 +66,7 @@ def test_the_cloud_dies_in_mid_flood(mosquitto: Service, tmp_path: Path) -> None
         check_store(line, account)
 
 
-def test_the_gateway_dies_in_mid_flood(mosquitto: Service, tmp_path: Path) -> None:
-    with Line(tmp_path / "line", mosquitto.port, **flood(tmp_path)) as line:
-        line.until(lambda: water_over(line, AMBER_M) and line.sealed())
-        line.kill("edge")
-        sealed = line.outbox().sealed
-        line.start("edge")
-        line.until(lambda: water_over(line, RED_M) and line.lamp(Aspect.RED))
-        account = line.hand_over()
-        assert line.outbox().sealed > sealed > 0
-        check_lamp(line)
-        check_store(line, account)
-
-
+# Broker and gateway alone: test_nats, test_edge_kill and test_wan_faults.
 def test_all_of_them_die_one_after_another(mosquitto: Service, tmp_path: Path) -> None:
     with (
         influxdb(tmp_path / "store") as (database, store),

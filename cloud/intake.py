@@ -122,13 +122,15 @@ class Intake:
 
     def acks(self) -> dict[Key, Intervals]:
         """The batches that their gateways may forget once this is committed."""
-        numbers: dict[Key, set[int]] = {}
+        found: dict[Key, Intervals] = {}
         for arrived in self.batches:
-            numbers.setdefault(arrived.key, set()).add(arrived.batch.number)
+            if (numbers := found.get(arrived.key)) is None:
+                numbers = found[arrived.key] = Intervals()
+            numbers.add(arrived.batch.number)
         for case in self.cases:
             if case.key and case.batch is not None:
-                numbers.setdefault(case.key, set()).add(case.batch)
-        return {key: Intervals(found) for key, found in numbers.items()}
+                found.setdefault(case.key, Intervals()).add(case.batch)
+        return found
 
     def without(self, refused: Mapping[tuple[int, int], str]) -> "Intake":
         """The same with some readings in quarantine: which batch, which of its readings, and the

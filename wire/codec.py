@@ -194,7 +194,7 @@ def _envelope(json: bytes, read: Callable[[bytes], _Envelope[_R]]) -> _Envelope[
         raise DecodeError(f"gateway {envelope.gateway!r} is not a name")
     if envelope.number < 1:
         raise DecodeError(f"batch number {envelope.number} is below 1")
-    if sum(len(gap.batches) for gap in envelope.gaps) > limits.INTERVALS:
+    if envelope.gaps and sum(len(gap.batches) for gap in envelope.gaps) > limits.INTERVALS:
         raise DecodeError(f"the gaps have more than {limits.INTERVALS} intervals")
     return envelope
 
@@ -206,7 +206,7 @@ def _batch(envelope: _Envelope[_R], readings: Sequence[Reading]) -> Batch:
         number=envelope.number,
         readings=readings,
         events=envelope.events,
-        gaps=tuple(map(_in_order, envelope.gaps)),
+        gaps=tuple(map(_in_order, envelope.gaps)) if envelope.gaps else (),
     )
 
 

@@ -222,7 +222,7 @@ def plain(gateway: str, records: Sequence[PlainRecord], from_ms: int) -> Columns
         return None
     base_ms = round(first_s * 1000)
     try:
-        at_ms = [base_ms + floor(one.t * 1000 + 0.5) for one in records]
+        at_ms = [base_ms + ms for ms in map(floor, [one.t * 1000 + 0.5 for one in records])]
     except OverflowError:
         return None
     series = _plain_series(gateway, records, heads)

@@ -9,7 +9,7 @@ into a table.
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from operator import itemgetter
@@ -25,7 +25,7 @@ from cloud.alerts.rule import Finding, Heard, Hole, Place, Rule, Said, ServiceFa
 from cloud.alerts.rules import service
 from cloud.alerts.trend import Samples, trend
 from wire.messages import Batch, GatewayState, InterlockState, Status
-from wire.reading import Quality, Quantity, Reading, columns
+from wire.reading import Columns, Quality, Quantity, Reading, Series, columns
 
 log: Final = logging.getLogger("shuichi.watch")
 
@@ -110,6 +110,9 @@ class Watch:
         self._latest_ms = 0
         self.failed: list[Exception] = []
         """What rules have raised at ticks; whoever tells of it clears it."""
+        self._unheard: dict[str, Sequence[Series]] = {}
+        """Of each gateway, the series of its last batch of which no rule hears any: most batches
+        have the same."""
         self._heard: dict[str, int] = {}
         self._said: dict[str, int] = {}
         self._ticking: dict[str, dict[Key, Rule[Any]]] = {}
@@ -181,9 +184,8 @@ class Watch:
             gateway = batch.gateway
             findings.heard[gateway] = now_ms
             readings = columns(batch.readings)
-            for series, begin, end in readings.parts():
-                if self._ears(gateway, *series):
-                    said += [(one.at_ms, gateway, one) for one in readings.of(series, begin, end)]
+            if readings.series != self._unheard.get(gateway):
+                said += self._heard_readings(gateway, readings)
             said += [(event.at_ms, gateway, event) for event in batch.events]
             said += [(now_ms, gateway, gap) for gap in batch.gaps]
         if Heard in self._hearing:  # before the statuses: a last will tells of what came after
@@ -271,6 +273,16 @@ class Watch:
             self._heard = {name: min(at_ms, now_ms) for name, at_ms in self._heard.items()}
             self._samples = Samples()
         self._latest_ms = now_ms
+
+    def _heard_readings(self, gateway: str, readings: Columns) -> list[tuple[int, str, Said]]:
+        """Those that a rule hears, each with its time."""
+        found: list[tuple[int, str, Said]] = []
+        for series, begin, end in readings.parts():
+            if self._ears(gateway, *series):
+                found += [(one.at_ms, gateway, one) for one in readings.of(series, begin, end)]
+        if not found:
+            self._unheard[gateway] = readings.series
+        return found
 
     def _is_news(self, status: Status) -> bool:
         """Whether it shows that the gateway lives. The first may be one that the broker kept."""

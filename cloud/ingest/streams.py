@@ -49,9 +49,10 @@ class Streams:
             found = await self._database.run(partial(ledger.load, keys=unknown))
             for key, stream in found.items():  # meanwhile it may have been committed
                 self._known.setdefault(key, Known(stream, _arrived(stream)))
+        known = {}
         for key in keys:
             self._known.move_to_end(key)
-        known = {key: self._known[key] for key in keys}
+            known[key] = self._known[key]
         self._forget()
         return known
 

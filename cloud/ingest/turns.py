@@ -173,14 +173,15 @@ class Turns:
         self._alone[gateway] = until
 
     def _owes(self, name: str, now: float) -> bool:
-        return self._paid_at.get(name, -math.inf) > now
+        return (paid_at := self._paid_at.get(name)) is not None and paid_at > now
 
     def _is_alone(self, name: str, now: float) -> bool:
-        until = self._alone.get(name)
-        if until is not None and now >= until:
+        if (until := self._alone.get(name)) is None:
+            return False
+        if now >= until:
             del self._alone[name]
             return False
-        return until is not None
+        return True
 
     def _count(self, queue: _Queue, message: Message, by: int) -> None:
         size = by * len(message.payload)

@@ -216,9 +216,10 @@ class Ingest:
         now_ms = time.time_ns() // 1_000_000
         async with self._deciding:
             found = await decode_beside(drawn, self._admission, now_ms, beginning.deadly)
-        turns.put_back(drawn[found.done :], clock())
+        now = clock()
+        turns.put_back(drawn[found.done :], now)
         for message, cost_s in zip(drawn, found.costs, strict=False):
-            turns.charge(gateway_of(message), cost_s, clock())
+            turns.charge(gateway_of(message), cost_s, now)
         failures.blame(map(gateway_of, found.failed))
         intake = found.intake
         if cases := [*intake.cases, *(one for part in intake.batches for one in part.cases)]:

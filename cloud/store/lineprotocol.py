@@ -16,7 +16,7 @@ import msgspec
 
 from cloud.errors import Rejected
 from cloud.store import Points
-from wire.reading import Columns, Quality, Quantity, columns
+from wire.reading import Columns, Quality, Quantity, Series, columns
 
 _TAG: Final = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
 _SERIES_KNOWN: Final = 32768
@@ -34,8 +34,8 @@ def encode(points: Sequence[Points]) -> bytes:
 def _lines(gateway: str, readings: Columns) -> bytes:
     """Each line in four parts; all parts of all lines are joined at once."""
     heads: list[str] = []
-    for (site, sensor, quantity), begin, end in readings.parts():
-        heads += [f"\n{series_key(quantity, gateway, sensor, site)} value="] * (end - begin)
+    for series, begin, end in readings.parts():
+        heads += [_head(gateway, series)] * (end - begin)
     values = _texts(readings.values)
     qualities = readings.qualities
     if qualities.count(Quality.GOOD) == len(qualities):  # as nearly always, and none is missing
@@ -57,6 +57,12 @@ def _texts(numbers: Sequence[float | None]) -> list[str]:
 
 
 @lru_cache(_SERIES_KNOWN)
+def _head(gateway: str, series: Series) -> str:
+    """How a line begins, up to its value. Raises Rejected."""
+    site, sensor, quantity = series
+    return f"\n{series_key(quantity, gateway, sensor, site)} value="
+
+
 def series_key(quantity: Quantity, gateway: str, sensor: str, site: str) -> str:
     """Measurement and tags, escaped. Raises Rejected."""
     return f"{quantity},gateway={escaped(gateway)},sensor={escaped(sensor)},site={escaped(site)}"

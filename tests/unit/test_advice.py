@@ -72,15 +72,29 @@ def said() -> list[tuple[str, str]]:
 
 
 def known_keys() -> set[str]:
-    """What a config can have: the annotated names of all classes, and the aspects."""
-    return {aspect.value for aspect in Aspect} | {
-        item.target.id
+    """What a config can have: the annotated names of all classes, the words of all enumerations,
+    and the aspects."""
+    words = {
+        item.value.value
         for tree in nodes().values()
         for node in tree
-        if isinstance(node, ast.ClassDef)
+        if isinstance(node, ast.ClassDef) and any("Enum" in ast.unparse(one) for one in node.bases)
         for item in node.body
-        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+        if isinstance(item, ast.Assign) and isinstance(item.value, ast.Constant)
+        if isinstance(item.value.value, str)
     }
+    return (
+        words
+        | {aspect.value for aspect in Aspect}
+        | {
+            item.target.id
+            for tree in nodes().values()
+            for node in tree
+            if isinstance(node, ast.ClassDef)
+            for item in node.body
+            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+        }
+    )
 
 
 def test_a_key_that_is_advised_exists():

@@ -11,20 +11,27 @@ from wire.messages import Level
 
 
 class Kind(StrEnum):
-    """Why somebody is told. The first four ask for an answer."""
+    """Why somebody is told. The first six ask for an answer."""
 
     RAISE = "raise"
     CLIMB = "climb"  # the tier below has not answered
     RISE = "rise"  # it has become worse while they are being called
+    REOPEN = "reopen"  # whoever answered did not act
     AGAIN = "again"
+    FOLLOW_UP = "follow-up"  # whoever answered is asked what came of it
     FALL = "fall"
     HAND_BACK = "hand-back"  # it has fallen to what a lower tier handles
     ANSWERED = "answered"  # somebody else has answered: stand down
+    RESULT = "result"  # what came of it
     CLEAR = "clear"
     COPY = "copy"
+    PUBLIC = "public"  # a loudspeaker or a board says it to everybody
 
 
-CALLS: Final = frozenset({Kind.RAISE, Kind.CLIMB, Kind.RISE, Kind.AGAIN})
+FIRST_CALLS: Final = frozenset({Kind.RAISE, Kind.CLIMB, Kind.RISE, Kind.REOPEN})
+"""Calls that tell their contact something new."""
+
+CALLS: Final = FIRST_CALLS | {Kind.AGAIN, Kind.FOLLOW_UP}
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -85,11 +92,12 @@ def foremost(sends: Iterable[Send]) -> Send:
 
 class Withdraw(msgspec.Struct, frozen=True, tag=True):
     """Do not send what has not been sent yet of an alert's calls (not of what was only to be
-    known), up to `round`; of one area, or of all."""
+    known), up to `round`; of one area, or of all; to one contact, or to all."""
 
     alert: str
     round: int
     area: str | None = None
+    contact: str | None = None
 
     def ends(self, part: Part) -> bool:
         return (
@@ -100,9 +108,18 @@ class Withdraw(msgspec.Struct, frozen=True, tag=True):
         )
 
 
+class Reopen(msgspec.Struct, frozen=True, tag=True):
+    """The answer does not stand any more: the alarm is to be unacknowledged again, and why."""
+
+    alert: str
+    by: str
+    reason: str
+
+
 class Note(msgspec.Struct, frozen=True, tag=True):
     """Something for the timeline: "opened", "climbed", "empty" (a tier without contacts), "top"
-    (nobody has answered, up to the top), "answered", "late answer", "fell", "held", "cleared"."""
+    (nobody has answered, up to the top), "answered", "late answer", "follow-up" (no result yet),
+    "fell", "held", "cleared"."""
 
     alert: str
     round: int
@@ -111,4 +128,4 @@ class Note(msgspec.Struct, frozen=True, tag=True):
     text: str = ""
 
 
-Action = Send | Withdraw | Note
+Action = Send | Withdraw | Note | Reopen

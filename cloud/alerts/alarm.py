@@ -9,8 +9,9 @@ falls.
 
 - Several sources (rules, sensors) may speak of one hazard: the worst level and the nearest stage of
   them hold. Each source's own time only goes forward; an older word of it counts for nothing.
-- A rise counts at once. A fall counts after `off_delay_ms` (the off-delay of ISA-18.2): what comes
-  back within it has never been away, is counted as a flap, and calls nobody a second time.
+- A rise counts at once. A fall counts after `off_delay_ms` (the off-delay of ISA-18.2) by the time
+  of the readings: what comes back within it has never been away, is counted as a flap, and calls
+  nobody a second time. Readings that arrive late, all at once, fall and rise as they did.
 - `round` rises whenever somebody new has to answer: with each rise, and when an alarm that was held
   back is presented again. An answer to an earlier round is recorded and does not count.
 - `returned-unacknowledged` has no end but an answer, or the next rise: that nobody has answered is
@@ -48,6 +49,7 @@ class Trigger(StrEnum):
     FALL = "fall"
     RETURN = "return"
     ANSWER = "answer"
+    REOPEN = "reopen"
     SHELVE = "shelve"
     UNSHELVE = "unshelve"
     EXPIRE = "expire"
@@ -68,6 +70,7 @@ PROCESS: Final = {
     (Status.ACKNOWLEDGED, Trigger.FALL): Status.ACKNOWLEDGED,
     (Status.ACKNOWLEDGED, Trigger.RETURN): Status.NORMAL,
     (Status.ACKNOWLEDGED, Trigger.ANSWER): Status.ACKNOWLEDGED,  # one more person
+    (Status.ACKNOWLEDGED, Trigger.REOPEN): Status.UNACKNOWLEDGED,
     (Status.RETURNED, Trigger.RISE): Status.UNACKNOWLEDGED,
     (Status.RETURNED, Trigger.ANSWER): Status.NORMAL,
 }
@@ -116,6 +119,13 @@ class Acknowledge(msgspec.Struct, frozen=True, tag=True):
     round: int | None = None
 
 
+class Reopen(msgspec.Struct, frozen=True, tag=True):
+    """The answer does not stand: whoever gave it cannot act, has not acted, or took it back."""
+
+    by: str
+    reason: str = ""
+
+
 class Hold(msgspec.Struct, frozen=True, tag=True):
     """Hold back, or let go: one of the triggers SHELVE to RESTORE, by whom, and why.
 
@@ -130,10 +140,12 @@ class Hold(msgspec.Struct, frozen=True, tag=True):
 
 
 class Tick(msgspec.Struct, frozen=True, tag=True):
-    """Time has passed."""
+    """Time has passed; with `until_ms`, only until the reading that is about to be heard."""
+
+    until_ms: int | None = None
 
 
-Input = Condition | Acknowledge | Hold | Tick
+Input = Condition | Acknowledge | Reopen | Hold | Tick
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -217,10 +229,13 @@ def step(
             change.heard(given)
         case Acknowledge():
             change.acknowledged(given)
+        case Reopen():
+            change.reopened(given)
         case Hold():
             change.demanded(given, rule)
         case Tick():
-            pass
+            if given.until_ms is not None:
+                change.at_ms = min(given.until_ms, now_ms)
     change.settle(rule)
     return change.alarm, tuple(change.events)
 
@@ -231,6 +246,8 @@ class _Change:
     def __init__(self, alarm: Alarm, now_ms: int) -> None:
         self.alarm = alarm
         self.now_ms = now_ms
+        self.at_ms = now_ms
+        """The time of what is heard, else now."""
         self.events: list[Event] = []
 
     def heard(self, said: Condition) -> None:
@@ -242,6 +259,7 @@ class _Change:
         newest = max(0 if known is None else known.at_ms, min(said.at_ms, self.now_ms))
         if known is None and said.level is None:
             return
+        self.at_ms = newest
         sources = self.alarm.sources | {said.source: Source(said.level, said.stage, newest)}
         self._set(sources=sources)
 
@@ -254,6 +272,14 @@ class _Change:
         else:
             self._set(answered_by=answer.by)
             self._process(Trigger.ANSWER, answer.by)
+
+    def reopened(self, demand: Reopen) -> None:
+        """People are called anew."""
+        if (self.alarm.process, Trigger.REOPEN) not in PROCESS:
+            self._tell(Trigger.REOPEN, demand.by, demand.reason, "nobody has answered it")
+            return
+        self._set(round=self.alarm.round + 1, answered_by="")
+        self._process(Trigger.REOPEN, demand.by, demand.reason)
 
     def demanded(self, demand: Hold, rule: Rule) -> None:
         if refusal := self._refusal(demand, rule):
@@ -283,13 +309,13 @@ class _Change:
         if level is not None and (raw[0] > before[0] or raw[1] > before[1]):
             self._rise(level, stage)
             raised = (self.alarm.level or 0, self.alarm.stage.rank)
-            self._set(lower_since_ms=None if raw == raised else self.now_ms)
+            self._set(lower_since_ms=None if raw == raised else self.at_ms)
         elif raw == before:
             if alarm.lower_since_ms is not None:
                 self._set(lower_since_ms=None, flaps=alarm.flaps + 1)
         elif alarm.lower_since_ms is None:
-            self._set(lower_since_ms=self.now_ms)
-        elif self.now_ms - alarm.lower_since_ms >= rule.off_delay_ms:
+            self._set(lower_since_ms=self.at_ms)
+        elif self.at_ms - alarm.lower_since_ms >= rule.off_delay_ms:
             self._set(level=level, stage=stage, lower_since_ms=None)
             if level is None:
                 self._process(Trigger.RETURN)
@@ -317,9 +343,9 @@ class _Change:
             self.held(Trigger.OUTGROW)
         self._process(Trigger.RISE)
 
-    def _process(self, trigger: Trigger, by: str = "") -> None:
+    def _process(self, trigger: Trigger, by: str = "", reason: str = "") -> None:
         self._set(process=PROCESS[self.alarm.process, trigger])
-        self._tell(trigger, by)
+        self._tell(trigger, by, reason)
 
     def _refusal(self, demand: Hold, rule: Rule) -> str:
         """Why a demand comes to nothing, or ""."""

@@ -26,6 +26,8 @@ def adopt(
         rungs=(),
         at_top=False,
         told=tuple(one for one in state.told if one in plan.contact),
+        declined=tuple(one for one in state.declined if one in plan.contact),
+        area=state.area if state.area in plan.area else "",
         phase=Phase.IDLE if state.phase is Phase.RINGING else state.phase,
         infos=state.infos + _FROM,
         round=state.round - 1 if state.phase is Phase.RINGING else state.round,

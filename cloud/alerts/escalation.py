@@ -11,6 +11,12 @@ A *rung* is an area of the site's ladder that is being called. The rules:
   power the overdue climb happens at once, and only that one: no tier is passed over.
 - What asks for no answer (copies, falls, the end) goes by a contact's first channel only.
 - Only an answer stops it, and it stops all of it at once. An answer to an earlier round is noted.
+- Whoever declines, or cannot be reached by any channel, is not waited for: when that is so for all
+  who were called in the topmost area, the next one is called at once.
+- After an answer the result is awaited: what was done. Whoever answered is asked for it by the
+  follow-up deadline, `FOLLOW_UPS` times; without one, or if it is that they cannot act, people are
+  called again from the nearest area.
+- Loudspeakers and boards tell the public, and nobody waits for them.
 - A rise begins a new round. While people are being called, they are told of it and the climb goes
   on; after an answer it begins again with the nearest area, and whoever else knows is told.
 - A fall is told to those who were told. Areas that the lower level does not climb to are let go.
@@ -26,7 +32,7 @@ from typing import Final
 
 import msgspec
 
-from cloud.alerts.actions import CALLS, Action, Kind, Note, Send, Withdraw
+from cloud.alerts.actions import CALLS, Action, Kind, Note, Reopen, Send, Withdraw
 from cloud.alerts.alarm import Alarm, Status
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.plan import Plan
@@ -54,11 +60,42 @@ class Answer(msgspec.Struct, frozen=True, tag=True):
     round: int | None = None
 
 
+class Decline(msgspec.Struct, frozen=True, tag=True):
+    """A contact cannot act, or (`unreached`) no channel takes a message to them."""
+
+    contact: str
+    round: int
+    unreached: bool = False
+
+
+class Outcome(StrEnum):
+    """What comes of an alert, as those who act report it."""
+
+    ACTING = "acting"
+    CLOSED = "closed"
+    EVACUATED = "evacuated"
+    FALSE_ALARM = "false-alarm"
+    DONE = "done"
+    CANNOT_ACT = "cannot-act"
+
+
+class Report(msgspec.Struct, frozen=True, tag=True):
+    """Somebody says what came of it. `people` is how many were evacuated. Like `Answer` else."""
+
+    by: str
+    at_ms: int
+    how: str
+    outcome: Outcome
+    people: int | None = None
+    said: str = ""
+    round: int | None = None
+
+
 class Tick(msgspec.Struct, frozen=True, tag=True):
     """Time has passed."""
 
 
-Input = Situation | Answer | Tick
+Input = Situation | Answer | Decline | Report | Tick
 
 
 class Phase(StrEnum):
@@ -100,7 +137,16 @@ class Escalation(msgspec.Struct, frozen=True, gc=False):
     infos: int = 0
     at_top: bool = False
     answer: Answer | None = None
+    declined: tuple[str, ...] = ()
+    report: Report | None = None
+    follow_ms: int | None = None
+    follow_ups: int = 0
+    area: str = ""
+    """Of whoever has answered."""
 
+
+FOLLOW_UPS: Final = 2
+"""How often whoever answered is asked for the result before others are called."""
 
 NEVER: Final = 2**53
 """The next call of an area that has nobody to call."""
@@ -119,6 +165,8 @@ def situation(alarm: Alarm) -> Situation:
 
 def next_due_ms(state: Escalation) -> int | None:
     """When a Tick will change something; None if only an input can."""
+    if state.phase is Phase.ANSWERED:
+        return state.follow_ms
     if state.phase is not Phase.RINGING:
         return None
     due = NEVER if state.at_top else state.rungs[-1].deadline_ms
@@ -143,8 +191,12 @@ def step(
             change.follow(given)
         case Answer():
             change.answered(given)
+        case Decline():
+            change.declined(given)
+        case Report():
+            change.reported(given)
         case Tick():
-            pass
+            change.follow_up()
     if change.state.phase is Phase.RINGING:
         change.ring()
         change.climb()
@@ -187,13 +239,103 @@ class _Change:
             self._note("late answer", text=f"{answer.by} by {answer.how}: it has risen since")
             return
         if state.phase is not Phase.RINGING:
+            if state.phase is Phase.ANSWERED and state.follow_ups:
+                self._set(follow_ups=0, follow_ms=self._follow_up_ms())  # they are at it
             self._note("late answer", text=f"{answer.by} by {answer.how}: nobody was being called")
             return
         called = {one: rung.area for rung in state.rungs for one in rung.contacts}
         self._quiet(Phase.ANSWERED, "answered", f"{answer.by} by {answer.how}")
-        self._set(answer=answer)
-        called.pop(answer.by, None)
+        area = called.pop(answer.by, state.rungs[0].area)
+        self._set(answer=answer, report=None, area=area, follow_ups=0)
+        self._set(follow_ms=self._follow_up_ms())
         self._inform(Kind.ANSWERED, called)
+
+    def declined(self, given: Decline) -> None:
+        """Do not wait for a contact any more; climb if nobody is left to wait for."""
+        state = self.state
+        if given.round < state.round or given.contact in state.declined:
+            return
+        self.actions.append(Withdraw(state.alert, state.round, contact=given.contact))
+        self._set(declined=(*state.declined, given.contact))
+        for place, rung in enumerate(self.state.rungs):
+            if rung.contacts and self._nobody_left(rung):
+                self._replace(place, deadline_ms=min(rung.deadline_ms, self.now_ms))
+
+    def reported(self, given: Report) -> None:
+        """Keep what came of it. Whoever reports without having answered answers by it."""
+        state = self.state
+        if given.round is not None and given.round < state.round:
+            self._note("late answer", text=f"{given.by} by {given.how}: it has risen since")
+            return
+        if given.outcome is Outcome.CANNOT_ACT:
+            if state.phase is Phase.ANSWERED:
+                reason = f"{given.by} cannot act"
+                self._set(declined=(*state.declined, given.by), report=given, follow_ms=None)
+                self.actions.append(Reopen(state.alert, given.by, reason))
+            else:
+                self.declined(Decline(given.by, state.round))
+            return
+        if state.phase is Phase.RINGING:
+            self.answered(Answer(given.by, given.at_ms, given.how, given.said, given.round))
+        if self.state.phase is not Phase.ANSWERED:
+            self._note("late answer", text=f"{given.by} by {given.how}: nobody was being called")
+            return
+        self._set(report=given, follow_ups=0)
+        if given.outcome is Outcome.ACTING:
+            self._set(follow_ms=self._follow_up_ms())
+            return
+        self._set(follow_ms=None)
+        areas = {one: self.plan.contact[one].area for one in self.state.told}
+        areas.pop(given.by, None)
+        self._inform(Kind.RESULT, {one: area for one, area in areas.items() if self._asks(one)})
+
+    def follow_up(self) -> None:
+        """Ask whoever answered for the result, and reopen if they keep silent."""
+        state = self.state
+        if state.phase is not Phase.ANSWERED or state.answer is None:
+            return
+        if state.follow_ms is None or state.follow_ms > self.now_ms:
+            return
+        by = state.answer.by
+        if state.follow_ups >= FOLLOW_UPS or (
+            by not in self.plan.contact and not self.plan.members(state.area)
+        ):
+            self._set(follow_ms=None, declined=(*state.declined, by))
+            self.actions.append(Reopen(state.alert, by, f"{by} has reported no result"))
+            return
+        self._note("follow-up", state.area, f"{by} has reported no result yet")
+        deadline_ms = self.now_ms + self._again_ms()
+        # Of somebody who is none of the plan only their area is known.
+        asked = (by,) if by in self.plan.contact else self._in_area(state.area)
+        for contact in asked:
+            area = self.plan.contact[contact].area
+            self._send(Kind.FOLLOW_UP, area, contact, state.infos, deadline_ms, (contact,))
+        self._set(
+            follow_ups=state.follow_ups + 1, follow_ms=deadline_ms, infos=self.state.infos + 1
+        )
+
+    def _follow_up_ms(self) -> int | None:
+        """When the result is asked for, None if the plan asks for none."""
+        state = self.state
+        if state.level is None:
+            return None
+        within_ms = self.plan.follow_up_ms(state.hazard, state.level)
+        return None if within_ms is None else self.now_ms + within_ms
+
+    def _again_ms(self) -> int:
+        """Between two follow-ups."""
+        state = self.state
+        within_ms = self.plan.follow_up_ms(state.hazard, state.level or Level.RED)
+        return max(60_000, (within_ms or 0) // 2)
+
+    def _in_area(self, area: str) -> tuple[str, ...]:
+        return self.plan.on_duty(area, self.now_ms) or self.plan.members(area)
+
+    def _asks(self, contact: str) -> bool:
+        return not self.plan.contact[contact].public
+
+    def _nobody_left(self, rung: Rung) -> bool:
+        return all(one in self.state.declined for one in rung.contacts)
 
     def ring(self) -> None:
         """Call again whose time has come. Calls that were missed are not made up for."""
@@ -219,8 +361,20 @@ class _Change:
     def _worse(self, seen: Situation) -> None:
         """A new round: on from where it stands if people are being called, else from the start."""
         ringing = self.state.phase is Phase.RINGING
+        before = self.state
+        rose = (
+            before.level is None
+            or seen.level is None
+            or (seen.level, seen.stage.rank)
+            > (
+                before.level,
+                before.stage.rank,
+            )
+        )
         self._withdraw()
-        self._set(level=seen.level, stage=seen.stage, round=seen.round)
+        self._set(level=seen.level, stage=seen.stage, round=seen.round, follow_ms=None)
+        if rose or ringing:
+            self._set(declined=())  # who could not act on less may act on more
         if ringing:
             self._let_go()
             for place, rung in enumerate(self.state.rungs):
@@ -228,21 +382,25 @@ class _Change:
                 sooner = min(rung.deadline_ms, self.now_ms + answer_ms)
                 self._replace(place, deadline_ms=sooner)
                 self._call(place, Kind.RISE)
+                self._announce(rung.area)
             self._set(at_top=False)
             return
         known = self.state.told
         self._set(phase=Phase.RINGING, rungs=(), at_top=False, answer=None)
+        self._set(follow_ups=0, report=None)
         first = self.plan.called(self.state.site, self.state.hazard, seen.level or Level.RED)[0]
         if self.state.site not in self.plan.site:
             self._note("opened", first, "the plan does not know this site: its top is called")
         else:
             self._note("opened", first)
-        self._open(first, Kind.RAISE)
+        again = before.phase is Phase.ANSWERED and not rose
+        self._open(first, Kind.REOPEN if again else Kind.RAISE)
         self._copy("raise", also=known)
 
     def _open(self, area: str, kind: Kind) -> None:
         """Call an area for the first time in this round. One without contacts has no time either:
         there is nobody to wait for."""
+        self._announce(area)
         if not self.plan.members(area):
             self._note("empty", area, "has no contacts")
             rung = Rung(area, self.now_ms, self.now_ms, NEVER, 0, ())
@@ -254,12 +412,20 @@ class _Change:
         self._call(len(self.state.rungs) - 1, kind)
 
     def _call(self, place: int, kind: Kind) -> None:
-        """Call all who are on duty in an area; if nobody is, everyone of it."""
+        """Call all who are on duty in an area; if nobody is, everyone of it. Who has declined is
+        left alone, but at the top, where nobody else is left."""
         rung = self.state.rungs[place]
         on_duty = self.plan.on_duty(rung.area, self.now_ms)
-        contacts = on_duty or self.plan.members(rung.area)
-        if not contacts:
+        wanted = on_duty or self.plan.members(rung.area)
+        if not wanted:
             return
+        contacts = tuple(one for one in wanted if one not in self.state.declined)
+        if not contacts:
+            if not self._is_top(place):
+                ended_ms = min(rung.deadline_ms, self.now_ms)
+                self._replace(place, next_ms=NEVER, deadline_ms=ended_ms)
+                return
+            contacts = wanted
         times = self.plan.deadlines(rung.area, self.state.stage)
         early = self.now_ms < rung.deadline_ms
         for contact in contacts:
@@ -272,6 +438,19 @@ class _Change:
             tries=rung.tries + 1,
             contacts=rung.contacts + tuple(one for one in contacts if one not in rung.contacts),
         )
+
+    def _is_top(self, place: int) -> bool:
+        """Whether nobody is called above this rung."""
+        state = self.state
+        ladder = self.plan.called(state.site, state.hazard, state.level or Level.RED)
+        return place >= len(ladder) - 1
+
+    def _announce(self, area: str) -> None:
+        """Have the loudspeakers and boards of an area tell the public."""
+        for contact in self.plan.announcers(area):
+            self._send(Kind.PUBLIC, area, contact, self.state.infos, None, (contact,))
+        if self.plan.announcers(area):
+            self._set(infos=self.state.infos + 1)
 
     def _fall(self, level: Level) -> None:
         """Tell of it, and let go of the areas that the lower level does not climb to."""
@@ -302,7 +481,8 @@ class _Change:
         areas |= self._on_duty(self.plan.told("clear", state.site, state.hazard, level))
         # Before the level is forgotten: those who are told must know which one is over.
         self._inform(Kind.CLEAR, areas)
-        self._set(level=None, stage=Stage.TREND, told=(), answer=None)
+        self._set(level=None, stage=Stage.TREND, told=(), answer=None, report=None)
+        self._set(declined=(), follow_ms=None, follow_ups=0)
 
     def _quiet(self, phase: Phase, kind: str, text: str) -> None:
         """Call nobody any more, from this step on."""
@@ -319,7 +499,8 @@ class _Change:
         named = self.plan.told(at, state.site, state.hazard, state.level)
         copies = dict.fromkeys((*named, *also))
         called = {one for rung in state.rungs for one in rung.contacts}
-        self._inform(Kind.COPY, self._on_duty(one for one in copies if one not in called))
+        others = [one for one in copies if one not in called and self._asks(one)]
+        self._inform(Kind.COPY, self._on_duty(others))
 
     def _on_duty(self, contacts: Iterable[str]) -> dict[str, str]:
         """Those of them who are on duty, with their areas."""
@@ -360,7 +541,7 @@ class _Change:
                     number,
                     self.now_ms,
                     # Nobody's phone needs to ring at night for what needs no answer.
-                    ways if kind in CALLS else ways[:1],
+                    ways if kind in CALLS or kind is Kind.PUBLIC else ways[:1],
                     answer_by_ms if kind in CALLS else None,
                     not on_duty,
                     state.exercise,

@@ -32,6 +32,7 @@ from cloud.alerts.plantables import (
     Text,
     Tier,
     TierRule,
+    Within,
     to_date,
 )
 from cloud.channels import Language
@@ -41,6 +42,9 @@ from wire.messages import Level
 
 ANSWER_WITHIN_MIN: Final = {Stage.TREND: 60.0, Stage.SOON: 30.0, Stage.IMMINENT: 10.0, Stage.NOW: 5}
 """Now: 5 min, as in Changzhi's rule of 叫应. The others are ours; set your own."""
+
+RESULT_WITHIN_MIN: Final = Within(yellow=60, orange=20, red=10)
+"""Ours, for all hazards but equipment, of which no result is awaited; set your own."""
 
 
 class Deadlines(NamedTuple):
@@ -133,6 +137,18 @@ class Plan(Tables):
         """The contacts of an area, in the order in which the plan has them."""
         return self._members.get(area, ())
 
+    def announcers(self, area: str) -> tuple[str, ...]:
+        """The loudspeakers and boards of an area."""
+        return self._announcers.get(area, ())
+
+    def follow_up_ms(self, hazard: Hazard, level: Level) -> int | None:
+        """Within which time after an answer a result is awaited, None for no result."""
+        within = self.hazard.get(hazard, HazardRule()).result_within_min
+        if within is None:
+            within = Within() if hazard is Hazard.EQUIPMENT else RESULT_WITHIN_MIN
+        minutes: float | None = getattr(within, level.name.lower())
+        return None if minutes is None else round(minutes * 60_000)
+
     def on_duty(self, area: str, now_ms: int) -> tuple[str, ...]:
         """The contacts of an area who are on duty."""
         minute = now_ms // 60_000
@@ -213,10 +229,18 @@ class Plan(Tables):
 
     @cached_property
     def _members(self) -> dict[str, tuple[str, ...]]:
-        members: dict[str, tuple[str, ...]] = {}
+        return self._by_area(public=False)
+
+    @cached_property
+    def _announcers(self) -> dict[str, tuple[str, ...]]:
+        return self._by_area(public=True)
+
+    def _by_area(self, *, public: bool) -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
         for name, contact in self.contact.items():
-            members[contact.area] = (*members.get(contact.area, ()), name)
-        return members
+            if contact.public is public:
+                found[contact.area] = (*found.get(contact.area, ()), name)
+        return found
 
     @cached_property
     def _shifts(self) -> dict[str, tuple[tuple[Shift, ...], frozenset[date]]]:

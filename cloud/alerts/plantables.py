@@ -155,7 +155,9 @@ class Channel(Model):
 
 
 class Contact(Model):
-    """`[contact.<name>]`. `duty` names shifts; without any, a contact is always on duty."""
+    """`[contact.<name>]`. `duty` names shifts; without any, a contact is always on duty. `public`:
+    it is no person but a loudspeaker or a board, which tells the public what to do and is not
+    waited for."""
 
     name: Text
     name_en: str = ""
@@ -166,6 +168,7 @@ class Contact(Model):
     address: dict[str, str] = {}
     duty: tuple[Name, ...] = ()
     away: tuple[str, ...] = ()
+    public: bool = False
 
     @field_validator("away")
     @classmethod
@@ -193,11 +196,22 @@ class Tops(Model):
     red: Tier | None = None
 
 
+class Within(Model):
+    """Minutes by level; none: never."""
+
+    blue: Minutes | None = None
+    yellow: Minutes | None = None
+    orange: Minutes | None = None
+    red: Minutes | None = None
+
+
 class HazardRule(Model):
-    """`[hazard.<hazard>]`: the levels that it has, and how high each climbs."""
+    """`[hazard.<hazard>]`: the levels that it has, how high each climbs, and within how many
+    minutes after an answer a result is awaited."""
 
     levels: tuple[Colour, ...] = tuple(Level)
     climbs_to: Tops = Tops()
+    result_within_min: Within | None = None
 
 
 class Instruction(Model):

@@ -63,6 +63,7 @@ def shift(connection: Connection, by_ms: int, now_ms: int, window_ms: int, off_m
                 )
                 for rung in one.rungs
             ),
+            follow_ms=None if one.follow_ms is None else one.follow_ms - by_ms,
         )
         return after, escalation.next_due_ms(after)
 

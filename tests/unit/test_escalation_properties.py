@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cloud.alerts.actions import CALLS, Kind
 from cloud.alerts.alarm import Trigger
-from cloud.alerts.escalation import Escalation, Phase, next_due_ms
+from cloud.alerts.escalation import Escalation, Outcome, Phase, next_due_ms
 from cloud.alerts.hazard import Hazard, Stage
 from tests import plans
 from tests.examples import examples
@@ -65,6 +65,29 @@ class Escalations(RuleBasedStateMachine):
         case.answer(by, max(0, case.alarm.round - back))
         if back == 0 and case.state is not None:
             assert case.phase() is not Phase.RINGING
+            assert next_due_ms(case.state) == case.state.follow_ms
+
+    @rule(by=st.sampled_from(["grid-1", "village-1", "city-1"]), unreached=st.booleans())
+    def decline(self, by, unreached):
+        """Nobody who is left is waited for: the next area is called within the step."""
+        case = self.case
+        case.decline(by, unreached=unreached)
+        if case.phase() is not Phase.RINGING:
+            return
+        state = case.state
+        assert by in state.declined
+        last = state.rungs[-1]
+        top = PLAN.called("north", Hazard.RIVER, state.level)
+        if last.contacts and set(last.contacts) <= set(state.declined):
+            assert last.area == top[-1]
+
+    @rule(by=st.sampled_from(["grid-1", "city-1", "a stranger"]), outcome=st.sampled_from(Outcome))
+    def report(self, by, outcome):
+        case = self.case
+        case.report(by, outcome)
+        if case.state is None or case.phase() is not Phase.ANSWERED:
+            return
+        if outcome not in (Outcome.ACTING, Outcome.CANNOT_ACT):
             assert next_due_ms(case.state) is None
 
     @rule(
@@ -86,6 +109,7 @@ class Escalations(RuleBasedStateMachine):
         case = self.case
         if case.phase() is not Phase.RINGING:
             return
+        case.state = msgspec.structs.replace(case.state, declined=())
         case.water(case.alarm.level)  # what it falls to meanwhile is another matter
         case.wait(60)  # the longest that five tiers can take once it is happening
         assert case.state is not None
@@ -98,6 +122,18 @@ class Escalations(RuleBasedStateMachine):
         rang = Counter(send.contact for send in case.sent[before:] if send.kind in CALLS)
         for area in self.rungs():
             assert rang[f"{area}-1"] >= 2
+
+    @rule()
+    def nobody_reports(self):
+        """An answer without a result does not last: whoever gave it is asked, then all are called."""
+        case = self.case
+        if not case.state_waits():
+            return
+        before = case.alarm.round
+        case.water(case.alarm.level)
+        if case.state_waits() and case.alarm.lower_since_ms is None:
+            case.wait(150)
+            assert case.alarm.round > before or case.alarm.level is None
 
     def rungs(self) -> list[str]:
         return [rung.area for rung in self.case.state.rungs] if self.case.state else []
@@ -119,7 +155,7 @@ class Escalations(RuleBasedStateMachine):
 
     @invariant()
     def while_it_rings_something_is_due(self):
-        if self.case.phase() is Phase.RINGING:
+        if self.case.phase() is Phase.RINGING or self.case.state_waits():
             assert self.case.state is not None
             due = next_due_ms(self.case.state)
             assert due is not None

@@ -41,13 +41,14 @@ class Mailboxes:
             self.read([name])
         return self._boxes[name]
 
-    def keep(self, name: Box, sends: Iterable[Send]) -> None:
+    def keep(self, name: Box, sends: Sequence[Send], now_ms: int) -> None:
         """For later."""
-        if name in self._fresh:
-            self._fresh[name] += sends
-        else:
-            self._fresh[name] = [*sends]
-            self._put(name, digest.keep(self.box(name)))
+        before = self.box(name)
+        box = digest.keep(before, sends, now_ms)
+        if name in self._fresh:  # they are one row
+            box = msgspec.structs.replace(box, held=before.held)
+        self._hold(name, sends)
+        self._put(name, box)
 
     def kept(self, name: Box) -> list[Send]:
         """What is kept for a contact, in order."""
@@ -59,17 +60,26 @@ class Mailboxes:
         return [*self._stored[name], *fresh]
 
     def empty(
-        self, name: Box, sends: Iterable[Send], now_ms: int, window_ms: int
-    ) -> tuple[list[Send], Sequence[Parcel]]:
-        """All that was kept, and these: as it is, and as it goes out."""
-        sends = [*self.kept(name), *sends]
-        before = self.box(name)
-        after, parcels = digest.empty(before, sends, now_ms, window_ms)
-        if before.held:
+        self, name: Box, sends: Sequence[Send], now_ms: int, window_ms: int
+    ) -> list[tuple[Sequence[Send], Sequence[Parcel]]]:
+        """What goes out now of what was kept, and of these: each message as it is, and by its
+        channels."""
+        kept, before = self.kept(name), self.box(name)
+        box, messages, stays = digest.empty(before, kept, sends, now_ms, window_ms)
+        out = []
+        for message in messages:
+            box, parcels = digest.parcels(box, message, now_ms)
+            out.append((message, parcels))
+        if before.held and len(stays) < len(kept):
             self._clear(name)
-        if after != before:
-            self._put(name, after)
-        return sends, parcels
+            if stays:
+                self._hold(name, stays)
+        if box != before:
+            self._put(name, box)
+        return out
+
+    def _hold(self, name: Box, sends: Sequence[Send]) -> None:
+        self._fresh.setdefault(name, []).extend(sends)
 
     def withdraw(self, order: Withdraw, names: Sequence[Box]) -> None:
         """Forget the calls that somebody has answered, in these mailboxes."""
@@ -80,9 +90,11 @@ class Mailboxes:
             after = [send for send in before if not order.ends(send.part)]
             if len(after) < len(before):
                 self._clear(name)
-                self._put(name, msgspec.structs.replace(self.box(name), held=0))
                 if after:
-                    self.keep(name, after)
+                    self._hold(name, after)
+                else:
+                    box = msgspec.structs.replace(self.box(name), held=0, settles_ms=None)
+                    self._put(name, box)
 
     def due(self, now_ms: int, limit: int) -> list[Box]:
         """Those whose window is over while something is kept, the longest overdue first."""

@@ -2,7 +2,12 @@
 
 
 class Unavailable(Exception):
-    """It cannot be done now: try again later. Nothing is wrong with what was handed over."""
+    """It cannot be done now: try again later, not before `retry_after_s` where the other side has
+    said so. Nothing is wrong with what was handed over."""
+
+    def __init__(self, words: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(words)
+        self.retry_after_s = retry_after_s
 
 
 class Rejected(Exception):

@@ -6,6 +6,8 @@ import os
 import ssl
 import string
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -68,7 +70,22 @@ async def ask(
     if response.is_success or response.status_code in accept:
         return response
     text = f"{_origin(request.url)} says {response.status_code}: {_words(response.content)}"
-    raise (Rejected if response.status_code in refused else Unavailable)(text)
+    if response.status_code in refused:
+        raise Rejected(text)
+    raise Unavailable(text, retry_after_s(response.headers.get("Retry-After", "")))
+
+
+def retry_after_s(header: str) -> float | None:
+    """What `Retry-After` says (RFC 9110, 10.2.3): seconds, or a date; None if it says nothing."""
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        at = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return max(0.0, (at - datetime.now(UTC)).total_seconds())
 
 
 async def _bounded(http: httpx.AsyncClient, request: httpx.Request, most: int) -> httpx.Response:

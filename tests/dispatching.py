@@ -3,10 +3,11 @@
 import weakref
 
 import msgspec
-from sqlalchemy import event, select
+from sqlalchemy import event, select, update
 
 from cloud import tables
 from cloud.alerts import plan
+from cloud.alerts.actions import Send
 from cloud.alerts.alarm import Alarm
 from cloud.alerts.dispatch import Dispatch, Settings
 from cloud.alerts.hazard import Hazard
@@ -61,25 +62,61 @@ class Office:
             return what(self.connection, *arguments, self.now_ms)
 
     def run(self, minutes):
-        """Let time pass, from deadline to deadline."""
+        """Let time pass, from deadline to deadline; channels take what is due."""
         end_ms = self.now_ms + minutes * MINUTE
-        while (due_ms := self.round()) is not None and due_ms <= end_ms:
+        while (due_ms := self._next_ms()) is not None and due_ms <= end_ms:
             self.now_ms = max(due_ms, self.now_ms)
         self.now_ms = end_ms
         self.round()
+        self.deliver()
+
+    def _next_ms(self):
+        due = [self.round()]
+        self.deliver()
+        due += [row.not_before_ms for row in self._waiting()]
+        return min((at_ms for at_ms in due if at_ms is not None), default=None)
+
+    def _waiting(self):
+        return self.rows(tables.outgoing, tables.outgoing.c.done_ms.is_(None))
+
+    def deliver(self, refused=()):
+        """The channels take all that is due, but those that refuse it."""
+        while due := [row for row in self._waiting() if row.not_before_ms <= self.now_ms]:
+            for channel, contact in dict.fromkeys((row.channel, row.contact) for row in due):
+                self._hand_over(channel, contact, channel in refused)
+
+    def _hand_over(self, channel, contact, refuses):
+        desk = self.dispatch.hand_over
+        message = self.work(lambda c, now_ms: desk.next(c, channel, contact, now_ms))
+        if message is None:
+            return
+        outcome = "refused" if refuses else "delivered"
+        out = tables.outgoing
+        with self.connection.begin():
+            ended = update(out).where(out.c.key == message.key)
+            self.connection.execute(ended.values(done_ms=self.now_ms, outcome=outcome))
+            if refuses:
+                desk.refused(self.connection, message.key, self.now_ms)
+            else:
+                desk.delivered(self.connection, message.key)
 
     def rows(self, table, *where):
         with self.connection.begin():
             return self.connection.execute(select(table).where(*where)).all()
 
-    def messages(self, *, waiting=False):
-        """What was to be told, in order; with `waiting` only what still is."""
-        rows = self.rows(tables.outgoing)
+    def messages(self):
+        """What was told until now, in order."""
+        self.deliver()
+        rows = [row for row in self.rows(tables.outgoing) if row.message]
         rows.sort(key=lambda row: (row.made_ms, row.not_before_ms))
+        return [(row, msgspec.json.decode(row.message, type=Message)) for row in rows]
+
+    def waiting(self):
+        """Why whom is still to be told something, by which channel."""
         return [
-            (row, msgspec.json.decode(row.message, type=Message))
-            for row in rows
-            if not waiting or row.done_ms is None
+            (send.kind, row.contact, row.channel)
+            for row in self._waiting()
+            for send in msgspec.json.decode(row.sends, type=list[Send])
         ]
 
     def called(self):

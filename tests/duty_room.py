@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import httpx
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from cloud import state, tables
 from cloud.alerts import plan
@@ -63,11 +63,33 @@ class DutyRoom:
             self.dispatch.round(connection, self.now_ms)
 
         await self.database.run(work)
+        await self.deliver()
 
     async def pass_time(self, minutes: float) -> None:
         """Let the dispatch see a clock that is so much later."""
         self._ahead_ms += round(minutes * 60_000)
         await self.run(self.dispatch.round, self.now_ms)
+        await self.deliver()
+
+    async def deliver(self) -> None:
+        """The channels take all that is due."""
+        out = tables.outgoing
+
+        def work(connection: Connection) -> bool:
+            waiting = (out.c.done_ms.is_(None), out.c.not_before_ms <= self.now_ms)
+            row = connection.execute(select(out).where(*waiting).limit(1)).one_or_none()
+            if row is None:
+                return False
+            desk = self.dispatch.hand_over
+            message = desk.next(connection, row.channel, row.contact, self.now_ms)
+            if message is not None:
+                taken = update(out).where(out.c.key == message.key)
+                connection.execute(taken.values(done_ms=self.now_ms, outcome="delivered"))
+                desk.delivered(connection, message.key)
+            return True
+
+        while await self.database.run(work):
+            pass
 
     async def rows(self, table: str, **where: Any) -> list[dict[str, Any]]:
         wanted = select(tables.metadata.tables[table]).filter_by(**where)
@@ -76,7 +98,7 @@ class DutyRoom:
 
     async def messages(self) -> list[Message]:
         """What was to be told, in order."""
-        rows = await self.rows("outgoing")
+        rows = [row for row in await self.rows("outgoing") if row["message"]]
         rows.sort(key=lambda row: (row["made_ms"], row["not_before_ms"]))
         return [msgspec.json.decode(row["message"], type=Message) for row in rows]
 
@@ -86,7 +108,7 @@ class DutyRoom:
         asked = [
             (calls[row["call"]]["made_ms"], row)
             for row in await self.rows("outgoing")
-            if row["call"] and contact in (None, row["contact"])
+            if row["call"] and row["message"] and contact in (None, row["contact"])
         ]
         row = max(asked, key=lambda one: one[0])[1]
         return msgspec.json.decode(row["message"], type=Message)

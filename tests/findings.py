@@ -43,8 +43,8 @@ class Findings:
                 level=None if level is None else level.name.lower(),
                 value=value,
                 threshold=0.3,
-                text=f"depth {value} m",
-                text_zh=f"积水深度 {value * 100:g} cm",
+                text=f"{value * 100:g} cm of water",
+                text_zh=f"积水约{value * 100:g}厘米",
                 parts="{}",
             )
         )

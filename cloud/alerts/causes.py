@@ -11,6 +11,7 @@ from cloud.alerts import gatewaywords
 from cloud.alerts.figures import FIGURES, plain
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.records import Known
+from cloud.alerts.rule import Finding
 from cloud.channels import Language, Measurement
 
 _COLON: Final[dict[Language, str]] = {"zh": "：", "en": ": "}
@@ -25,19 +26,41 @@ def of(row: Any) -> Cause:
     """What a change of an alert, joined with it, says: a row of `alert_change` and `alert`."""
     parts: Mapping[str, Any] = msgspec.json.decode(row.parts)
     device = row.sensor or row.gateway
-    figures = {name: plain(value) for name, value in parts.items() if value is not None}
-    figures.setdefault("device", device)
-    english = row.text if device else f"{row.text[:1].upper()}{row.text[1:]}"
-    said: dict[Language, str] = {"en": english, "zh": row.text_zh}
-    cause = {tongue: f"{device}{_COLON[tongue] * bool(device)}{said[tongue]}" for tongue in said}
     measured = None
     if row.value is not None:
         measured = Measurement(row.sensor, row.quantity, row.value, row.unit, row.at_ms)
-        figure = FIGURES.get(row.quantity)
-        if figure is not None:
-            figures.setdefault(figure.placeholder, plain(row.value * figure.per_si))
+    said: dict[Language, str] = {"en": row.text, "zh": row.text_zh}
+    if row.hazard == Hazard.EQUIPMENT and device:  # else no name of a device helps anybody
+        said = {tongue: f"{device}{_COLON[tongue]}{said[tongue]}" for tongue in said}
     stage = str(parts.get("stage", ""))
-    return Cause(Known(figures, cause, measured), Stage(stage) if stage in [*Stage] else Stage.NOW)
+    known = Known(_figures(parts, device, measured), said, measured)
+    return Cause(known, Stage(stage) if stage in [*Stage] else Stage.NOW)
+
+
+def now(source: str, finding: Finding) -> Known:
+    """What a rule finds now; `source` is its name among those of the alarm."""
+    *_, gateway, sensor = source.split(":")
+    measured = None
+    if finding.value is not None:
+        measured = Measurement(sensor, finding.quantity, finding.value, finding.unit, finding.at_ms)
+    said: dict[Language, str] = {"en": finding.text, "zh": finding.text_zh}
+    return Known(_figures(finding.parts, sensor or gateway, measured), said, measured)
+
+
+def _figures(parts: Mapping[str, Any], device: str, measured: Measurement | None) -> dict[str, str]:
+    """What stands in the placeholders, with the digits that people read."""
+    digits = {one.placeholder: one.digits for one in FIGURES.values()}
+    found = {}
+    for name, value in parts.items():
+        if isinstance(value, float) and name in digits:
+            found[name] = f"{value:.{digits[name]}f}"
+        elif value is not None:
+            found[name] = plain(value)
+    found.setdefault("device", device)
+    figure = None if measured is None else FIGURES.get(measured.quantity)  # type: ignore[call-overload]
+    if figure is not None and measured is not None:
+        found.setdefault(figure.placeholder, f"{measured.value * figure.per_si:.{figure.digits}f}")
+    return found
 
 
 def lamp(connection: Connection, site: str, hazard: Hazard, tongue: Language) -> dict[str, str]:

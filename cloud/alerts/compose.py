@@ -49,8 +49,8 @@ class Reported(NamedTuple):
 
 class Fact(NamedTuple):
     """One alert as it stands, for one contact. `send` is why they are told, at the level and stage
-    that hold now. `cause` is what is found, in each language, by `measured`; `since_ms` is when that
-    was. `figures` fill placeholders. `below` is the tier that has not answered, if one has not."""
+    that hold now. `cause` is what is found, in each language, by `measured`, at `since_ms`.
+    `figures` fill placeholders. `below` is the tier that has not answered, if one has not."""
 
     send: Send
     cause: Mapping[Language, str] = {}
@@ -166,9 +166,10 @@ def whole(plan: Plan, fact: Fact, now_ms: int, link: str = "") -> Wording:
                 lines += [_why(plan, fact, tongue), _until(plan, fact, now_ms, tongue)]
             else:
                 lines += [_by_whom(plan, fact, tongue), _no_answer(tongue)]
-    if link and not any(link in line for line in lines):
-        lines.append(link)
-    return Wording(title, "\n".join(capital(line.strip()) for line in lines if line.strip()))
+    text = [capital(line.strip()) for line in lines if line.strip()]
+    if link and not any(link in line for line in text):
+        text.append(link)
+    return Wording(title, "\n".join(text))
 
 
 def digest(plan: Plan, facts: Sequence[Fact], now_ms: int, link: str = "") -> Wording:
@@ -188,7 +189,7 @@ def digest(plan: Plan, facts: Sequence[Fact], now_ms: int, link: str = "") -> Wo
     else:
         lines.append(_no_answer(tongue))
         title = {"zh": f"{len(news)}处预警有变化", "en": f"{len(news)} alerts have changed"}[tongue]
-    return Wording(title, "\n".join(capital(line) for line in (*lines, link) if line))
+    return Wording(title, "\n".join(filter(None, (*map(capital, lines), link))))
 
 
 def named(facts: Sequence[Fact]) -> list[Fact]:
@@ -242,9 +243,15 @@ def _news(plan: Plan, news: Sequence[Fact], now_ms: int, tongue: Language) -> li
     over = [one for one in news if one.send.kind is Kind.CLEAR]
     lines = []
     if over:
-        names = _list((f"{_site(plan, one, tongue)}（{clock(plan, one.since_ms)}）" if tongue == "zh"
-                       else f"{_site(plan, one, tongue)} ({clock(plan, one.since_ms)})"
-                       for one in over), tongue)
+        names = _list(
+            (
+                f"{_site(plan, one, tongue)}（{clock(plan, one.since_ms)}）"
+                if tongue == "zh"
+                else f"{_site(plan, one, tongue)} ({clock(plan, one.since_ms)})"
+                for one in over
+            ),
+            tongue,
+        )
         lines.append(f"已解除：{names}。" if tongue == "zh" else f"Over: {names}.")
     for one in news:
         if one.send.kind is Kind.CLEAR:
@@ -271,9 +278,7 @@ def _count(calls: Sequence[Fact], tongue: Language) -> str:
     return f"{len(calls)} alerts wait for your answer" + (f", {reds} of them red" if reds else "")
 
 
-def _values(
-    plan: Plan, fact: Fact, now_ms: int, tongue: Language, link: str
-) -> dict[str, str]:
+def _values(plan: Plan, fact: Fact, now_ms: int, tongue: Language, link: str) -> dict[str, str]:
     below = _BELOW[tongue]
     if fact.below is not None:
         tier = TIER[tongue][fact.below]
@@ -287,9 +292,7 @@ def _values(
     }
 
 
-def _situation(
-    plan: Plan, fact: Fact, now_ms: int, tongue: Language, *, alone: bool = True
-) -> str:
+def _situation(plan: Plan, fact: Fact, now_ms: int, tongue: Language, *, alone: bool = True) -> str:
     """What is measured, when, and whether it rises; what has changed since the contact was told."""
     send = fact.send
     cause = fact.cause.get(tongue, "")

@@ -6,16 +6,15 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
-import msgspec
 from sqlalchemy import Connection, func, select, update
 
 from cloud import tables
-from cloud.alerts import backlog
-from cloud.channels import Channel, Message, Receipt
+from cloud.alerts.handover import CANNOT_BE_SENT, Desk, Stored
+from cloud.channels import Channel, Receipt
 from cloud.errors import Rejected, Unavailable
 from cloud.state import State
 from cloud.supervision import Supervisor
@@ -24,6 +23,9 @@ log: Final = logging.getLogger("shuichi.delivery")
 
 FIRST_DELAY_S: Final = 1.0
 LONGEST_DELAY_S: Final = 60.0
+LONGEST_REST_S: Final = 300.0
+"""Whatever a provider wants: a warning that is late by more is of no use."""
+
 AT_A_TIME: Final = 50
 
 IT_IS_THE_CHANNEL: Final = 3
@@ -36,27 +38,26 @@ TRIES_OF_A_FAULT: Final = 3
 """At which a message is set aside that the channel fails on in a way that it does not declare."""
 
 
-CANNOT_BE_SENT: Final = "it cannot be sent"
+@runtime_checkable
+class Paced(Protocol):
+    """A channel with a pace: what is composed before its turn would be old when it is sent."""
 
-
-class _One(NamedTuple):
-    contact: str
-    message: Message
+    async def turn(self) -> None: ...
 
 
 class _Due(NamedTuple):
-    """What may be told now, oldest first; the keys of rows that cannot be read, and why; and when
-    (UTC, ms) the next may be told, if there is nothing now."""
+    """The contacts who may be told something now, who has waited longest first; and when (UTC, ms)
+    the next may be, if there is nobody now."""
 
-    messages: list[_One]
-    unreadable: dict[str, str]
+    contacts: list[str]
     next_ms: int | None
 
 
 class _Line:
     """One channel: what is new on it; which contacts are not tried before when (s, by a clock that
     nobody sets), after how long a pause (s); how often each message has failed in a way that no
-    channel declares; and why the database could not be asked the last time."""
+    channel declares; until when (s) the provider wants to be left alone; and why the database could
+    not be asked the last time."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
@@ -64,14 +65,24 @@ class _Line:
         self.later: dict[str, tuple[float, float]] = {}
         self.faults: dict[str, int] = {}
         self.is_failing = False
+        self.in_a_row = 0
+        self.not_before_s = 0.0
         self.trouble = ""
 
-    def put_off(self, contact: str) -> None:
-        """A message was not taken; the next try comes later each time, with jitter."""
+    def put_off(self, contact: str, after_s: float | None = None) -> None:
+        """A message was not taken; the next try comes later each time, with jitter, and not before
+        the provider wants it, in `after_s`."""
         _, before = self.later.get(contact, (0, FIRST_DELAY_S / 2))
         delay_s = min(2 * before, LONGEST_DELAY_S)
         at_s = time.monotonic() + delay_s * random.uniform(0.5, 1.0)
+        if after_s is not None:
+            self.not_before_s = time.monotonic() + min(after_s, LONGEST_REST_S)
+            at_s = max(at_s, self.not_before_s)
         self.later[contact] = (at_s, delay_s)
+
+    def rests_s(self) -> float:
+        """How long (s) the provider wants to be left alone."""
+        return max(0.0, self.not_before_s - time.monotonic())
 
     def waits(self) -> dict[str, float]:
         """How long (s) each contact is not to be tried yet."""
@@ -80,15 +91,20 @@ class _Line:
 
 
 class Delivery:
-    """The channels by the names that the config gives them."""
+    """The channels by the names that the config gives them. `desk` composes what they hand over;
+    `news` is called when more is to be done because a message was refused."""
 
     def __init__(
         self,
         database: State,
         channels: Mapping[str, Channel],
         supervisor: Supervisor | None = None,
+        desk: Desk | None = None,
+        news: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
+        self._desk: Desk = desk or Stored()
+        self._news = news
         self._supervisor = supervisor or Supervisor()
         self._lines = {name: _Line(channel) for name, channel in channels.items()}
 
@@ -134,56 +150,78 @@ class Delivery:
         What a contact is told comes in order. One who cannot be told now holds up no other; but if
         several in a row cannot, it is the channel, and the others need not try.
         """
-        in_a_row = 0
+        line.in_a_row = 0
         while True:
+            if (rest_s := line.rests_s()) > 0:
+                return rest_s
             now_ms = _now_ms()
             put_off = line.waits()
             due = await self._database.run(
                 partial(_due, channel=name, now_ms=now_ms, without=put_off)
             )
-            for key, why in due.unreadable.items():
-                await self._set_aside(name, key, why)
-            if not due.messages and not due.unreadable:
+            if not due.contacts:
                 waits = [*put_off.values()]
                 if due.next_ms is not None:
                     waits.append(max(0.0, (due.next_ms - now_ms) / 1000))
                 return min(waits, default=None)
-            for contact, message in due.messages:
-                if contact in line.waits():
-                    continue  # an earlier message was not taken just now
-                if contact in line.later:  # nobody wants each call of an outage, one by one
-                    thin = partial(backlog.thin, channel=name, contact=contact)
-                    await self._database.run(partial(thin, now_ms=_now_ms()))
-                if not await self._database.run(partial(_is_wanted, key=message.key)):
+            for contact in due.contacts:
+                try:
+                    if isinstance(line.channel, Paced):
+                        await line.channel.turn()
+                except Unavailable as error:
+                    if self._not_taken(name, line, contact, error):
+                        return max(min(line.waits().values(), default=0.0), line.rests_s())
                     continue
+                compose = partial(self._desk.next, channel=name, contact=contact, now_ms=_now_ms())
+                message = await self._database.run(compose)
+                if message is None:
+                    continue  # nothing is left to say
                 try:
                     receipt = await line.channel.send(message)
                 except Unavailable as error:
-                    if not line.is_failing:
-                        log.error("channel %s: %s; trying again until it is taken", name, error)
-                    line.is_failing = True
-                    line.put_off(contact)
-                    in_a_row += 1
-                    if in_a_row >= IT_IS_THE_CHANNEL:
-                        return min(line.waits().values(), default=0.0)
+                    if self._not_taken(name, line, contact, error):
+                        return max(min(line.waits().values(), default=0.0), line.rests_s())
                     continue
                 except Rejected as error:
                     log.error("channel %s refuses %s: %s", name, message.key, error)
-                    done = partial(_done, outcome="refused", receipt=Receipt(detail=str(error)))
+                    await self._refused(message.key, str(error))
                 except Exception as error:  # noqa: BLE001  # it must cost no other message
                     if not self._failed(name, line, message.key, error):
                         line.put_off(contact)
                         continue
-                    words = f"{CANNOT_BE_SENT}: {_line(error)}"
-                    done = partial(_done, outcome="refused", receipt=Receipt(detail=words))
+                    await self._refused(message.key, f"{CANNOT_BE_SENT}: {_line(error)}")
                 else:
-                    done = partial(_done, outcome="delivered", receipt=receipt)
+                    await self._database.run(
+                        partial(self._taken, key=message.key, receipt=receipt, now_ms=_now_ms())
+                    )
                     if line.is_failing:
                         log.info("channel %s: delivers again", name)
-                    line.is_failing, in_a_row = False, 0
+                    line.is_failing, line.in_a_row = False, 0
                 line.later.pop(contact, None)
                 line.faults.pop(message.key, None)
-                await self._database.run(partial(done, key=message.key, now_ms=_now_ms()))
+
+    def _not_taken(self, name: str, line: _Line, contact: str, error: Unavailable) -> bool:
+        """A contact's message was not taken: whether it is the channel, and the others wait too."""
+        if not line.is_failing:
+            log.error("channel %s: %s; trying again until it is taken", name, error)
+        line.is_failing = True
+        line.put_off(contact, error.retry_after_s)
+        line.in_a_row += 1
+        return line.in_a_row >= IT_IS_THE_CHANNEL or line.rests_s() > 0
+
+    async def _refused(self, key: str, why: str) -> None:
+        def work(connection: Connection) -> bool:
+            now_ms = _now_ms()
+            _done(connection, key, "refused", Receipt(detail=why), now_ms)
+            return self._desk.refused(connection, key, now_ms)
+
+        if await self._database.run(work):
+            self.wake()
+            self._news()
+
+    def _taken(self, connection: Connection, key: str, receipt: Receipt, now_ms: int) -> None:
+        _done(connection, key, "delivered", receipt, now_ms)
+        self._desk.delivered(connection, key)
 
     def _failed(self, name: str, line: _Line, key: str, error: Exception) -> bool:
         """A channel failed on a message in a way that it does not declare: whether that was once
@@ -196,12 +234,6 @@ class Delivery:
             log.error("channel %s fails on %s", name, key, exc_info=error)
         return is_last
 
-    async def _set_aside(self, name: str, key: str, why: str) -> None:
-        log.error("channel %s: %s cannot be read and is set aside: %s", name, key, why)
-        receipt = Receipt(detail=f"{CANNOT_BE_SENT}: {why}")
-        done = partial(_done, outcome="refused", receipt=receipt)
-        await self._database.run(partial(done, key=key, now_ms=_now_ms()))
-
 
 def _line(error: Exception) -> str:
     """An error in one line; what follows is its traceback."""
@@ -210,33 +242,25 @@ def _line(error: Exception) -> str:
 
 def _due(connection: Connection, *, channel: str, now_ms: int, without: Collection[str]) -> _Due:
     out = tables.outgoing
-    waiting = (out.c.channel == channel, out.c.done_ms.is_(None))
-    found = connection.execute(
-        select(out.c.key, out.c.contact, out.c.message)
-        .where(*waiting, out.c.not_before_ms <= now_ms, out.c.contact.not_in(without))
-        .order_by(out.c.not_before_ms, out.c.key)
-        .limit(AT_A_TIME)
+    waiting = (
+        out.c.channel == channel,
+        out.c.done_ms.is_(None),
+        out.c.contact.not_in(without),
     )
-    messages, unreadable = [], {}
-    for row in found:
-        try:
-            messages.append(_One(row.contact, msgspec.json.decode(row.message, type=Message)))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            unreadable[row.key] = f"{type(error).__name__}: {error}"
-    if messages or unreadable:
-        return _Due(messages, unreadable, None)
-    later = select(func.min(out.c.not_before_ms)).where(*waiting, out.c.contact.not_in(without))
-    next_ms = connection.execute(later).scalar_one()
-    return _Due([], {}, next_ms)
+    first = func.min(out.c.not_before_ms)
+    contacts = connection.execute(
+        select(out.c.contact)
+        .where(*waiting, out.c.not_before_ms <= now_ms)
+        .group_by(out.c.contact)
+        .order_by(first, out.c.contact)
+        .limit(AT_A_TIME)
+    ).scalars()
+    if found := list(contacts):
+        return _Due(found, None)
+    return _Due([], connection.execute(select(first).where(*waiting)).scalar_one())
 
 
-def _is_wanted(connection: Connection, *, key: str) -> bool:
-    out = tables.outgoing
-    found = connection.execute(select(out.c.done_ms).where(out.c.key == key)).one_or_none()
-    return found is not None and found.done_ms is None
-
-
-def _done(connection: Connection, *, key: str, outcome: str, receipt: Receipt, now_ms: int) -> None:
+def _done(connection: Connection, key: str, outcome: str, receipt: Receipt, now_ms: int) -> None:
     out = tables.outgoing
     connection.execute(
         update(out)

@@ -89,8 +89,11 @@ def empty(
     if now_ms >= box.closes_ms:
         if not kept and not sends:  # what was kept has been withdrawn
             return Emptied(_replace(box, held=0, settles_ms=None), (), ())
-        after = _replace(box, closes_ms=now_ms + window_ms, sent=1, held=0, settles_ms=None)
-        return Emptied(after, ([*kept, *sends],), ())
+        message = [*kept, *sends]
+        # After a digest of several alerts more may follow: nothing goes out without a look at them.
+        sent = 1 if len({send.alert for send in message}) == 1 else AT_ONCE
+        after = _replace(box, closes_ms=now_ms + window_ms, sent=sent, held=0, settles_ms=None)
+        return Emptied(after, (message,), ())
     if sends:  # they open it: nothing that was kept is as urgent
         return Emptied(_replace(box, sent=box.sent + 1), (sends,), kept)
     alerts = dict.fromkeys(send.alert for send in kept if send.kind in FIRST_CALLS)

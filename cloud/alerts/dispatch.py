@@ -9,16 +9,18 @@ once, wherever the process is killed. Several processes may call at the same tim
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, Row, delete, select, text, update
 
 from cloud import database, tables
 from cloud.alerts import alarm as alarms
-from cloud.alerts import causes, escalation, incident, setback
-from cloud.alerts.actions import Action, Note, Send, Withdraw
+from cloud.alerts import causes, episodes, escalation, incident, setback
+from cloud.alerts.actions import Action, Note, Reopen, Send, Withdraw
 from cloud.alerts.adoption import adopt
 from cloud.alerts.alarm import Acknowledge, Alarm, Condition, Hold, Trigger
 from cloud.alerts.cap import Publisher
-from cloud.alerts.escalation import Answer
+from cloud.alerts.escalation import Answer, Phase, Report
+from cloud.alerts.handover import HandOver
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.keptplans import KeptPlans
 from cloud.alerts.mailboxes import Box
@@ -84,7 +86,10 @@ class Dispatch:
         self._settings = settings
         self._tokens = tokens
         of_documents = settings.cap_channels
-        self._post = Post(plan, self._plan, channels, of_documents, tokens, settings.answer_url)
+        self._post = Post(plan, channels, of_documents)
+        self.hand_over = HandOver(
+            *(plan, self.begin, self._plan, tokens, settings.answer_url), self.unreached
+        )
         self._press = Press(settings.publisher, of_documents, settings.answer_url)
         self._plans = KeptPlans(plan)
         self._rounds = Rounds(self)
@@ -149,9 +154,10 @@ class Dispatch:
     def decline(
         self, connection: Connection, call: str, by: str, how: str, said: str, now_ms: int
     ) -> Outcome:
-        """Somebody who was called cannot act. That is no answer: the calls go on."""
+        """Somebody who was called cannot act. That is no answer: others are called, at once if
+        nobody else of the tier is left. Who had answered takes it back by it."""
         records = self.begin(connection)
-        row = connection.execute(select(tables.call).filter_by(id=call)).one_or_none()
+        row = records.call(call)
         if row is None:
             return Outcome(False, "this call is not known")
         for part in read_parts(row.parts):
@@ -162,23 +168,56 @@ class Dispatch:
                     text=said,
                     detail={"how": how, "contact": row.contact, "round": part.round},
                 )
+                state = case.escalation
+                given: escalation.Input = escalation.Decline(row.contact, part.round)
+                if state.phase is Phase.ANSWERED and _is_of(state, row.contact, by):
+                    cannot = escalation.Outcome.CANNOT_ACT
+                    given = Report(by or row.contact, now_ms, how, cannot, None, said)
+                self._escalate(records, part.alert, given, now_ms)
         records.save()
         return Outcome(True, "recorded: others are called")
 
-    def report(self, connection: Connection, call: str, news: News, now_ms: int) -> None:
-        """Somebody who was called says how the work stands, or what came of it: a line of the
-        timeline of each alert of the call."""
+    def unreached(self, connection: Connection, call: str, now_ms: int) -> bool:
+        """No channel takes a call: its contact is not waited for. Whether that calls others."""
         records = self.begin(connection)
-        row = connection.execute(select(tables.call).filter_by(id=call)).one()
+        row = records.call(call)
+        if row is None or row.answered_ms is not None:
+            return False
         for part in read_parts(row.parts):
             if part.asks and (case := records.case(part.alert)) is not None:
-                detail = {"how": news.how, "contact": row.contact, "round": part.round}
                 records.note(
-                    *(case.incident, part.alert, now_ms, news.kind),
+                    *(case.incident, part.alert, now_ms, "unreached"),
                     who=row.contact,
-                    text=news.said,
-                    detail=detail | {**news.detail},
+                    text="no channel takes a message to them",
                 )
+                given = escalation.Decline(row.contact, part.round, unreached=True)
+                self._escalate(records, part.alert, given, now_ms)
+        records.save()
+        return True
+
+    def report(self, connection: Connection, call: str, news: News, now_ms: int) -> None:
+        """Somebody who was called says how the work stands, or what came of it: a line of the
+        timeline of each alert of the call, and a step of its escalation. Who has not answered
+        answers by it."""
+        records = self.begin(connection)
+        row = records.call(call)
+        given = Report(row.contact, now_ms, news.how, _outcome(news), _people(news), news.said)
+        for part in read_parts(row.parts):
+            if not part.asks or (case := records.case(part.alert)) is None:
+                continue
+            detail = {"how": news.how, "contact": row.contact, "round": part.round}
+            records.note(
+                *(case.incident, part.alert, now_ms, news.kind),
+                who=row.contact,
+                text=news.said,
+                detail=detail | {**news.detail},
+            )
+            of_part = msgspec.structs.replace(given, round=part.round)
+            acts = given.outcome is not escalation.Outcome.CANNOT_ACT
+            if acts and case.escalation.phase is Phase.RINGING:
+                answer = Answer(row.contact, now_ms, news.how, news.said, part.round)
+                self._answered(records, part.alert, answer, row.contact, now_ms)
+            self._escalate(records, part.alert, of_part, now_ms)
         records.save()
 
     def heard_before(self, connection: Connection, name: str, now_ms: int) -> bool:
@@ -257,10 +296,12 @@ class Dispatch:
         """A finding of a rule becomes a condition of its alarm."""
         records.take(row.alert, row.number, now_ms)
         key = AlarmKey(row.site or row.gateway, Hazard(row.hazard))
-        source = ":".join((row.rule, row.part, row.gateway, row.sensor))
+        source = episodes.source(row.rule, row.part, row.gateway, row.sensor)
         level = None if row.level is None else Level[row.level.upper()]
         finding = causes.of(row)
         condition = Condition(source, level, row.at_ms, finding.stage)
+        # By the time of this reading a fall before it may have lasted for the off-delay.
+        self._step(records, key, alarms.Tick(row.at_ms), now_ms)
         self._step(records, key, condition, now_ms, finding.known if level else None)
 
     def alarm(self, records: Records, key: AlarmKey, now_ms: int) -> None:
@@ -270,7 +311,7 @@ class Dispatch:
         self._escalate(records, alert, escalation.Tick(), now_ms)
 
     def box(self, records: Records, name: Box, now_ms: int) -> None:
-        self._post.deliver(records, name, (), now_ms)
+        self._give_up(records, self._post.deliver(records, name, (), now_ms), now_ms)
 
     def incident(self, records: Records, name: str, now_ms: int) -> None:
         window_ms = self._settings.window_ms
@@ -396,9 +437,24 @@ class Dispatch:
             records.put_case(Case(after, case.incident))
         self._do(records, case, actions, now_ms)
 
+    def _give_up(self, records: Records, lost: Sequence[Send], now_ms: int) -> None:
+        """Calls that the config has no channel for: nobody is waited for."""
+        for send in lost:
+            case = records.case(send.alert)
+            if case is None or send.contact in case.escalation.declined:
+                continue
+            records.note(
+                *(case.incident, send.alert, now_ms, "unreached"),
+                who=send.contact,
+                text="none of their channels is in the config",
+            )
+            given = escalation.Decline(send.contact, send.round, unreached=True)
+            self._escalate(records, send.alert, given, now_ms)
+
     def _do(self, records: Records, case: Case, actions: Sequence[Action], now_ms: int) -> None:
         """What a step of `case` asks for."""
         sends: dict[str, list[Send]] = {}
+        reopened: Reopen | None = None
         for action in actions:
             match action:
                 case Send():
@@ -411,8 +467,34 @@ class Dispatch:
                     )
                 case Withdraw():
                     records.withdraw(action, case, now_ms)
+                case Reopen():
+                    reopened = action
+        lost: list[Send] = []
         for contact, some in sends.items():
-            self._post.deliver(records, Box(contact, case.escalation.exercise), some, now_ms)
+            box = Box(contact, case.escalation.exercise)
+            lost += self._post.deliver(records, box, some, now_ms)
+        self._give_up(records, lost, now_ms)
+        if reopened is not None:
+            state = case.escalation
+            key = AlarmKey(state.site, state.hazard, state.exercise)
+            self._step(records, key, alarms.Reopen(reopened.by, reopened.reason), now_ms)
+
+
+def _outcome(news: News) -> escalation.Outcome:
+    if news.kind == "acting":
+        return escalation.Outcome.ACTING
+    result = str(news.detail.get("result", "done")).replace(" ", "-")
+    return escalation.Outcome(result)
+
+
+def _people(news: News) -> int | None:
+    people = news.detail.get("people")
+    return people if isinstance(people, int) else None
+
+
+def _is_of(state: escalation.Escalation, contact: str, by: str) -> bool:
+    """Whether it was they who answered."""
+    return state.answer is not None and state.answer.by in (contact, by)
 
 
 def _standing(sayings: Sayings, alarm: alarms.Alarm) -> Sayings:

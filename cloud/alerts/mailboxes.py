@@ -66,7 +66,7 @@ class Mailboxes:
         channels."""
         kept, before = self.kept(name), self.box(name)
         box, messages, stays = digest.empty(before, kept, sends, now_ms, window_ms)
-        out = []
+        out: list[tuple[Sequence[Send], Sequence[Parcel]]] = []
         for message in messages:
             box, parcels = digest.parcels(box, message, now_ms)
             out.append((message, parcels))

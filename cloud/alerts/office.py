@@ -83,6 +83,7 @@ class Office:
         keep_s: int,
         supervisor: Supervisor | None = None,
         beat: Callable[[], None] = lambda: None,
+        news: asyncio.Event | None = None,
     ) -> None:
         self.dispatch = dispatch
         self.beat = beat
@@ -91,7 +92,7 @@ class Office:
         self._database = database
         self._delivery = delivery
         self._buttons = Buttons(broker, name, keep_s, database, dispatch, self.wake)
-        self._news = asyncio.Event()
+        self._news = news or asyncio.Event()
 
     def wake(self) -> None:
         """There is news: findings, an answer, a demand."""
@@ -172,9 +173,12 @@ async def office_of(
     faults: list[str] = []
     dispatch = await dispatch_of(setup, database, faults)
     config = setup.config
-    delivery = Delivery(database, channels, supervisor)
+    news = asyncio.Event()
+    delivery = Delivery(database, channels, supervisor, dispatch.hand_over, news.set)
     name, keep_s = await database.run(tokens.deployment), config.ingest.keep_session_s
-    office = Office(database, dispatch, delivery, config.broker, name, keep_s, supervisor, beat)
+    office = Office(
+        database, dispatch, delivery, config.broker, name, keep_s, supervisor, beat, news
+    )
     office.faults = tuple(faults)
     return office
 

@@ -312,6 +312,7 @@ class Press:
                     "channel": channel,
                     "parts": parts_of([part]),
                     "message": msgspec.json.encode(one).decode(),
+                    "sends": None,
                     "made_ms": message.at_ms,
                     "not_before_ms": message.at_ms,
                     "done_ms": None,

@@ -273,6 +273,11 @@ class Records:
         """A row that is not there yet."""
         self._new.setdefault(table, []).append(row)
 
+    def call(self, name: str) -> Any:
+        """A message that asks for an answer, None if there is none of that id."""
+        wanted = select(tables.call).where(tables.call.c.id == name)
+        return self.connection.execute(wanted).one_or_none()
+
     def open_codes(self, contact: str, now_ms: int) -> set[str]:
         """The answer codes that a contact may still use; to be added to by whoever gives one."""
         self._read_codes([contact], now_ms)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, or_, select
 from cloud import tables
 from cloud.alerts import gatewaywords, views
 from cloud.alerts import plan as plans
+from cloud.alerts.actions import Send, foremost
 from cloud.alerts.escalation import Escalation
 from cloud.alerts.plan import Plan
 from cloud.alerts.records import read_parts
@@ -182,6 +183,23 @@ def _plan(connection: Connection, name: str) -> Plan | None:
     return None if content is None else plans.parse(content)
 
 
+def _message(row: Any) -> Message:
+    """As it was composed when it was handed over; without a text where it never was."""
+    if row.message:
+        return msgspec.json.decode(row.message, type=Message)
+    send = foremost(msgspec.json.decode(row.sends, type=list[Send]))
+    return Message(
+        key=row.key,
+        title="",
+        text="",
+        kind=str(send.kind),
+        at_ms=row.made_ms,
+        level=send.level.name.lower(),
+        site=send.site,
+        exercise=send.exercise,
+    )
+
+
 def _told(connection: Connection, name: str) -> list[Told]:
     out, call = tables.outgoing, tables.call
     rows = connection.execute(
@@ -194,7 +212,7 @@ def _told(connection: Connection, name: str) -> list[Told]:
         Told(
             row.contact,
             row.channel,
-            msgspec.json.decode(row.message, type=Message),
+            _message(row),
             {part.alert: part.area for part in read_parts(row.parts) if part.asks},
             row.made_ms,
             row.not_before_ms,

@@ -8,14 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from cloud.alerts import alarm as alarms
-from cloud.alerts import digest, escalation, wording
-from cloud.alerts.actions import Note, Send, Withdraw
+from cloud.alerts import compose, digest, escalation, facts, wording
+from cloud.alerts.actions import CALLS, Kind, Note, Send, Withdraw
 from cloud.alerts.alarm import Acknowledge, Alarm, Condition
+from cloud.alerts.compose import Fact
 from cloud.alerts.digest import Mailbox, Parcel
 from cloud.alerts.escalation import Answer, Escalation
+from cloud.alerts.figures import LANGUAGES
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.plan import Plan
 from cloud.alerts.plantables import Tier
+from cloud.channels import Language
 from wire.messages import Level
 
 MINUTE_MS: Final = 60_000
@@ -146,12 +149,17 @@ class _Rehearsal:
 
     def _post(self, contact: str, sends: Sequence[Send], now_ms: int) -> None:
         box = self._boxes.get(contact, Mailbox(contact))
-        kept = [*self._kept.pop(contact, []), *sends]
-        if digest.opens(box, sends, now_ms):
-            box, parcels = digest.empty(box, kept, now_ms, self._window_ms)
+        kept = self._kept.pop(contact, [])
+        if sends and not digest.opens(box, sends, now_ms):
+            self._boxes[contact] = digest.keep(box, sends, now_ms)
+            self._kept[contact] = [*kept, *sends]
+            return
+        box, messages, stays = digest.empty(box, kept, sends, now_ms, self._window_ms)
+        for message in messages:
+            box, parcels = digest.parcels(box, message, now_ms)
             self._underway += parcels
-        else:
-            box, self._kept[contact] = digest.keep(box), kept
+        if stays:
+            self._kept[contact] = [*stays]
         self._boxes[contact] = box
 
     def _withdraw(self, what: Withdraw) -> None:
@@ -169,35 +177,50 @@ class _Rehearsal:
         ready = [parcel for parcel in self._underway if parcel.not_before_ms <= now_ms]
         self._underway = [parcel for parcel in self._underway if parcel.not_before_ms > now_ms]
         for parcel in ready:
-            first = parcel.sends[0]
-            newest = wording.newest(parcel.sends)
-            if len(newest) == 1:
-                first = newest[0]
-                kind: str = first.kind
-                who = {"who": self._who(parcel.contact)} if self.state.answer else {}
-                title, text = wording.write(self._plan, first, now_ms, self._values | who)
-            else:
-                kind = "digest"
-                title, text = wording.digest(self._plan, parcel.contact, parcel.sends)
+            found = [self._fact(send) for send in _last(parcel.sends)]
+            head = max(found, key=lambda one: (one.is_call, one.send.level))
+            compose_it = (
+                compose.whole(self._plan, head, now_ms)
+                if len(found) == 1
+                else (compose.digest(self._plan, found, now_ms))
+            )
             self.lines.append(
                 Line(
                     now_ms - self._at_ms,
-                    kind,
-                    first.area,
+                    str(head.send.kind) if len(found) == 1 else "digest",
+                    head.send.area,
                     parcel.contact,
                     parcel.channel,
-                    title,
-                    text,
-                    first.answer_by_ms,
-                    first.off_duty,
+                    compose_it.title,
+                    compose_it.text,
+                    head.send.answer_by_ms,
+                    head.send.off_duty,
                 )
             )
 
-    def _who(self, reader: str) -> str:
-        """Who has answered, in the language of whoever reads it."""
-        assert self.state.answer is not None
-        tongue = wording.language(self._plan, reader)
-        return wording.contact_name(self._plan, self.state.answer.by, tongue)
+    def _fact(self, send: Send) -> Fact:
+        """How the alert stands, as far as a rehearsal knows."""
+        state = self.state
+        cause: dict[Language, str] = {tongue: self._values.get("cause", "") for tongue in LANGUAGES}
+        return Fact(
+            send,
+            cause=cause,
+            since_ms=send.at_ms,
+            figures=self._values,
+            deadline_ms=send.answer_by_ms,
+            below=facts.below(self._plan, send, state),
+            answered=None if state.answer is None else (state.answer.by, state.answer.at_ms),
+        )
 
     def _note(self, note: Note, now_ms: int) -> None:
         self.lines.append(Line(now_ms - self._at_ms, note.kind, note.area, "", "", note.text, ""))
+
+
+def _last(sends: Sequence[Send]) -> list[Send]:
+    """Of each alert the last call, or else the last news."""
+    last: dict[str, Send] = {}
+    for send in sends:
+        before = last.get(send.alert)
+        if before is None or before.kind not in CALLS or send.kind in CALLS | {Kind.CLEAR}:
+            last[send.alert] = send
+    return [*last.values()]

@@ -14,6 +14,7 @@ from cloud.alerts.actions import Kind, Send
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.plan import Plan
 from cloud.alerts.plantables import Tier
+from cloud.alerts.records import Known
 from cloud.channels import Language
 from wire.messages import Level
 
@@ -111,6 +112,7 @@ _NEWS: Final[dict[Language, str]] = {
     "en": "{stage}, {time}. {cause}",
 }
 _ENDED: Final[dict[Language, str]] = {"zh": "{time}，已解除。", "en": "Over since {time}."}
+_OF_NOW_MS: Final = 120_000
 
 
 class Wording(NamedTuple):
@@ -168,6 +170,15 @@ def placeholders(text: str) -> Iterator[str]:
     """The names in braces, and, in braces, what is none: `{Depth}`, a single brace."""
     yield from (found[1] for found in PLACEHOLDER.finditer(text))
     yield from re.findall(r"\{[^{}]*\}?|\}", PLACEHOLDER.sub("", text))
+
+
+def dated(plan: Plan, known: Known, now_ms: int, tongue: Language) -> str:
+    """The cause, with its time if it is not of now."""
+    cause = known.cause.get(tongue, "")
+    if not cause or known.measured is None or now_ms - known.measured.at_ms < _OF_NOW_MS:
+        return cause
+    at = clock(plan, known.measured.at_ms)
+    return f"{cause}（{at}）" if tongue == "zh" else f"{cause} (at {at})"
 
 
 def _joined(cause: str, tongue: Language) -> str:

@@ -76,6 +76,10 @@ class Kept:
             self.fault = ""
         return self._channel
 
+    async def turn(self) -> None:
+        """As `Running.turn`."""
+        await (await self.open()).turn()
+
     async def send(self, message: Message) -> Receipt:
         """As `Channel.send`."""
         return await (await self.open()).send(message)
@@ -93,12 +97,21 @@ class Running:
         self._rate = None if limit is None else rate.per_minute(limit)
         self._bucket = rate.Bucket(0.0 if self._rate is None else self._rate.burst, 0.0)
         self._queue = asyncio.Lock()
+        self._has_turn = False
+
+    async def turn(self) -> None:
+        """Wait until its pace allows one more message, which is composed after that."""
+        if not self._has_turn:
+            await self._turn()
+            self._has_turn = True
 
     async def send(self, message: Message) -> Receipt:
         """As `Channel.send`, once it is its turn."""
         if not message.to and self._config.to:
             message = msgspec.structs.replace(message, to=self._config.to)
-        await self._turn()
+        if not self._has_turn:
+            await self._turn()
+        self._has_turn = False
         if message.expires_ms is not None and message.expires_ms <= time.time_ns() // 1_000_000:
             raise Rejected("it was not told in time, and is no longer worth telling")
         try:
@@ -106,9 +119,10 @@ class Running:
                 receipt = await self._channel.send(message)
         except TimeoutError:
             raise Unavailable(f"no answer within {self._config.timeout_s:g} s") from None
-        except (Unavailable, Rejected) as error:
-            # Without its cause, which may quote what we hide.
-            raise type(error)(self._public(str(error))) from None
+        except Unavailable as error:  # without its cause, which may quote what we hide
+            raise Unavailable(self._public(str(error)), error.retry_after_s) from None
+        except Rejected as error:
+            raise Rejected(self._public(str(error))) from None
         except Exception as error:  # noqa: BLE001  # said by whoever catches Failed
             # A fault of ours. Its own text may quote what we hide; where it was raised does not.
             where = "".join(traceback.format_tb(error.__traceback__)).rstrip()

@@ -50,8 +50,13 @@ def find(connection: Connection, dispatch: Dispatch, call: str) -> Found | None:
         return None
     out = tables.outgoing
     sent = connection.execute(
-        select(out.c.message).where(out.c.call == call).order_by(out.c.not_before_ms).limit(1)
-    ).scalar_one()
+        select(out.c.message)
+        .where(out.c.call == call, out.c.message != "")
+        .order_by(out.c.not_before_ms)
+        .limit(1)
+    ).scalar_one_or_none()
+    if sent is None:
+        return None  # nobody has been handed its link
     message = msgspec.json.decode(sent, type=Message)
     parts = [part for part in read_parts(row.parts) if part.asks]
     cases = _cases(connection, {part.alert for part in parts})
@@ -112,7 +117,7 @@ def _made(connection: Connection, now_ms: int, *where: ColumnElement[bool]) -> l
     rows = connection.execute(
         select(call, out.c.message, out.c.channel, out.c.outcome)
         .join(out, out.c.call == call.c.id)
-        .where(call.c.made_ms > now_ms - CODE_LASTS_MS, *where)
+        .where(call.c.made_ms > now_ms - CODE_LASTS_MS, out.c.message != "", *where)
     ).all()
     asked = {row.id: [part for part in read_parts(row.parts) if part.asks] for row in rows}
     cases = _cases(connection, {part.alert for parts in asked.values() for part in parts})

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, update
 
 from cloud import tables
-from cloud.alerts import rounds, wording
+from cloud.alerts import compose, rounds, wording
 from cloud.alerts.hazard import Hazard
 from tests.dispatching import MINUTE, PLAN, SITE, Office
 from tests.examples import examples
@@ -76,7 +76,7 @@ def test_an_instruction_that_cannot_be_used_is_replaced_by_plain_words(monkeypat
     def write(*_: object) -> None:
         raise KeyError("no such word")
 
-    monkeypatch.setattr(wording, "write", write)
+    monkeypatch.setattr(compose, "whole", write)
     office = Office()
     office.find(Level.RED)
     (_, message), *_ = office.messages()

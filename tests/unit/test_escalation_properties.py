@@ -75,6 +75,8 @@ class Escalations(RuleBasedStateMachine):
         if case.phase() is not Phase.RINGING:
             return
         state = case.state
+        assert state is not None
+        assert state.level is not None
         assert by in state.declined
         last = state.rungs[-1]
         top = PLAN.called("north", Hazard.RIVER, state.level)
@@ -109,6 +111,7 @@ class Escalations(RuleBasedStateMachine):
         case = self.case
         if case.phase() is not Phase.RINGING:
             return
+        assert case.state is not None
         case.state = msgspec.structs.replace(case.state, declined=())
         case.water(case.alarm.level)  # what it falls to meanwhile is another matter
         case.wait(60)  # the longest that five tiers can take once it is happening
@@ -125,7 +128,7 @@ class Escalations(RuleBasedStateMachine):
 
     @rule()
     def nobody_reports(self):
-        """An answer without a result does not last: whoever gave it is asked, then all are called."""
+        """An answer without a result does not last."""
         case = self.case
         if not case.state_waits():
             return

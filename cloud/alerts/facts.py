@@ -1,0 +1,160 @@
+"""Alerts as they stand, for messages that are composed now: the newest good value of the worst
+source, with its trend, and what escalation and contacts know."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from cloud.alerts import causes, episodes, publicwords, wording
+from cloud.alerts.actions import CALLS, FIRST_CALLS, Kind, Send
+from cloud.alerts.alarm import Alarm
+from cloud.alerts.compose import Fact, Reported, Told
+from cloud.alerts.episodes import Present
+from cloud.alerts.escalation import Escalation, Phase
+from cloud.alerts.figures import LANGUAGES
+from cloud.alerts.hazard import Hazard
+from cloud.alerts.plan import Plan
+from cloud.alerts.plantables import Tier
+from cloud.alerts.records import AlarmKey, Known, Records, Sayings, foremost_of
+from cloud.alerts.trend import Trend
+from cloud.channels import Language
+
+
+class Obsolete(NamedTuple):
+    """Why a message says nothing any more."""
+
+    reason: str
+
+
+OVER = Obsolete("it is over")
+ANSWERED = Obsolete("somebody has answered")
+RISEN = Obsolete("it has risen since: a newer message says it")
+HELD = Obsolete("it is held back")
+NOT_TOLD = Obsolete("they were never told of it")
+
+
+def of(records: Records, plan: Plan, send: Send, told: Told | None) -> Fact | Obsolete:
+    """What `send` comes to now; `told` is what its contact was told last of the alert."""
+    alarm, sayings = records.alarm(AlarmKey(send.site, send.hazard, send.exercise))
+    case = records.case(send.alert)
+    assert case is not None
+    state = case.escalation
+    if send.kind is Kind.CLEAR:
+        if told is None:
+            return NOT_TOLD
+        return Fact(send, since_ms=send.at_ms, told=told)
+    if alarm.alert != send.alert or alarm.level is None:
+        return OVER
+    if (obsolete := _obsolete(send, state)) is not None:
+        return obsolete
+    kind = send.kind
+    if kind in (Kind.FALL, Kind.HAND_BACK) and alarm.level > send.level:
+        kind = Kind.COPY
+    now = msgspec.structs.replace(send, kind=kind, level=alarm.level, stage=alarm.stage)
+    known, trend = newest(records, alarm, sayings)
+    return Fact(
+        now,
+        cause=known.cause,
+        since_ms=_since_ms(alarm, known),
+        measured=known.measured,
+        trend=trend,
+        figures={
+            **causes.lamp(
+                records.connection, send.site, send.hazard, wording.language(plan, send.contact)
+            ),
+            **known.figures,
+        },
+        told=told,
+        deadline_ms=_deadline_ms(send, state),
+        below=below(plan, send, state),
+        answered=None if state.answer is None else (state.answer.by, state.answer.at_ms),
+        reported=_reported(state),
+        public=_public(plan, now),
+    )
+
+
+def newest(records: Records, alarm: Alarm, sayings: Sayings) -> tuple[Known, Trend | None]:
+    """What the worst source of `alarm` finds now."""
+    active = {name: one for name, one in alarm.sources.items() if one.level is not None}
+    known = foremost_of(alarm, sayings)
+    if not active:
+        return known, None
+    name = max(
+        active, key=lambda one: (active[one].level or 0, active[one].stage.rank, active[one].at_ms)
+    )
+    found = _present(records, alarm.site).get(name)
+    before = known.measured
+    if found is None or (before is not None and found.finding.at_ms < before.at_ms):
+        return known, None
+    now = causes.now(name, found.finding)
+    # What a rule does not say again still holds: who set an exercise off has named figures.
+    return msgspec.structs.replace(now, figures={**known.figures, **now.figures}), found.trend
+
+
+def _present(records: Records, site: str) -> Mapping[str, Present]:
+    try:
+        return episodes.present(records.connection, site)
+    except (msgspec.MsgspecError, ValueError):
+        return {}  # it cannot be read: what is known is told, with its time
+
+
+def _obsolete(send: Send, state: Escalation) -> Obsolete | None:
+    if send.kind is Kind.FOLLOW_UP:
+        return None if state.follow_ms is not None else ANSWERED
+    if send.kind in CALLS:
+        if state.phase is Phase.HELD:
+            return HELD
+        if state.phase is not Phase.RINGING:
+            return ANSWERED
+        return RISEN if send.round < state.round else None
+    if send.kind is Kind.ANSWERED and state.phase is not Phase.ANSWERED:
+        return RISEN
+    if send.kind is Kind.RESULT and state.report is None:
+        return RISEN
+    return None
+
+
+def _since_ms(alarm: Alarm, known: Known) -> int:
+    if known.measured is not None:
+        return known.measured.at_ms
+    found = [one.at_ms for one in alarm.sources.values() if one.level is not None]
+    return min(found, default=0)
+
+
+def _deadline_ms(send: Send, state: Escalation) -> int | None:
+    if send.kind is Kind.FOLLOW_UP:
+        return state.follow_ms
+    return next((one.deadline_ms for one in state.rungs if one.area == send.area), None)
+
+
+def below(plan: Plan, send: Send, state: Escalation) -> Tier | None:
+    """The tier below that has been called and has not answered."""
+    areas = [one.area for one in state.rungs]
+    if send.kind not in FIRST_CALLS | {Kind.AGAIN} or send.area not in areas:
+        return None
+    place = areas.index(send.area)
+    return plan.area[areas[place - 1]].kind if place else None
+
+
+def _reported(state: Escalation) -> Reported | None:
+    one = state.report
+    return None if one is None else Reported(one.by, one.outcome, one.people, one.at_ms)
+
+
+def _public(plan: Plan, send: Send) -> dict[Language, str]:
+    """What a loudspeaker says."""
+    if not plan.contact[send.contact].public or send.hazard is Hazard.EQUIPMENT:
+        return {}
+    advice = publicwords.advice(send.hazard, send.level, send.stage, plan.public_instruction)
+    site = plan.site.get(send.site)
+    values = {} if site is None else site.values
+    said: dict[Language, str] = {}
+    for tongue in LANGUAGES:
+        filled = {
+            **{name: one[tongue] for name, one in publicwords.UNNAMED.items()},
+            **{name: one.of(tongue) for name, one in values.items()},
+            "site": wording.site_name(plan, send.site, tongue),
+        }
+        said[tongue] = wording.fill(advice.of(tongue), filled)
+    return said

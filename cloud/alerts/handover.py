@@ -1,0 +1,388 @@
+"""Composes each message at the moment at which a channel takes it; in the channel's transaction.
+
+`outgoing` says what a message is about, not what it says. Of what waits for a contact on a channel,
+and is about one alert, only the newest is still worth telling; a call keeps its place, for it asks
+for an answer. What each contact was told last is kept, so that the next message can say what has
+changed, and nobody hears that something is over of which they were never told.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy.exc import DBAPIError
+
+from cloud import state, tables
+from cloud.alerts import compose, facts, wording
+from cloud.alerts.actions import CALLS, Kind, Send
+from cloud.alerts.compose import Fact, Told
+from cloud.alerts.facts import Obsolete
+from cloud.alerts.plan import Plan
+from cloud.alerts.records import Records
+from cloud.alerts.tokens import Tokens
+from cloud.channels import Message
+from wire.messages import Level
+
+log: Final = logging.getLogger("shuichi.dispatch")
+
+SUPERSEDED: Final = "a newer message says it"
+CANNOT_BE_SENT: Final = "it cannot be sent"
+
+_SENDS: Final = msgspec.json.Decoder(list[Send])
+_MESSAGE: Final = msgspec.json.Decoder(Message)
+_TOLD: Final = msgspec.json.Decoder(Told)
+
+
+class Desk(Protocol):
+    """What the delivery asks of whoever decides what is told."""
+
+    def next(
+        self, connection: Connection, channel: str, contact: str, now_ms: int
+    ) -> Message | None:
+        """The message that a contact is to get by a channel now, None if there is none."""
+
+    def delivered(self, connection: Connection, key: str) -> None:
+        """A channel has taken the message of a key."""
+
+    def refused(self, connection: Connection, key: str, now_ms: int) -> bool:
+        """A channel will never take it; whether others are called because of that."""
+
+
+class Stored:
+    """Hands over what was composed before: documents, and answers to replies."""
+
+    def next(
+        self, connection: Connection, channel: str, contact: str, now_ms: int
+    ) -> Message | None:
+        for row in _waiting(connection, channel, contact, now_ms):
+            if (message := _stored(connection, row, now_ms)) is not None:
+                return message
+        return None
+
+    def delivered(self, connection: Connection, key: str) -> None: ...
+
+    def refused(self, connection: Connection, key: str, now_ms: int) -> bool:
+        return False
+
+
+class _Waiting(NamedTuple):
+    row: Row[tuple[object, ...]]
+    sends: list[Send]
+
+
+class HandOver:
+    """`plan` is in force, `plan_of` gives that by which something began, `begin` a view of the
+    state; links begin with `answer_url`, "" for none; `unreached` is told of a call that no channel
+    takes."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        begin: Callable[[Connection], Records],
+        plan_of: Callable[[Records, str], Plan],
+        tokens: Tokens,
+        answer_url: str,
+        unreached: Callable[[Connection, str, int], bool],
+    ) -> None:
+        self._plan_now = plan
+        self._begin = begin
+        self._plan_of = plan_of
+        self._tokens = tokens
+        self._url = answer_url
+        self._unreached = unreached
+
+    def next(
+        self, connection: Connection, channel: str, contact: str, now_ms: int
+    ) -> Message | None:
+        waiting: list[_Waiting] = []
+        for row in _waiting(connection, channel, contact, now_ms):
+            if row.sends is None:
+                if not waiting and (message := _stored(connection, row, now_ms)) is not None:
+                    return message
+                continue
+            try:
+                waiting.append(_Waiting(row, _SENDS.decode(row.sends)))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                _refuse(connection, row.key, now_ms, f"{type(error).__name__}: {error}")
+        if not waiting:
+            return None
+        records = self._begin(connection)
+        for row, sends in _newest(waiting):
+            if not sends:
+                _withdraw(connection, row.key, now_ms, SUPERSEDED)
+            elif (message := self._safely(records, row, sends, now_ms)) is not None:
+                return message
+        return None
+
+    def _safely(
+        self, records: Records, row: Row[tuple[object, ...]], sends: Sequence[Send], now_ms: int
+    ) -> Message | None:
+        """One message that cannot be composed costs no other one; it is set aside."""
+        connection = records.connection
+        try:
+            with connection.begin_nested():
+                return self._composed(records, row, sends, now_ms)
+        except DBAPIError:
+            raise
+        except Exception as error:  # a seam: what is kept of one alert may be unreadable
+            log.exception("%s cannot be composed, and is sent in plain words", row.key)
+            why = f"no message can be made: {type(error).__name__}: {error}"
+        try:
+            return self._plain(connection, row, sends, now_ms)
+        except DBAPIError:
+            raise
+        except Exception:  # a seam: this contact cannot be told, the others are called
+            log.exception("%s cannot be sent", row.key)
+        first = sends[0]
+        _end(connection, str(row.key), now_ms, "refused", why)
+        notes = self._begin(connection)
+        notes.note(
+            *(str(row.incident), first.alert, now_ms, "set aside"),
+            who=first.contact,
+            text=why[:500],
+        )
+        notes.save()
+        try:
+            self.refused(connection, str(row.key), now_ms)
+        except DBAPIError:
+            raise
+        except Exception:  # a seam: the round of the dispatch sets the alert aside, and says so
+            log.exception("nobody else can be called for %s", row.key)
+        return None
+
+    def _plain(
+        self,
+        connection: Connection,
+        row: Row[tuple[object, ...]],
+        sends: Sequence[Send],
+        now_ms: int,
+    ) -> Message:
+        """What happens and where, without anything that is read of the alert."""
+        first = max(sends, key=lambda one: (one.kind in CALLS, one.level))
+        plan = self._plan_now
+        contact, tongue = plan.contact[first.contact], wording.language(plan, first.contact)
+        words = [
+            f"{wording.LEVEL[tongue][one.level]} {wording.HAZARD[tongue][one.hazard]}"
+            f" {wording.site_name(plan, one.site, tongue)}"
+            for one in sends
+        ]
+        link = token = code = None
+        if row.call is not None:
+            call = self._begin(connection).call(str(row.call))
+            token, code = self._tokens.sign(call.id), call.code
+            link = f"{self._url}/a/{token}" if self._url else None
+        kind = plan.channel[str(row.channel)].address if row.channel in plan.channel else None
+        message = Message(
+            key=str(row.key),
+            title=words[0],
+            text="\n".join((*words, *filter(None, (link,)))),
+            kind=str(first.kind),
+            at_ms=now_ms,
+            to=contact.address.get(kind or "", ""),
+            name=wording.named(contact.name, contact.name_en, tongue),
+            language=tongue,
+            level=first.level.name.lower(),
+            incident=str(row.incident),
+            site=first.site,
+            link=link,
+            token=token,
+            answer_code=code,
+            exercise=first.exercise,
+        )
+        out = tables.outgoing
+        content = msgspec.json.encode(message).decode()
+        connection.execute(update(out).where(out.c.key == row.key).values(message=content))
+        return message
+
+    def delivered(self, connection: Connection, key: str) -> None:
+        table = tables.knowledge
+        connection.execute(update(table).where(table.c.key == key).values(delivered=True))
+
+    def refused(self, connection: Connection, key: str, now_ms: int) -> bool:
+        table, out = tables.knowledge, tables.outgoing
+        connection.execute(delete(table).where(table.c.key == key, table.c.delivered.is_(False)))
+        call = connection.execute(select(out.c.call).where(out.c.key == key)).scalar_one_or_none()
+        if call is None:
+            return False
+        outcomes = connection.execute(select(out.c.outcome).where(out.c.call == call)).scalars()
+        return set(outcomes) == {"refused"} and self._unreached(connection, call, now_ms)
+
+    def _composed(
+        self, records: Records, row: Row[tuple[object, ...]], sends: Sequence[Send], now_ms: int
+    ) -> Message | None:
+        """The message of a row, None if there is nothing left to say: then it is withdrawn."""
+        first = sends[0]
+        told = _told(records.connection, first.contact, first.exercise, sends)
+        found = []
+        why = facts.OVER
+        for send in sends:
+            plan = self._plan(records, send)
+            fact = facts.of(records, plan, send, told.get(send.alert))
+            if isinstance(fact, Obsolete):
+                why = fact
+            else:
+                found.append(fact)
+        found = _without_ends_that_began_anew(found)
+        if not found:
+            _withdraw(records.connection, row.key, now_ms, why.reason)
+            return None
+        message = self._message(records, row, found, now_ms)
+        content = msgspec.json.encode(message).decode()
+        out = tables.outgoing
+        records.connection.execute(update(out).where(out.c.key == row.key).values(message=content))
+        _remember(records.connection, message.key, found, now_ms)
+        return message
+
+    def _message(
+        self, records: Records, row: Row[tuple[object, ...]], found: Sequence[Fact], now_ms: int
+    ) -> Message:
+        head = max(found, key=lambda one: (one.is_call, one.send.level))
+        send = head.send
+        plan, case = self._plan(records, send), records.case(send.alert)
+        contact = plan.contact[send.contact]
+        tongue = wording.language(plan, send.contact)
+        asks = any(one.is_call for one in found)
+        call = records.call(row.call) if asks and row.call is not None else None
+        token = None if call is None else self._tokens.sign(call.id)
+        link = f"{self._url}/a/{token}" if token and self._url else None
+        words = _words(plan, found, now_ms, link or "")
+        kind = plan.channel[str(row.channel)].address if row.channel in plan.channel else None
+        return Message(
+            key=str(row.key),
+            title=words.title,
+            text=words.text,
+            kind=str(send.kind),
+            at_ms=now_ms,
+            to=contact.address.get(kind or "", ""),
+            name=wording.named(contact.name, contact.name_en, tongue),
+            language=tongue,
+            level=send.level.name.lower(),
+            incident="" if case is None else case.incident,
+            site=send.site,
+            link=link,
+            token=token,
+            answer_code=None if call is None else call.code,
+            exercise=send.exercise,
+            readings=tuple(one.measured for one in found if one.measured is not None),
+        )
+
+    def _plan(self, records: Records, send: Send) -> Plan:
+        case = records.case(send.alert)
+        assert case is not None
+        return self._plan_of(records, case.escalation.plan)
+
+
+def _words(plan: Plan, found: Sequence[Fact], now_ms: int, link: str) -> wording.Wording:
+    """What the message says; where the plan's texts cannot be used, what happens and where: a
+    message in plain words is better than none."""
+    try:
+        if len(found) == 1:
+            return compose.whole(plan, found[0], now_ms, link)
+        return compose.digest(plan, found, now_ms, link)
+    except Exception:  # a seam: an instruction must not silence the call that carries it
+        log.exception("no message can be composed of %s", [one.send.key for one in found])
+        lines = [
+            f"{one.send.level.name} {one.send.kind}: {one.send.hazard}, {one.send.site}"
+            for one in found
+        ]
+        return wording.Wording(lines[0], "\n".join((*lines[1:], link)).strip())
+
+
+def _newest(waiting: Sequence[_Waiting]) -> list[_Waiting]:
+    """The same rows, each with what no later one says better: of an alert the last call, else the
+    last news."""
+    last: dict[str, tuple[int, Send]] = {}
+    for place, one in enumerate(waiting):
+        for send in one.sends:
+            before = last.get(send.alert)
+            if before is None or before[1].kind not in CALLS or send.kind in CALLS | {Kind.CLEAR}:
+                last[send.alert] = (place, send)
+    return [
+        _Waiting(one.row, [send for send in one.sends if last[send.alert] == (place, send)])
+        for place, one in enumerate(waiting)
+    ]
+
+
+def _without_ends_that_began_anew(found: Sequence[Fact]) -> list[Fact]:
+    """Of a site that is in danger again nobody needs to hear that it was over."""
+    active = {(one.send.site, one.send.hazard) for one in found if one.send.kind is not Kind.CLEAR}
+    return [
+        one
+        for one in found
+        if one.send.kind is not Kind.CLEAR or (one.send.site, one.send.hazard) not in active
+    ]
+
+
+def _waiting(
+    connection: Connection, channel: str, contact: str, now_ms: int
+) -> Sequence[Row[tuple[object, ...]]]:
+    out = tables.outgoing
+    return connection.execute(
+        select(out)
+        .where(
+            out.c.channel == channel,
+            out.c.contact == contact,
+            out.c.done_ms.is_(None),
+            out.c.not_before_ms <= now_ms,
+        )
+        .order_by(out.c.not_before_ms, out.c.key)
+    ).all()
+
+
+def _stored(connection: Connection, row: Row[tuple[object, ...]], now_ms: int) -> Message | None:
+    try:
+        return _MESSAGE.decode(str(row.message))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        _refuse(connection, str(row.key), now_ms, f"{type(error).__name__}: {error}")
+        return None
+
+
+def _told(
+    connection: Connection, contact: str, exercise: bool, sends: Sequence[Send]
+) -> dict[str, Told]:
+    table = tables.knowledge
+    rows = connection.execute(
+        select(table.c.alert, table.c.state).where(
+            table.c.contact == contact,
+            table.c.exercise.is_(exercise),
+            table.c.alert.in_({send.alert for send in sends}),
+        )
+    )
+    return {row.alert: _TOLD.decode(row.state) for row in rows}
+
+
+def _remember(connection: Connection, key: str, found: Sequence[Fact], now_ms: int) -> None:
+    """What the contact knows from now on, unless the channel refuses the message."""
+    rows = [
+        {
+            "contact": one.send.contact,
+            "exercise": one.send.exercise,
+            "alert": one.send.alert,
+            "key": key,
+            "state": msgspec.json.encode(Told(Level(one.send.level), one.measured)).decode(),
+            "at_ms": now_ms,
+            "delivered": False,
+        }
+        for one in found
+    ]
+    state.upsert(connection, tables.knowledge, rows, fixed=("delivered",))
+
+
+def _withdraw(connection: Connection, key: str, now_ms: int, why: str) -> None:
+    _end(connection, key, now_ms, "withdrawn", why)
+
+
+def _refuse(connection: Connection, key: str, now_ms: int, why: str) -> None:
+    log.error("%s cannot be read and is set aside: %s", key, why)
+    _end(connection, key, now_ms, "refused", f"{CANNOT_BE_SENT}: {why}")
+
+
+def _end(connection: Connection, key: str, now_ms: int, outcome: str, detail: str) -> None:
+    out = tables.outgoing
+    connection.execute(
+        update(out)
+        .where(out.c.key == key)
+        .values(done_ms=now_ms, outcome=outcome, detail=detail[:500])
+    )

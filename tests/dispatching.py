@@ -36,6 +36,7 @@ class Office:
         self.connection = self.engine.connect()
         weakref.finalize(self, _close, self.connection, self.engine)
         self.now_ms = BEGIN_MS
+        self.channels_are_away = False
         self.plan, self.settings = the_plan, settings
         self.tokens = Tokens(b"secret")
         self.restart()
@@ -81,7 +82,9 @@ class Office:
 
     def deliver(self, refused=()):
         """The channels take all that is due, but those that refuse it."""
-        while due := [row for row in self._waiting() if row.not_before_ms <= self.now_ms]:
+        while not self.channels_are_away and (
+            due := [row for row in self._waiting() if row.not_before_ms <= self.now_ms]
+        ):
             for channel, contact in dict.fromkeys((row.channel, row.contact) for row in due):
                 self._hand_over(channel, contact, channel in refused)
 

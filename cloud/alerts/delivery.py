@@ -116,6 +116,8 @@ class Delivery:
     async def run(self) -> None:
         """Deliver for ever; a database that does not answer is waited for, and a channel whose
         task fails is begun anew, beside the others."""
+        if not self._lines:
+            await asyncio.Event().wait()  # without a channel there is nothing to begin anew
         async with asyncio.TaskGroup() as group:
             for name, line in self._lines.items():
                 work = partial(self._deliver, name, line)

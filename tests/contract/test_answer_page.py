@@ -79,7 +79,7 @@ async def test_whoever_answers_for_somebody_else_is_named(room):
     assert "&lt;b&gt;王五&lt;/b&gt;" in again.text
 
 
-async def test_no_is_recorded_and_the_calls_go_on(room):
+async def test_no_is_recorded_and_the_next_tier_is_called_at_once(room):
     await room.find(Level.RED)
     path = await room.path()
     page = await room.http.post(path, data={"answer": "no", "said": "在外地"})
@@ -88,10 +88,11 @@ async def test_no_is_recorded_and_the_calls_go_on(room):
     assert await room.phase() == "ringing"
     (line,) = await room.lines("declined")
     assert (line["text"], bool(line["who"])) == ("在外地", True)
+    assert len(await room.lines("climbed")) == 1  # at once: nobody else of the tier is left
     before = len(await room.messages())
     await room.pass_time(6)
     assert len(await room.messages()) > before
-    assert len(await room.lines("climbed")) == 1
+    assert len(await room.lines("climbed")) == 2
     assert (await room.http.post(path, data=YES)).status_code == 200  # he can, after all
 
 

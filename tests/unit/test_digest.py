@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.alerts import digest, incident
-from cloud.alerts.actions import CALLS, Kind, Send, Way, Withdraw
+from cloud.alerts.actions import FIRST_CALLS, Kind, Send, Way, Withdraw
 from cloud.alerts.digest import Mailbox, Parcel
 from cloud.alerts.hazard import Hazard, Stage
 from wire.messages import Level
@@ -38,19 +38,23 @@ class Post:
     def post(self, at_ms, alert="a", level=BLUE, kind=Kind.RAISE, channels=("sms", "voice")):
         self.until(at_ms)
         given = [send(alert, level, kind, at_ms, channels)]
-        self.kept += given
         if digest.opens(self.box, given, at_ms):
-            return self.empty(at_ms)
-        self.box = digest.keep(self.box)
+            return self.empty(at_ms, given)
+        self.kept += given
+        self.box = digest.keep(self.box, given, at_ms)
         return ()
 
     def until(self, at_ms):
         while (due := digest.next_due_ms(self.box)) is not None and due <= at_ms:
             self.empty(due)
 
-    def empty(self, at_ms):
-        self.box, out = digest.empty(self.box, self.kept, at_ms, MIN)
-        self.kept = []
+    def empty(self, at_ms, given=()):
+        box, messages, kept = digest.empty(self.box, self.kept, given, at_ms, MIN)
+        out = []
+        for message in messages:
+            box, parcels = digest.parcels(box, message, at_ms)
+            out += parcels
+        self.box, self.kept = box, [*kept]
         self.out += out
         return out
 
@@ -64,31 +68,50 @@ def test_the_first_goes_at_once_as_it_is():
     ]
 
 
-def test_what_follows_within_a_minute_is_one_digest():
+def test_a_flood_is_two_calls_and_one_digest():
     post = Post()
-    for second in range(50):
-        post.post(second * 1000, f"a{second}")
-    assert len(messages(post.out)) == 1
+    for tenth in range(500):
+        post.post(tenth * 100, f"a{tenth}")
+    assert messages(post.out) == ["a0/1/raise/grid/li/0", "a1/1/raise/grid/li/0"]
     post.until(MIN)
-    assert messages(post.out)[1:] == ["digest/li/0"]
-    assert {one.alert for one in post.out[-1].sends} == {f"a{n}" for n in range(1, 50)}
+    assert messages(post.out)[2:] == ["digest/li/0"]
+    assert {one.alert for one in post.out[-1].sends} == {f"a{n}" for n in range(2, 500)}
     assert digest.next_due_ms(post.box) is None
 
 
-def test_the_first_red_does_not_wait_and_takes_the_rest_along():
+def test_a_few_first_calls_go_out_whole_and_soon():
+    post = Post()
+    for number in range(4):
+        post.post(number * 500, f"a{number}", RED)
+    post.until(MIN - 1)
+    assert [(one.key[:2], one.not_before_ms) for one in post.out if one.channel == "sms"] == [
+        ("a0", 0),
+        ("a1", 500),
+        ("a2", 1000 + digest.SETTLES_MS),
+        ("a3", 1000 + digest.SETTLES_MS),
+    ]
+
+
+def test_a_call_that_comes_later_in_the_minute_does_not_wait_for_its_end():
     post = Post()
     post.post(0, "a")
     post.post(1000, "b")
-    out = post.post(2000, "c", RED)
-    assert {one.alert for one in out[0].sends} == {"b", "c"}
-    assert post.post(3000, "d", RED) == ()
+    post.post(20_000, "c")
+    post.until(MIN - 1)
+    assert [one.not_before_ms for one in post.out if one.channel == "sms"] == [
+        *(0, 1000, 20_000 + digest.SETTLES_MS)
+    ]
 
 
-def test_the_news_that_a_red_is_over_waits_and_does_not_count_as_a_red_call():
+def test_what_asks_for_nothing_and_what_is_repeated_waits_for_the_digest():
     post = Post()
     post.post(0, "a", RED, Kind.CLEAR)
-    assert post.post(1000, "b", RED, Kind.CLEAR) == ()
-    assert post.post(2000, "c", RED) != ()
+    for number, kind in enumerate((Kind.CLEAR, Kind.AGAIN, Kind.FALL, Kind.COPY)):
+        assert post.post(1000 + number, f"b{number}", RED, kind) == ()
+    assert post.post(2000, "c", RED) != ()  # by itself: the rest waits on
+    assert [one.alert for one in post.out[-1].sends] == ["c"]
+    post.until(MIN)
+    assert {one.alert for one in post.out[-1].sends} == {"b0", "b1", "b2", "b3"}
 
 
 def test_what_was_kept_and_withdrawn_goes_nowhere():
@@ -123,23 +146,23 @@ FLOOD = st.lists(
 
 
 @given(FLOOD, st.integers(0, 10 * MIN))
-def test_a_flood_within_a_minute_is_three_messages_and_loses_nothing(flood, start):
+def test_whatever_comes_is_few_messages_and_none_of_it_is_lost(flood, start):
     post = Post()
     flood = sorted(flood, key=lambda one: one[0])
     first = flood[0][0]
     for number, (at_ms, level, kind, channels) in enumerate(flood):
         post.post(start + at_ms, f"a{number}", level, kind, channels)
     post.until(start + first + 10 * MIN)
-    assert len(messages(post.out)) <= 3
+    assert len(messages(post.out)) <= digest.MOST + 1
     told = [(one.key, parcel.channel) for parcel in post.out for one in parcel.sends]
     assert len(told) == len(set(told)) == sum(len(channels) for *_, channels in flood)
     assert len({parcel.key for parcel in post.out}) == len(post.out)
-    reds = [start + at for at, level, kind, _ in flood if level is RED and kind in CALLS]
-    if reds:  # nobody waits for the first red call
-        assert min(reds) == min(
+    calls = [start + at for at, _, kind, _ in flood if kind in FIRST_CALLS]
+    if calls:  # nobody waits for the first call
+        assert min(calls) == min(
             parcel.not_before_ms
             for parcel in post.out
-            if any(one.level is RED and one.kind in CALLS for one in parcel.sends)
+            if any(one.kind in FIRST_CALLS for one in parcel.sends)
         )
 
 

@@ -1,13 +1,18 @@
 """What people read of a plan: calls, digests, and values in their language."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from cloud.alerts import plan, wording
+from cloud.alerts import compose, plan, wording
 from cloud.alerts.actions import Kind, Send, Way
+from cloud.alerts.compose import Fact, Reported, Told
+from cloud.alerts.escalation import Outcome
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.plantables import Tier
+from cloud.alerts.trend import Trend
+from cloud.channels import Language, Measurement
 from tests import plans
 from wire.messages import Level
 
@@ -33,100 +38,179 @@ def send(made, kind=Kind.RAISE, **changes) -> Send:
     return Send(**(given | changes))
 
 
-def test_a_call_has_the_instruction_and_the_deadline_in_the_contact_s_language():
+WATER: dict[Language, str] = {"zh": "水位7.20米", "en": "water level 7.20 m"}
+READ = Measurement("gauge-1", "level", 7.2, "m", EIGHT - 30_000)
+
+
+def fact(made, kind=Kind.RAISE, **changes) -> Fact:
+    """A river that stands at 7.20 m since half a minute."""
+    of_fact: dict[str, Any] = {
+        name: changes.pop(name) for name in (*changes,) if name in Fact._fields
+    }
+    given: dict[str, Any] = {
+        "cause": WATER,
+        "since_ms": READ.at_ms,
+        "measured": READ,
+        "figures": {"stage_m": "7.20"},
+        "deadline_ms": EIGHT + 300_000,
+    }
+    return Fact(send(made, kind, **changes), **(given | of_fact))
+
+
+def whole(made, one, now_ms=EIGHT, link=""):
+    return compose.whole(made, one, now_ms, link)
+
+
+def test_a_call_begins_with_the_order_and_ends_with_the_deadline():
     written = plans.tables(1)
+    written["instruction"][0] |= {"zh": "请转移到{shelter}。", "en": "Move to {shelter}."}
+    written["site"]["north"]["values"] = {"shelter": {"zh": "小学", "en": "the school"}}
     made = plans.made(written)
-    chinese = wording.write(made, send(made), EIGHT, {"stage_m": "7.2"})
+    chinese = whole(made, fact(made, trend=Trend.RISING), link="https://f.example/a/1")
     assert chinese.title == "红色预警：North河道洪水"
-    assert "North：7.2请在08:05前应答。" in chinese.text
+    assert chinese.text.splitlines() == [
+        "请转移到小学。",
+        "水位7.20米，仍在上涨（07:59）。",
+        "请在08:05前应答。",
+        "https://f.example/a/1",
+    ]
     written["contact"]["grid-1"]["language"] = "en"
     made = plans.made(written)
-    english = wording.write(made, send(made), EIGHT, {"stage_m": "7.2", "cause": "Over 7 m"})
+    english = whole(made, fact(made, trend=Trend.FALLING))
     assert english.title == "Red alert: river flood, North"
-    assert english.text == "Happening now, 08:00. Over 7 m. North: 7.2 Please answer by 08:05."
+    assert english.text.splitlines() == [
+        "Move to the school.",
+        "Water level 7.20 m, falling (07:59).",
+        "Please answer by 08:05.",
+    ]
 
 
-def test_after_the_deadline_it_says_at_once():
+@pytest.mark.parametrize("seconds", [-3600, 0, 20, 45])
+def test_a_deadline_that_passes_while_it_is_read_says_at_once(seconds):
     made = plans.small(1)
-    assert "请立即应答" in wording.write(made, send(made), EIGHT + 3_600_000, {}).text
+    told = whole(made, fact(made, deadline_ms=EIGHT + seconds * 1000))
+    assert "请立即应答。" in told.text
+
+
+def test_a_call_that_is_repeated_says_what_has_changed():
+    made = plans.small(1)
+    before = Told(Level.ORANGE, _value(6.8))
+    told = whole(made, fact(made, Kind.AGAIN, told=before))
+    assert "由橙色转为红色，比上次通知高0.40米" in told.text
+    same = Told(Level.RED, _value(7.2))
+    assert "比上次" not in whole(made, fact(made, Kind.AGAIN, told=same)).text
+
+
+def _value(metres: float) -> Measurement:
+    return Measurement("gauge-1", "level", metres, "m", EIGHT - 300_000)
+
+
+def test_an_old_value_is_said_to_be_the_last_one():
+    made = plans.small(1)
+    old = fact(made, since_ms=EIGHT - 3_600_000)
+    assert "水位7.20米（07:00最后一次读数）。" in whole(made, old).text
+    yesterday = fact(made, since_ms=EIGHT - 86_400_000)
+    assert "6月30日08:00最后一次读数" in whole(made, yesterday).text
 
 
 @pytest.mark.parametrize(("language", "said"), [("zh", "North：未知"), ("en", "North: unknown")])
 def test_a_value_that_nobody_knows_is_said_to_be_unknown(language, said):
     made = plans.small(1, language=language)
-    assert said in wording.write(made, send(made), EIGHT, {}).text
+    assert said in whole(made, fact(made, figures={})).text
 
 
 @pytest.mark.parametrize("kind", list(Kind))
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_no_message_has_a_brace_left(kind, language):
     made = plans.small(1, language=language)
-    told = wording.write(made, send(made, kind), EIGHT, {})
+    told = whole(made, fact(made, kind))
     assert "{" not in told.title + told.text
     assert told.title
+    assert told.text
 
 
 def test_a_placeholder_reaches_nothing_but_its_value():
     assert wording.fill("{a} {a.__class__} {0}", {"a": "x"}) == "x {a.__class__} {0}"
 
 
-def test_a_digest_counts_and_names_the_worst():
-    made = plans.small(1, language="en")
+def test_a_digest_has_some_calls_whole_names_all_reds_and_counts_the_rest():
+    made = plans.small(1)
     many = [
-        send(made, site=f"s{number}", level=Level.RED if number == 7 else Level.BLUE)
+        fact(made, site=f"s{number}", level=Level.RED if number < 7 else Level.BLUE)
         for number in range(12)
     ]
-    told = wording.digest(made, "grid-1", many)
-    assert told.title == "12 alerts, the worst red"
-    assert told.text.startswith("Red 1, blue 11: river flood, s7 (red); river flood, s0 (blue); ")
-    assert told.text.endswith("and 7 more. Please answer at once.")
-    chinese = wording.digest(plans.small(1), "grid-1", many, "https://flood.example/a/1")
-    assert chinese.text.startswith("红色 1，蓝色 11：s7河道洪水（红色）；s0河道洪水（蓝色）；")
-    assert chinese.text.endswith("，另有7条。请立即应答。https://flood.example/a/1")
+    told = compose.digest(made, many, EIGHT, "https://f.example/a/1")
+    assert told.title == "12处预警待应答，其中红色7处"
+    lines = told.text.splitlines()
+    assert lines[0] == "红色 s0河道洪水：s0：7.20水位7.20米（07:59）。"
+    assert lines[5] == "红色：s5河道洪水、s6河道洪水。"
+    assert lines[6:] == ["另有5处：Grid蓝色5处。", "请立即应答。", "https://f.example/a/1"]
+    english = compose.digest(plans.small(1, language="en"), many, EIGHT)
+    assert english.title == "12 alerts wait for your answer, 7 of them red"
+    assert "Also red: s5 (river flood), s6 (river flood)." in english.text
+    assert "5 more: Grid 5 blue." in english.text
+    assert {one.send.site for one in compose.named(many)} == {f"s{n}" for n in range(7)}
 
 
-def test_a_digest_of_news_only_does_not_look_like_alerts():
+def test_ends_are_carried_beside_calls():
     made = plans.small(1)
+    over = fact(made, Kind.CLEAR, site="a", since_ms=EIGHT - 600_000)
+    told = compose.digest(made, [fact(made, site="b"), over], EIGHT)
+    assert told.title == "红色预警：b河道洪水"
+    assert "已解除：a河道洪水（07:50）。" in told.text
     news = [
-        send(made, Kind.CLEAR, site="a", level=Level.RED),
-        send(made, Kind.ANSWERED, site="b"),
-        send(made, Kind.FALL, site="c", level=Level.BLUE),
+        over,
+        fact(made, Kind.ANSWERED, site="b", answered=("grid-1", EIGHT)),
+        fact(made, Kind.FALL, site="c", level=Level.BLUE),
+        fact(made, Kind.RESULT, site="d", reported=Reported("Li", Outcome.EVACUATED, 23, EIGHT)),
     ]
-    told = wording.digest(made, "grid-1", news)
-    assert told.title == "3条预警动态"
-    assert "a河道洪水（已解除）；b河道洪水（红色，已应答）；c河道洪水（降为蓝色）" in told.text
-    assert told.text.endswith("无需应答。")
-
-
-def test_of_each_hazard_the_latest_is_told():
-    made = plans.small(1)
-    rose = [send(made, level=Level.ORANGE), send(made, Kind.RISE, round=2)]
-    assert wording.newest(rose) == rose[1:]
-    assert wording.newest([*rose, send(made, Kind.CLEAR)]) == [send(made, Kind.CLEAR)]
-    (fallen,) = wording.newest([*rose, send(made, Kind.FALL, level=Level.BLUE)])
-    assert (fallen.kind, fallen.level) == (Kind.RISE, Level.BLUE)
+    told = compose.digest(made, news, EIGHT)
+    assert told.title == "4处预警有变化"
+    assert told.text.splitlines() == [
+        "已解除：a河道洪水（07:50）。",
+        "b河道洪水：grid one已于08:00应答，呼叫停止。",
+        "c河道洪水：蓝色，水位7.20米（07:59）。",
+        "d河道洪水：Li报告：已转移23人（08:00）。",
+        "无需应答。",
+    ]
 
 
 def test_a_value_of_a_site_may_differ_by_language():
     written = plans.tables(1)
     written["site"]["north"]["values"] = {"way": {"zh": "石桥路", "en": "Mill Road"}, "n": "7"}
     written["instruction"][0] |= {"zh": "走{way}{n}", "en": "take {way} {n}"}
-    assert "走石桥路7" in wording.write(plans.made(written), send(None), EIGHT, {}).text
+    made = plans.made(written)
+    assert "走石桥路7" in whole(made, fact(made)).text
     made = plans.made(written | {"language": "en"})
-    assert "take Mill Road 7" in wording.write(made, send(made), EIGHT, {}).text
+    assert "Take Mill Road 7" in whole(made, fact(made)).text
     assert plan.parse(made.model_dump_json()).site["north"].values["n"].zh == "7"
 
 
 def test_who_answered_is_told_to_those_who_were_called():
     made = plans.small(1)
-    told = wording.write(made, send(made, Kind.ANSWERED), EIGHT, {"who": "李伟"})
-    assert told.text == "李伟已于08:00应答，呼叫停止。您无需再应答。"
-    over = wording.write(made, send(made, Kind.CLEAR), EIGHT, {})
-    assert over.text == "North河道洪水预警已于08:00解除。无需应答。"
+    told = whole(made, fact(made, Kind.ANSWERED, answered=("李伟", EIGHT)))
+    assert told.text == "李伟已于08:00应答，呼叫停止。\n无需应答。"
+    over = whole(made, fact(made, Kind.CLEAR, since_ms=EIGHT))
+    assert over.text == "North河道洪水险情已于08:00解除。\n无需应答。"
+
+
+def test_whoever_answered_is_asked_for_the_result():
+    made = plans.small(1)
+    told = whole(made, fact(made, Kind.FOLLOW_UP, answered=("grid-1", EIGHT - 600_000)))
+    assert told.title == "请报告处置结果：North河道洪水（红色）"
+    assert "您已于07:50应答。" in told.text
+    assert "已封路" in told.text
+
+
+def test_a_tier_above_hears_which_tier_has_not_answered():
+    made = plans.small(2)
+    climb = fact(made, Kind.CLIMB, area="village", contact="village-1", below=Tier.GRID)
+    assert whole(made, climb).title == "红色预警（网格未应答）：North河道洪水"
+    made = plans.small(2, language="en")
+    assert whole(made, climb).title == "Red alert, the grid has not answered: river flood, North"
 
 
 def test_every_tier_has_a_name_in_both_languages():
     made = plans.small(5)
     for tier in Tier:
-        told = wording.write(made, send(made, area=tier.value), EIGHT, {})
-        assert told.title
+        assert whole(made, fact(made, area=tier.value)).title

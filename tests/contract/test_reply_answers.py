@@ -235,6 +235,7 @@ async def test_an_exercise_says_so(tmp_path):
         await room.run(
             room.dispatch.exercise, SITE, Hazard.UNDERPASS, Level.RED, Stage.NOW, room.now_ms
         )
+        await room.deliver()
         title, text = await Phone(room, (await room.call()).to).said("收到")
         assert title.startswith("【演练】")
         assert text.count("演练") == 1

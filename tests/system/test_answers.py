@@ -69,18 +69,19 @@ sender = "water.example"
 
     async def messages(self) -> dict[str, dict[str, str]]:
         """The newest message about each site."""
-        return {one["site"]: one for one in map(_message, await self.table("outgoing"))}
+        return {one["site"]: one for one in await self.told()}
+
+    async def told(self) -> list[dict[str, str]]:
+        """What was handed over to channels."""
+        return [
+            json.loads(row["message"]) for row in await self.table("outgoing") if row["message"]
+        ]
 
     def alert(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "shuichi", "alert", words[0], "--config", str(self.file)]
         return subprocess.run(
             [*command, *words[1:]], cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE_S
         )
-
-
-def _message(row: dict[str, str]) -> dict[str, str]:
-    found: dict[str, str] = json.loads(row["message"])
-    return found
 
 
 def water(depth: float, number: int) -> bytes:
@@ -215,7 +216,7 @@ async def test_what_is_broken_in_plan_channel_and_secret_silences_nothing(
         await until(called)
         messages = await office.messages()
         assert messages["north"]["name"] == "Keeper"  # by the last good plan
-        told = [one["text"] for one in map(_message, await office.table("outgoing"))]
+        told = [one["text"] for one in await office.told()]
         assert any("配置有误" in one or "部件反复出错" in one for one in told)
         for what in ("plan.toml: is not TOML", "channel.hook.url: is missing", "rule.more.kind: "):
             assert what in office.log.read_text()

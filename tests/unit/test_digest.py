@@ -50,7 +50,7 @@ class Post:
 
     def empty(self, at_ms, given=()):
         box, messages, kept = digest.empty(self.box, self.kept, given, at_ms, MIN)
-        out = []
+        out: list[Parcel] = []
         for message in messages:
             box, parcels = digest.parcels(box, message, at_ms)
             out += parcels

@@ -74,7 +74,8 @@ class Office:
     def _next_ms(self):
         due = [self.round()]
         self.deliver()
-        due += [row.not_before_ms for row in self._waiting()]
+        if not self.channels_are_away:
+            due += [row.not_before_ms for row in self._waiting()]
         return min((at_ms for at_ms in due if at_ms is not None), default=None)
 
     def _waiting(self):

@@ -189,7 +189,7 @@ def digest(plan: Plan, facts: Sequence[Fact], now_ms: int, link: str = "") -> Wo
     else:
         lines.append(_no_answer(tongue))
         title = {"zh": f"{len(news)}处预警有变化", "en": f"{len(news)} alerts have changed"}[tongue]
-    return Wording(title, "\n".join(filter(None, (*map(capital, lines), link))))
+    return Wording(title, "\n".join(filter(None, (*lines, link))))
 
 
 def named(facts: Sequence[Fact]) -> list[Fact]:
@@ -207,9 +207,8 @@ def _calls(plan: Plan, calls: Sequence[Fact], now_ms: int, tongue: Language) -> 
         what = _situation(plan, one, now_ms, tongue, alone=False)
         order = wording.instruct(plan, one.send, tongue, _values(plan, one, now_ms, tongue, ""))
         colon, stop = ("：", "") if tongue == "zh" else (": ", " ")
-        lines.append(f"{level}{'' if tongue == 'zh' else ','} {site}{colon}{order}{stop}{what}")
-        if tongue == "zh":
-            lines[-1] = f"{level} {site}{colon}{order}{what}"
+        head = f"{level} {site}" if tongue == "zh" else f"{capital(level)}, {site}"
+        lines.append(f"{head}{colon}{order}{stop}{capital(what)}")
     rest = calls[WHOLE_IN_DIGEST:]
     reds = [one for one in rest if one.send.level is Level.RED]
     if reds:
@@ -389,7 +388,7 @@ def _over(plan: Plan, fact: Fact, values: Mapping[str, str], tongue: Language) -
     at = clock(plan, fact.since_ms)
     if tongue == "zh":
         return f"{values['site']}{values['hazard']}险情已于{at}解除。"
-    return f"{values['hazard']}, {values['site']}: over since {at}."
+    return f"The danger at {values['site']} ended at {at}."
 
 
 def _answered(plan: Plan, fact: Fact, tongue: Language) -> str:

@@ -24,6 +24,7 @@ from cloud.alerts.handover import HandOver
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.keptplans import KeptPlans
 from cloud.alerts.mailboxes import Box
+from cloud.alerts.news import News
 from cloud.alerts.plan import Plan
 from cloud.alerts.post import Post
 from cloud.alerts.press import Matter, Press
@@ -39,6 +40,8 @@ from cloud.alerts.records import (
 from cloud.alerts.rounds import Rounds
 from cloud.alerts.tokens import Tokens
 from wire.messages import Level
+
+__all__ = ["EXERCISE", "Dispatch", "News", "Outcome", "Settings"]
 
 EXERCISE: Final = "exercise"
 """The source of an exercise's conditions."""
@@ -66,16 +69,6 @@ class Outcome(NamedTuple):
 
     ok: bool
     text: str
-
-
-class News(NamedTuple):
-    """What is said of the work: `kind` "acting" or "result", and in `detail` what was understood
-    (`result`: closed, evacuated, false alarm or cannot act; `people`)."""
-
-    kind: str
-    how: str
-    said: str
-    detail: Mapping[str, object] = {}
 
 
 class Dispatch:
@@ -201,7 +194,7 @@ class Dispatch:
         answers by it."""
         records = self.begin(connection)
         row = records.call(call)
-        given = Report(row.contact, now_ms, news.how, _outcome(news), _people(news), news.said)
+        given = Report(row.contact, now_ms, news.how, news.outcome, news.people, news.said)
         for part in read_parts(row.parts):
             if not part.asks or (case := records.case(part.alert)) is None:
                 continue
@@ -478,18 +471,6 @@ class Dispatch:
             state = case.escalation
             key = AlarmKey(state.site, state.hazard, state.exercise)
             self._step(records, key, alarms.Reopen(reopened.by, reopened.reason), now_ms)
-
-
-def _outcome(news: News) -> escalation.Outcome:
-    if news.kind == "acting":
-        return escalation.Outcome.ACTING
-    result = str(news.detail.get("result", "done")).replace(" ", "-")
-    return escalation.Outcome(result)
-
-
-def _people(news: News) -> int | None:
-    people = news.detail.get("people")
-    return people if isinstance(people, int) else None
 
 
 def _is_of(state: escalation.Escalation, contact: str, by: str) -> bool:

@@ -27,123 +27,44 @@ A plan that is edited has another version; a running escalation goes on with its
 """
 
 from collections.abc import Iterable
-from enum import StrEnum
 from typing import Final
 
 import msgspec
 
 from cloud.alerts.actions import CALLS, Action, Kind, Note, Reopen, Send, Withdraw
 from cloud.alerts.alarm import Alarm, Status
-from cloud.alerts.hazard import Hazard, Stage
+from cloud.alerts.escalationstate import (
+    Answer,
+    Decline,
+    Escalation,
+    Input,
+    Outcome,
+    Phase,
+    Report,
+    Rung,
+    Situation,
+    Tick,
+)
+from cloud.alerts.hazard import Stage
 from cloud.alerts.plan import Plan
 from wire.messages import Level
 
-
-class Situation(msgspec.Struct, frozen=True, tag=True):
-    """How the alarm stands. The same one again changes nothing. Level None: it is over."""
-
-    level: Level | None
-    stage: Stage
-    round: int
-    status: Status
-
-
-class Answer(msgspec.Struct, frozen=True, tag=True):
-    """Somebody answers: who (a contact of the plan, or a name), when, how (link, keypress, command
-    ...), and what was said. `round` is that of the message answered; None for somebody who sees the
-    alarm as it stands."""
-
-    by: str
-    at_ms: int
-    how: str
-    said: str = ""
-    round: int | None = None
-
-
-class Decline(msgspec.Struct, frozen=True, tag=True):
-    """A contact cannot act, or (`unreached`) no channel takes a message to them."""
-
-    contact: str
-    round: int
-    unreached: bool = False
-
-
-class Outcome(StrEnum):
-    """What comes of an alert, as those who act report it."""
-
-    ACTING = "acting"
-    CLOSED = "closed"
-    EVACUATED = "evacuated"
-    FALSE_ALARM = "false-alarm"
-    DONE = "done"
-    CANNOT_ACT = "cannot-act"
-
-
-class Report(msgspec.Struct, frozen=True, tag=True):
-    """Somebody says what came of it. `people` is how many were evacuated. Like `Answer` else."""
-
-    by: str
-    at_ms: int
-    how: str
-    outcome: Outcome
-    people: int | None = None
-    said: str = ""
-    round: int | None = None
-
-
-class Tick(msgspec.Struct, frozen=True, tag=True):
-    """Time has passed."""
-
-
-Input = Situation | Answer | Decline | Report | Tick
-
-
-class Phase(StrEnum):
-    """IDLE: nothing to call for; HELD: the alarm is shelved, suppressed or out of service."""
-
-    IDLE = "idle"
-    RINGING = "ringing"
-    ANSWERED = "answered"
-    HELD = "held"
-
-
-class Rung(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An area that is being called. Times in ms, UTC."""
-
-    area: str
-    called_ms: int
-    deadline_ms: int
-    next_ms: int
-    tries: int
-    contacts: tuple[str, ...]
-
-
-class Escalation(msgspec.Struct, frozen=True, gc=False):
-    """How far the calls of one alert have come. `told` has everyone who knows of it; `infos` counts
-    what they were told without being asked; `at_top` says that nobody up to the top has answered
-    in time."""
-
-    alert: str
-    site: str
-    hazard: Hazard
-    plan: str
-    exercise: bool = False
-    phase: Phase = Phase.IDLE
-    level: Level | None = None
-    stage: Stage = Stage.TREND
-    round: int = 0
-    rungs: tuple[Rung, ...] = ()
-    told: tuple[str, ...] = ()
-    infos: int = 0
-    at_top: bool = False
-    answer: Answer | None = None
-    declined: tuple[str, ...] = ()
-    report: Report | None = None
-    follow_ms: int | None = None
-    follow_ups: int = 0
-    area: str = ""
-    """Of whoever has answered."""
-
+__all__ = [
+    "Answer",
+    "Decline",
+    "Escalation",
+    "Input",
+    "Outcome",
+    "Phase",
+    "Report",
+    "Rung",
+    "Situation",
+    "Tick",
+    "begin",
+    "next_due_ms",
+    "situation",
+    "step",
+]
 
 FOLLOW_UPS: Final = 2
 """How often whoever answered is asked for the result before others are called."""
@@ -253,6 +174,8 @@ class _Change:
     def declined(self, given: Decline) -> None:
         """Do not wait for a contact any more; climb if nobody is left to wait for."""
         state = self.state
+        if state.phase is not Phase.RINGING:
+            return
         if given.round < state.round or given.contact in state.declined:
             return
         self.actions.append(Withdraw(state.alert, state.round, contact=given.contact))
@@ -373,7 +296,7 @@ class _Change:
         )
         self._withdraw()
         self._set(level=seen.level, stage=seen.stage, round=seen.round, follow_ms=None)
-        if rose or ringing:
+        if rose or ringing or before.phase is Phase.HELD:
             self._set(declined=())  # who could not act on less may act on more
         if ringing:
             self._let_go()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator
@@ -88,7 +88,16 @@ class Plan(Tables):
         """A digest of what the plan says: comments and order of lines do not count."""
         # A plan that says nothing of it keeps the version that it had in older releases: alerts
         # that have begun under it go on by it.
-        unsaid = None if self.public_instruction else {"public_instruction"}
+        unsaid: dict[str, Any] = {
+            "contact": {name: {"public"} for name, one in self.contact.items() if not one.public},
+            "hazard": {
+                name: {"result_within_min"}
+                for name, rule in self.hazard.items()
+                if rule.result_within_min is None
+            },
+        }
+        if not self.public_instruction:
+            unsaid["public_instruction"] = True
         return hashlib.sha256(self.model_dump_json(exclude=unsaid).encode()).hexdigest()[:16]
 
     @cached_property

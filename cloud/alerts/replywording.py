@@ -99,7 +99,7 @@ _TEXT: Final[dict[Language, dict[Came, str]]] = {
         Came.DONE: "已记录：{titles}，{done}。如有变化请再回复。",
         Came.CANNOT_ACT: "已记录：{titles}，现场无法处置。将继续呼叫其他责任人，请注意安全。",
         Came.DECLINED: "已记录：{titles}您无法到场。将继续呼叫其他责任人。",
-        Came.TAKEN_BACK: "已记录：{titles}原由您应答，现在无法处置。请立即致电值班室。",
+        Came.TAKEN_BACK: "已记录：{titles}原由您应答，现您无法处置，系统正在呼叫其他责任人。",
         Came.QUESTION: "本号码由系统答复，不能回答问题。{how}",
         Came.UNCLEAR: "没有看懂。{how}",
         Came.SEVERAL: "您有几条待应答的预警。{how}",
@@ -118,8 +118,8 @@ _TEXT: Final[dict[Language, dict[Came, str]]] = {
         Came.CANNOT_ACT: "Recorded: {titles}, nothing can be done there. Others are being called. "
         "Keep yourself safe.",
         Came.DECLINED: "Recorded: you cannot go to {titles}. Others are being called.",
-        Came.TAKEN_BACK: "Recorded: you had answered {titles} and cannot act now. Call the duty "
-        "room at once.",
+        Came.TAKEN_BACK: "Recorded: you had answered {titles} and cannot act now. Others are "
+        "being called.",
         Came.QUESTION: "A program answers here and cannot answer questions. {how}",
         Came.UNCLEAR: "Your reply was not understood. {how}",
         Came.SEVERAL: "Several alerts wait for your answer. {how}",

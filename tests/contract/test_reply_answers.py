@@ -127,11 +127,11 @@ async def test_what_was_done_is_kept_with_its_details(room, phone):
     assert len(await room.lines("answer")) == 1
 
 
-async def test_who_answered_and_cannot_act_is_not_told_that_others_are_called(room, phone):
+async def test_who_answered_and_cannot_act_takes_it_back_and_others_are_called(room, phone):
     await phone.send("收到")
-    title, text = await phone.said("车坏了，去不了")
-    assert "致电值班室" in text
-    assert "继续呼叫" not in title + text
+    _, text = await phone.said("车坏了，去不了")
+    assert "正在呼叫其他责任人" in text
+    assert await room.phase() == "ringing"
     assert len(await room.lines("declined")) == 1
 
 

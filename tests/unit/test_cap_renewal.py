@@ -155,8 +155,8 @@ def test_a_renewal_carries_what_was_found_since(office):
     office.find(Level.RED, value=0.51)
     office.run(121)
     first, second = office.documents()
-    assert "积水深度 34 cm" in said(first, "info/description")
-    assert "积水深度 51 cm" in said(second, "info/description")
+    assert "积水约34厘米" in said(first, "info/description")
+    assert "积水约51厘米" in said(second, "info/description")
     assert "34" not in said(second, "info/description")
 
 
@@ -178,7 +178,7 @@ def test_a_renewal_carries_the_newest_good_value_and_whether_it_rises(office, tr
         episodes.save_present(office.connection, {key: Present(now, trend)})
     office.run(20)
     first, again = office.documents()
-    assert "31 cm" in said(first, "info/description")
+    assert "31厘米" in said(first, "info/description")
     assert "ruler" not in said(first, "info/description")
     chinese, english = again.iterfind("c:info", caprules.NS)
     assert f"{zh}（" in said(chinese, "description")  # with the time of the reading

@@ -117,7 +117,7 @@ def test_what_asks_for_nothing_and_what_is_repeated_waits_for_the_digest():
 def test_what_was_kept_and_withdrawn_goes_nowhere():
     post = Post()
     post.post(0)
-    post.post(1000, "b")
+    post.post(1000, "b", kind=Kind.AGAIN)
     post.kept = []
     post.until(10 * MIN)
     assert len(messages(post.out)) == 1

@@ -129,7 +129,8 @@ class Case:
 
     def state_waits(self) -> bool:
         """Whether a result is awaited."""
-        return self.state is not None and self.state.follow_ms is not None
+        waits = self.state is not None and self.state.follow_ms is not None
+        return waits and self.phase() is Phase.ANSWERED
 
     def phase(self) -> Phase | None:
         return None if self.state is None else self.state.phase

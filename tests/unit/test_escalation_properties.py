@@ -57,7 +57,8 @@ class Escalations(RuleBasedStateMachine):
         before = set(self.rungs())
         self.case.sleep(minutes)
         opened = set(self.rungs()) - before
-        assert len(opened) <= 1
+        declined = self.case.state.declined if self.case.state else ()
+        assert len(opened) <= 1 + len(declined)  # who cannot act is not waited for
 
     @rule(by=st.sampled_from(["grid-1", "city-1", "a stranger"]), back=st.integers(0, 1))
     def answer(self, by, back):
@@ -111,8 +112,6 @@ class Escalations(RuleBasedStateMachine):
         case = self.case
         if case.phase() is not Phase.RINGING:
             return
-        assert case.state is not None
-        case.state = msgspec.structs.replace(case.state, declined=())
         case.water(case.alarm.level)  # what it falls to meanwhile is another matter
         case.wait(60)  # the longest that five tiers can take once it is happening
         assert case.state is not None
@@ -124,7 +123,8 @@ class Escalations(RuleBasedStateMachine):
         case.wait(20)
         rang = Counter(send.contact for send in case.sent[before:] if send.kind in CALLS)
         for area in self.rungs():
-            assert rang[f"{area}-1"] >= 2
+            if f"{area}-1" not in case.state.declined or area == self.rungs()[-1]:
+                assert rang[f"{area}-1"] >= 2
 
     @rule()
     def nobody_reports(self):

@@ -78,7 +78,8 @@ def test_simulate_reads_well_at_80_columns():
     assert ["township", "谭波", "sms,", "email", "climb,", "by", "03:15"] in rows
     assert rows[-1] == ["village", "陆明", "sms", "answered"]
     # What only a sensor can say stands there by its name; lines are broken as they come.
-    assert "积水{depth_cm}厘米，信号灯{lamp}。请何岚立即封闭道路" in out.replace("\n", "")
+    assert "请何岚立即封闭大坪下穿道两端" in out.replace("\n", "").replace(" ", "")
+    assert "信号灯状态：{lamp}" in out.replace("\n", "").replace(" ", "")
 
 
 def _cells(line: str) -> int:
@@ -86,12 +87,14 @@ def _cells(line: str) -> int:
 
 
 def test_simulate_for_machines():
-    out, _ = run("simulate", *UNDERPASS, *NIGHT, "--json", "--value", "depth_cm=32", "--minutes", 6)
+    out, _ = run(
+        "simulate", *UNDERPASS, *NIGHT, "--json", "--value", "cause=积水约32厘米", "--minutes", 6
+    )
     lines = json.loads(out)
     climb = next(line for line in lines if line["kind"] == "climb")
     assert (climb["contact"], climb["after_ms"], climb["channel"]) == ("lu-ming", 300_000, "sms")
     assert climb["at_ms"] == 1_782_846_300_000  # 2026-07-01 03:05 in Shanghai
-    assert "积水32厘米" in climb["text"]
+    assert "积水约32厘米（" in climb["text"]
 
 
 def test_simulate_at_noon_calls_who_is_on_duty_then():

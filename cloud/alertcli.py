@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from cloud import config, desk
 from cloud.alerts import demands, views
 from cloud.alerts.alarm import Status, Trigger
+from cloud.alerts.byhand import Demand, Raise
 from cloud.alerts.demands import Answer, Done, Exercise, HoldBack
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.placeholders import named_values, values_option
@@ -99,6 +100,73 @@ def show(file: Path, name: str, as_json: bool) -> None:
 def ack(file: Path, name: str, by: str, said: str) -> None:
     """Answer an alert: somebody acts. The calls end."""
     _ask(file, demands.ANSWER, Answer(name, by, said))
+
+
+@alert.command("raise")
+@config_option
+@click.argument("site")
+@click.argument("hazard", type=click.Choice([str(one) for one in Hazard]))
+@click.option("--level", type=click.Choice(_LEVELS), required=True, help="How bad it is.")
+@click.option("--stage", type=click.Choice([str(one) for one in Stage]), default="now")
+@click.option("--by", required=True, callback=_words, help="Who reports it.")
+@click.option(
+    "--said", required=True, callback=_words, help="What was seen; all who are called read it."
+)
+def raise_(file: Path, site: str, hazard: str, level: str, stage: str, by: str, said: str) -> None:
+    """Raise an alert that no sensor has seen: "the village phoned". Prints its id."""
+    given = Raise(site, Hazard(hazard), Level[level.upper()], by, said, Stage(stage))
+    _ask(file, demands.RAISE, given)
+
+
+def _by_hand(
+    name: str,
+    operation: Operation[Demand, Done],
+    explanation: str,
+    said: str,
+    *,
+    whom: bool = False,
+    is_needed: bool = False,
+) -> None:
+    """Add a command that does something to an alert. `said` explains its text, which may be needed;
+    with `whom` it is about a contact."""
+
+    def command(file: Path, name: str, by: str, said: str = "", contact: str = "") -> None:
+        _ask(file, operation, Demand(name, by, said, contact))
+
+    command.__doc__ = explanation
+    default = None if is_needed else ""
+    text = click.option("--said", required=is_needed, default=default, callback=_words, help=said)
+    command = text(command)
+    command = click.option("--by", required=True, callback=_words, help="Who wants it.")(command)
+    if whom:
+        command = click.argument("contact", metavar="CONTACT")(command)
+    command = click.argument("name", metavar="ALERT")(command)
+    alert.command(name)(config_option(command))
+
+
+_by_hand("escalate", demands.CLIMB, "Call the next area now.", "Why, for the timeline.")
+_by_hand("add", demands.ADD, "Call one more person of the plan.", "Why.", whom=True)
+_by_hand(
+    "handover",
+    demands.ADD,
+    "Call the person who is to take over; they do by answering.",
+    "Why.",
+    whom=True,
+)
+_by_hand(
+    "unack",
+    demands.TAKE_BACK,
+    "Take an answer back: people are called again.",
+    "Why.",
+    is_needed=True,
+)
+_by_hand("note", demands.NOTE, "Write something into the timeline.", "What.", is_needed=True)
+_by_hand(
+    "resolve",
+    demands.RESOLVE,
+    "What was raised by hand is over; an unanswered alert that is over ends.",
+    "What came of it.",
+)
 
 
 def _hold(name: str, trigger: Trigger, explanation: str, *, lasts: bool = False) -> None:

@@ -1,15 +1,17 @@
 """What a person may demand of the dispatch, as operations of the desk: answer an alert, hold one
-back, begin and end an exercise."""
+back, begin and end an exercise, and what `byhand` has."""
 
 import time
+from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+from sqlalchemy import Connection
 
-from cloud.alerts import views
+from cloud.alerts import byhand, views
 from cloud.alerts.alarm import Hold, Trigger
-from cloud.alerts.dispatch import Dispatch
+from cloud.alerts.dispatch import Dispatch, Outcome
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.office import dispatch_of
 from cloud.alerts.records import AlarmKey
@@ -112,6 +114,31 @@ async def _exercise(clerk: Clerk, order: Exercise) -> Done:
     return Done(True, alert)
 
 
+_Work = Callable[[Dispatch, Connection, Any, int], Outcome]
+
+
+def _by_hand(name: str, kind: type[Any], work: _Work) -> Operation[Any, Done]:
+    """An operation of `byhand`."""
+
+    async def run(clerk: Clerk, given: Any) -> Done:
+        dispatch = await _dispatch(clerk)
+        done = await clerk.database.run(
+            lambda connection: work(dispatch, connection, given, _now_ms())
+        )
+        clerk.wake()
+        return Done(*done)
+
+    return Operation(name, kind, Done, run)
+
+
+RAISE: Final = _by_hand("alert raise", byhand.Raise, byhand.raise_alert)
+RESOLVE: Final = _by_hand("alert resolve", byhand.Demand, byhand.resolve)
+CLIMB: Final = _by_hand("alert escalate", byhand.Demand, byhand.climb)
+ADD: Final = _by_hand("alert add", byhand.Demand, byhand.add)
+TAKE_BACK: Final = _by_hand("alert unack", byhand.Demand, byhand.take_back)
+NOTE: Final = _by_hand("alert note", byhand.Demand, byhand.note)
+
+
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -119,4 +146,4 @@ def _now_ms() -> int:
 ANSWER: Final = Operation("alert ack", Answer, Done, _answer)
 HOLD: Final = Operation("alert hold", HoldBack, Done, _hold)
 EXERCISE: Final = Operation("alert exercise", Exercise, Done, _exercise)
-ALL: Final = (ANSWER, HOLD, EXERCISE)
+ALL: Final = (ANSWER, HOLD, EXERCISE, RAISE, RESOLVE, CLIMB, ADD, TAKE_BACK, NOTE)

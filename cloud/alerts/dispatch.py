@@ -81,7 +81,7 @@ class Dispatch:
         of_documents = settings.cap_channels
         self._post = Post(plan, channels, of_documents)
         self.hand_over = HandOver(
-            *(plan, self.begin, self._plan, tokens, settings.answer_url), self.unreached
+            *(plan, self.begin, self.plan_of, tokens, settings.answer_url), self.unreached
         )
         self._press = Press(settings.publisher, of_documents, settings.answer_url)
         self._plans = KeptPlans(plan)
@@ -166,7 +166,7 @@ class Dispatch:
                 if state.phase is Phase.ANSWERED and _is_of(state, row.contact, by):
                     cannot = escalation.Outcome.CANNOT_ACT
                     given = Report(by or row.contact, now_ms, how, cannot, None, said)
-                self._escalate(records, part.alert, given, now_ms)
+                self.escalate(records, part.alert, given, now_ms)
         records.save()
         return Outcome(True, "recorded: others are called")
 
@@ -184,7 +184,7 @@ class Dispatch:
                     text="no channel takes a message to them",
                 )
                 given = escalation.Decline(row.contact, part.round, unreached=True)
-                self._escalate(records, part.alert, given, now_ms)
+                self.escalate(records, part.alert, given, now_ms)
         records.save()
         return True
 
@@ -210,7 +210,7 @@ class Dispatch:
             if acts and case.escalation.phase is Phase.RINGING:
                 answer = Answer(row.contact, now_ms, news.how, news.said, part.round)
                 self._answered(records, part.alert, answer, row.contact, now_ms)
-            self._escalate(records, part.alert, of_part, now_ms)
+            self.escalate(records, part.alert, of_part, now_ms)
         records.save()
 
     def heard_before(self, connection: Connection, name: str, now_ms: int) -> bool:
@@ -245,7 +245,7 @@ class Dispatch:
     def hold(self, connection: Connection, key: AlarmKey, demand: Hold, now_ms: int) -> Outcome:
         """Shelve, suppress, take out of service, or let go."""
         records = self.begin(connection)
-        events = self._step(records, key, demand, now_ms)
+        events = self.step(records, key, demand, now_ms)
         records.save()
         refused = next((event.refused for event in events if event.refused), "")
         return Outcome(not refused, refused or str(records.alarm(key)[0].status))
@@ -269,9 +269,9 @@ class Dispatch:
             if records.alarm(key)[0].level is None:
                 return ""
             records.rule = records.rule._replace(off_delay_ms=0)  # nothing that could come back
-        self._step(records, key, Condition(EXERCISE, level, now_ms, stage), now_ms, known)
+        self.step(records, key, Condition(EXERCISE, level, now_ms, stage), now_ms, known)
         if level is None:
-            self._step(records, key, alarms.Tick(), now_ms)
+            self.step(records, key, alarms.Tick(), now_ms)
         records.save()
         return records.alarm(key)[0].alert
 
@@ -282,7 +282,8 @@ class Dispatch:
         self._plans.keep(connection)
         return Records(connection, self._settings.off_delay_ms)
 
-    def _plan(self, records: Records, version: str) -> Plan:
+    def plan_of(self, records: Records, version: str) -> Plan:
+        """The plan by which something began."""
         return self._plans.of(records.connection, version)
 
     def finding(self, records: Records, row: Row[Any], now_ms: int) -> None:
@@ -294,14 +295,14 @@ class Dispatch:
         finding = causes.of(row)
         condition = Condition(source, level, row.at_ms, finding.stage)
         # By the time of this reading a fall before it may have lasted for the off-delay.
-        self._step(records, key, alarms.Tick(row.at_ms), now_ms)
-        self._step(records, key, condition, now_ms, finding.known if level else None)
+        self.step(records, key, alarms.Tick(row.at_ms), now_ms)
+        self.step(records, key, condition, now_ms, finding.known if level else None)
 
     def alarm(self, records: Records, key: AlarmKey, now_ms: int) -> None:
-        self._step(records, key, alarms.Tick(), now_ms)
+        self.step(records, key, alarms.Tick(), now_ms)
 
     def case(self, records: Records, alert: str, now_ms: int) -> None:
-        self._escalate(records, alert, escalation.Tick(), now_ms)
+        self.escalate(records, alert, escalation.Tick(), now_ms)
 
     def box(self, records: Records, name: Box, now_ms: int) -> None:
         self._give_up(records, self._post.deliver(records, name, (), now_ms), now_ms)
@@ -321,10 +322,10 @@ class Dispatch:
             return
         state = case.escalation
         alarm, sayings = records.alarm(AlarmKey(state.site, state.hazard, state.exercise))
-        plan, known = self._plan(records, state.plan), foremost_of(alarm, sayings)
+        plan, known = self.plan_of(records, state.plan), foremost_of(alarm, sayings)
         self._press.renew(records, alert, Matter(alarm, known, plan, case.incident, now_ms))
 
-    def _step(
+    def step(
         self,
         records: Records,
         key: AlarmKey,
@@ -352,11 +353,11 @@ class Dispatch:
                     text=event.refused or event.reason,
                     detail=detail | ({"refused": True} if event.refused else {}),
                 )
-            plan = self._plan(records, case.escalation.plan)
+            plan = self.plan_of(records, case.escalation.plan)
             known = foremost_of(after, sayings)
             matter = Matter(after, known, plan, case.incident, now_ms)
             self._press.publish(records, before, matter)
-            self._escalate(records, after.alert, escalation.situation(after), now_ms)
+            self.escalate(records, after.alert, escalation.situation(after), now_ms)
         return events
 
     def _keep_incident(
@@ -401,9 +402,9 @@ class Dispatch:
         if records.alarm(key)[0].alert != alert:
             refused = "that alert is over"
         else:
-            self._escalate(records, alert, answer, now_ms)
+            self.escalate(records, alert, answer, now_ms)
             demand = Acknowledge(answer.by, answer.round)
-            events = self._step(records, key, demand, now_ms)
+            events = self.step(records, key, demand, now_ms)
             refused = next((event.refused for event in events if event.refused), "")
         detail = {"how": answer.how, "contact": contact, "round": answer.round}
         records.note(
@@ -414,11 +415,11 @@ class Dispatch:
         )
         return Outcome(not refused, refused or "answered: the calls have ended")
 
-    def _escalate(self, records: Records, alert: str, given: escalation.Input, now_ms: int) -> None:
+    def escalate(self, records: Records, alert: str, given: escalation.Input, now_ms: int) -> None:
         case = records.case(alert)
         assert case is not None
         state = case.escalation
-        plan = self._plan(records, state.plan)
+        plan = self.plan_of(records, state.plan)
         if plan.version != state.plan:
             alarm, _ = records.alarm(AlarmKey(state.site, state.hazard, state.exercise))
             state, actions = adopt(state, alarm, now_ms, plan)
@@ -442,7 +443,7 @@ class Dispatch:
                 text="none of their channels is in the config",
             )
             given = escalation.Decline(send.contact, send.round, unreached=True)
-            self._escalate(records, send.alert, given, now_ms)
+            self.escalate(records, send.alert, given, now_ms)
 
     def _do(self, records: Records, case: Case, actions: Sequence[Action], now_ms: int) -> None:
         """What a step of `case` asks for."""
@@ -470,7 +471,7 @@ class Dispatch:
         if reopened is not None:
             state = case.escalation
             key = AlarmKey(state.site, state.hazard, state.exercise)
-            self._step(records, key, alarms.Reopen(reopened.by, reopened.reason), now_ms)
+            self.step(records, key, alarms.Reopen(reopened.by, reopened.reason), now_ms)
 
 
 def _is_of(state: escalation.Escalation, contact: str, by: str) -> bool:

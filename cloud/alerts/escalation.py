@@ -26,15 +26,15 @@ A *rung* is an area of the site's ladder that is being called. The rules:
 A plan that is edited has another version; a running escalation goes on with its own.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
-import msgspec
-
-from cloud.alerts.actions import CALLS, Action, Kind, Note, Reopen, Send, Withdraw
+from cloud.alerts.actions import Action, Kind, Reopen, Withdraw
 from cloud.alerts.alarm import Alarm, Status
+from cloud.alerts.calling import NEVER, Calling
 from cloud.alerts.escalationstate import (
+    Add,
     Answer,
+    Climb,
     Decline,
     Escalation,
     Input,
@@ -50,7 +50,10 @@ from cloud.alerts.plan import Plan
 from wire.messages import Level
 
 __all__ = [
+    "NEVER",
+    "Add",
     "Answer",
+    "Climb",
     "Decline",
     "Escalation",
     "Input",
@@ -69,8 +72,9 @@ __all__ = [
 FOLLOW_UPS: Final = 2
 """How often whoever answered is asked for the result before others are called."""
 
-NEVER: Final = 2**53
-"""The next call of an area that has nobody to call."""
+_ADDED: Final = 1_000_000
+"""Where the numbers of calls to added contacts begin: their area may call them too."""
+
 _HELD: Final = frozenset({Status.SHELVED, Status.SUPPRESSED, Status.OUT_OF_SERVICE})
 
 
@@ -116,6 +120,10 @@ def step(
             change.declined(given)
         case Report():
             change.reported(given)
+        case Climb():
+            change.climbs(given)
+        case Add():
+            change.added(given)
         case Tick():
             change.follow_up()
     if change.state.phase is Phase.RINGING:
@@ -124,14 +132,8 @@ def step(
     return change.state, tuple(change.actions)
 
 
-class _Change:
-    """One step on its way; nothing of it lasts longer than the step."""
-
-    def __init__(self, state: Escalation, now_ms: int, plan: Plan) -> None:
-        self.state = state
-        self.now_ms = now_ms
-        self.plan = plan
-        self.actions: list[Action] = []
+class _Change(Calling):
+    """The rules."""
 
     def follow(self, seen: Situation) -> None:
         """Do what the alarm's state demands, whatever was missed in between."""
@@ -160,6 +162,9 @@ class _Change:
             self._note("late answer", text=f"{answer.by} by {answer.how}: it has risen since")
             return
         if state.phase is not Phase.RINGING:
+            if state.phase is Phase.ANSWERED and answer.by in state.added:
+                self._taken_over(answer)
+                return
             if state.phase is Phase.ANSWERED and state.follow_ups:
                 self._set(follow_ups=0, follow_ms=self._follow_up_ms())  # they are at it
             self._note("late answer", text=f"{answer.by} by {answer.how}: nobody was being called")
@@ -170,6 +175,15 @@ class _Change:
         self._set(answer=answer, report=None, area=area, follow_ups=0)
         self._set(follow_ms=self._follow_up_ms())
         self._inform(Kind.ANSWERED, called)
+
+    def _taken_over(self, answer: Answer) -> None:
+        before = self.state.answer
+        area = self.plan.contact[answer.by].area
+        self._note("taken over", area, answer.by)
+        self._set(answer=answer, area=area, report=None, follow_ups=0, added=())
+        self._set(follow_ms=self._follow_up_ms())
+        if before is not None and before.by in self.plan.contact:
+            self._inform(Kind.ANSWERED, {before.by: self.plan.contact[before.by].area})
 
     def declined(self, given: Decline) -> None:
         """Do not wait for a contact any more; climb if nobody is left to wait for."""
@@ -237,6 +251,32 @@ class _Change:
             follow_ups=state.follow_ups + 1, follow_ms=deadline_ms, infos=self.state.infos + 1
         )
 
+    def climbs(self, given: Climb) -> None:
+        """The next area is called now, whatever time the topmost has left."""
+        if self.state.phase is not Phase.RINGING:
+            return
+        place = len(self.state.rungs) - 1
+        self._note("escalated", self.state.rungs[place].area, given.by)
+        deadline_ms = min(self.state.rungs[place].deadline_ms, self.now_ms)
+        self._replace(place, deadline_ms=deadline_ms)
+
+    def added(self, given: Add) -> None:
+        """One more contact is called, and again with the topmost area. Once somebody has answered
+        it is a handover: their answer takes the place of that one."""
+        state, contact = self.state, given.contact
+        if state.level is None or state.phase not in (Phase.RINGING, Phase.ANSWERED):
+            return
+        area = self.plan.contact[contact].area
+        kind = "added" if state.phase is Phase.RINGING else "handed over"
+        self._note(kind, area, f"{contact}, by {given.by}")
+        declined = tuple(one for one in state.declined if one != contact)
+        self._set(added=(*(one for one in state.added if one != contact), contact))
+        self._set(declined=declined)
+        self.fresh.add(contact)
+        deadline_ms = self.now_ms + self.plan.deadlines(area, state.stage).answer
+        self._send(Kind.RAISE, area, contact, _ADDED + state.infos, deadline_ms, (contact,))
+        self._set(infos=state.infos + 1)
+
     def _follow_up_ms(self) -> int | None:
         """When the result is asked for, None if the plan asks for none."""
         state = self.state
@@ -250,36 +290,6 @@ class _Change:
         state = self.state
         within_ms = self.plan.follow_up_ms(state.hazard, state.level or Level.RED)
         return max(60_000, (within_ms or 0) // 2)
-
-    def _in_area(self, area: str) -> tuple[str, ...]:
-        return self.plan.on_duty(area, self.now_ms) or self.plan.members(area)
-
-    def _asks(self, contact: str) -> bool:
-        return not self.plan.contact[contact].public
-
-    def _nobody_left(self, rung: Rung) -> bool:
-        return all(one in self.state.declined for one in rung.contacts)
-
-    def ring(self) -> None:
-        """Call again whose time has come. Calls that were missed are not made up for."""
-        for place, rung in enumerate(self.state.rungs):
-            if rung.next_ms <= self.now_ms:
-                self._call(place, Kind.AGAIN)
-
-    def climb(self) -> None:
-        """Call the next area if the topmost has let its deadline pass."""
-        state = self.state
-        while state.rungs[-1].deadline_ms <= self.now_ms and state.level is not None:
-            ladder = self.plan.called(state.site, state.hazard, state.level)
-            if len(state.rungs) >= len(ladder):
-                if not state.at_top:
-                    self._note("top", state.rungs[-1].area, "nobody has answered, up to the top")
-                    self._set(at_top=True)
-                return
-            self._note("climbed", ladder[len(state.rungs)])
-            self._open(ladder[len(state.rungs)], Kind.CLIMB)
-            self._copy("climb")
-            state = self.state
 
     def _worse(self, seen: Situation) -> None:
         """A new round: on from where it stands if people are being called, else from the start."""
@@ -320,61 +330,6 @@ class _Change:
         self._open(first, Kind.REOPEN if again else Kind.RAISE)
         self._copy("raise", also=known)
 
-    def _open(self, area: str, kind: Kind) -> None:
-        """Call an area for the first time in this round. One without contacts has no time either:
-        there is nobody to wait for."""
-        self._announce(area)
-        if not self.plan.members(area):
-            self._note("empty", area, "has no contacts")
-            rung = Rung(area, self.now_ms, self.now_ms, NEVER, 0, ())
-            self._set(rungs=(*self.state.rungs, rung))
-            return
-        times = self.plan.deadlines(area, self.state.stage)
-        rung = Rung(area, self.now_ms, self.now_ms + times.answer, self.now_ms, 0, ())
-        self._set(rungs=(*self.state.rungs, rung))
-        self._call(len(self.state.rungs) - 1, kind)
-
-    def _call(self, place: int, kind: Kind) -> None:
-        """Call all who are on duty in an area; if nobody is, everyone of it. Who has declined is
-        left alone, but at the top, where nobody else is left."""
-        rung = self.state.rungs[place]
-        on_duty = self.plan.on_duty(rung.area, self.now_ms)
-        wanted = on_duty or self.plan.members(rung.area)
-        if not wanted:
-            return
-        contacts = tuple(one for one in wanted if one not in self.state.declined)
-        if not contacts:
-            if not self._is_top(place):
-                ended_ms = min(rung.deadline_ms, self.now_ms)
-                self._replace(place, next_ms=NEVER, deadline_ms=ended_ms)
-                return
-            contacts = wanted
-        times = self.plan.deadlines(rung.area, self.state.stage)
-        early = self.now_ms < rung.deadline_ms
-        for contact in contacts:
-            self._send(
-                kind, rung.area, contact, rung.tries, max(rung.deadline_ms, self.now_ms), on_duty
-            )
-        self._replace(
-            place,
-            next_ms=self.now_ms + (times.retry if early else times.ring),
-            tries=rung.tries + 1,
-            contacts=rung.contacts + tuple(one for one in contacts if one not in rung.contacts),
-        )
-
-    def _is_top(self, place: int) -> bool:
-        """Whether nobody is called above this rung."""
-        state = self.state
-        ladder = self.plan.called(state.site, state.hazard, state.level or Level.RED)
-        return place >= len(ladder) - 1
-
-    def _announce(self, area: str) -> None:
-        """Have the loudspeakers and boards of an area tell the public."""
-        for contact in self.plan.announcers(area):
-            self._send(Kind.PUBLIC, area, contact, self.state.infos, None, (contact,))
-        if self.plan.announcers(area):
-            self._set(infos=self.state.infos + 1)
-
     def _fall(self, level: Level) -> None:
         """Tell of it, and let go of the areas that the lower level does not climb to."""
         before = self.state
@@ -386,16 +341,6 @@ class _Change:
         self._inform(Kind.FALL, {one: area for one, area in areas.items() if area in kept})
         self._inform(Kind.HAND_BACK, {one: area for one, area in areas.items() if area not in kept})
 
-    def _let_go(self) -> None:
-        """Stop calling areas that the level does not climb to."""
-        state = self.state
-        if state.level is None:
-            return
-        kept = self.plan.called(state.site, state.hazard, state.level)
-        for rung in state.rungs[len(kept) :]:
-            self._withdraw(rung.area)
-        self._set(rungs=state.rungs[: len(kept)])
-
     def _over(self) -> None:
         state = self.state
         level = state.level or Level.RED
@@ -405,85 +350,4 @@ class _Change:
         # Before the level is forgotten: those who are told must know which one is over.
         self._inform(Kind.CLEAR, areas)
         self._set(level=None, stage=Stage.TREND, told=(), answer=None, report=None)
-        self._set(declined=(), follow_ms=None, follow_ups=0)
-
-    def _quiet(self, phase: Phase, kind: str, text: str) -> None:
-        """Call nobody any more, from this step on."""
-        self._withdraw()
-        self._note(kind, text=text)
-        self._set(phase=phase, rungs=(), at_top=False)
-
-    def _copy(self, at: str, also: tuple[str, ...] = ()) -> None:
-        """Tell those whom the plan names, and those who know of it already, if they are on duty and
-        not being called."""
-        state = self.state
-        if state.level is None:
-            return
-        named = self.plan.told(at, state.site, state.hazard, state.level)
-        copies = dict.fromkeys((*named, *also))
-        called = {one for rung in state.rungs for one in rung.contacts}
-        others = [one for one in copies if one not in called and self._asks(one)]
-        self._inform(Kind.COPY, self._on_duty(others))
-
-    def _on_duty(self, contacts: Iterable[str]) -> dict[str, str]:
-        """Those of them who are on duty, with their areas."""
-        areas = {one: self.plan.contact[one].area for one in contacts}
-        return {
-            one: area for one, area in areas.items() if one in self.plan.on_duty(area, self.now_ms)
-        }
-
-    def _inform(self, kind: Kind, contacts: dict[str, str]) -> None:
-        """Tell contacts something that needs no answer."""
-        for contact, area in contacts.items():
-            self._send(kind, area, contact, self.state.infos, None, (contact,))
-        if contacts:
-            self._set(infos=self.state.infos + 1)
-
-    def _send(
-        self,
-        kind: Kind,
-        area: str,
-        contact: str,
-        number: int,
-        answer_by_ms: int | None,
-        on_duty: Iterable[str],
-    ) -> None:
-        state, ways = self.state, self.plan.ways[contact]
-        if ways:
-            self.actions.append(
-                Send(
-                    state.alert,
-                    state.site,
-                    state.hazard,
-                    state.level or Level.RED,
-                    state.stage,
-                    state.round,
-                    kind,
-                    area,
-                    contact,
-                    number,
-                    self.now_ms,
-                    # Nobody's phone needs to ring at night for what needs no answer.
-                    ways if kind in CALLS or kind is Kind.PUBLIC else ways[:1],
-                    answer_by_ms if kind in CALLS else None,
-                    not on_duty,
-                    state.exercise,
-                )
-            )
-        if contact not in state.told:
-            self._set(told=(*state.told, contact))
-
-    def _withdraw(self, area: str | None = None) -> None:
-        if self.state.round and self.state.rungs:
-            self.actions.append(Withdraw(self.state.alert, self.state.round, area))
-
-    def _note(self, kind: str, area: str = "", text: str = "") -> None:
-        self.actions.append(Note(self.state.alert, self.state.round, kind, area, text))
-
-    def _replace(self, place: int, **changes: object) -> None:
-        rungs = list(self.state.rungs)
-        rungs[place] = msgspec.structs.replace(rungs[place], **changes)
-        self._set(rungs=tuple(rungs))
-
-    def _set(self, **changes: object) -> None:
-        self.state = msgspec.structs.replace(self.state, **changes)
+        self._set(declined=(), follow_ms=None, follow_ups=0, added=())

@@ -61,11 +61,24 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     round: int | None = None
 
 
+class Climb(msgspec.Struct, frozen=True, tag=True):
+    """A person wants the next area to be called now."""
+
+    by: str
+
+
+class Add(msgspec.Struct, frozen=True, tag=True):
+    """A person wants one more contact of the plan to be called: to help, or to take over."""
+
+    contact: str
+    by: str
+
+
 class Tick(msgspec.Struct, frozen=True, tag=True):
     """Time has passed."""
 
 
-Input = Situation | Answer | Decline | Report | Tick
+Input = Situation | Answer | Decline | Report | Climb | Add | Tick
 
 
 class Phase(StrEnum):
@@ -108,6 +121,7 @@ class Escalation(msgspec.Struct, frozen=True, gc=False):
     at_top: bool = False
     answer: Answer | None = None
     declined: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
     report: Report | None = None
     follow_ms: int | None = None
     follow_ups: int = 0

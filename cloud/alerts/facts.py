@@ -106,7 +106,8 @@ def _obsolete(send: Send, state: Escalation) -> Obsolete | None:
         if state.phase is Phase.HELD:
             return HELD
         if state.phase is not Phase.RINGING:
-            return ANSWERED
+            hands_over = state.phase is Phase.ANSWERED and send.contact in state.added
+            return None if hands_over else ANSWERED
         return RISEN if send.round < state.round else None
     if send.kind is Kind.ANSWERED and state.phase is not Phase.ANSWERED:
         return RISEN

@@ -4,7 +4,7 @@ import hmac
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from fastapi import FastAPI, Request, Response
@@ -12,10 +12,10 @@ from msgspec import Meta
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from cloud.alerts import demands, views
+from cloud.alerts import byhand, demands, views
 from cloud.alerts.alarm import Hold, Trigger
-from cloud.alerts.dispatch import Outcome
-from cloud.alerts.hazard import Hazard
+from cloud.alerts.dispatch import Dispatch, Outcome
+from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.records import AlarmKey
 from cloud.web.desk import HEADERS, Desk, body_of, sender_of
 from wire.messages import Level
@@ -24,6 +24,25 @@ _T = TypeVar("_T")
 
 _Who = Annotated[str, Meta(pattern=r"^[^\x00]*[^\x00\s][^\x00]*$", max_length=80)]
 _Words = Annotated[str, Meta(pattern=r"^[^\x00]*$", max_length=500)]
+
+
+class Said(msgspec.Struct, forbid_unknown_fields=True):
+    """`said` is why, or what; `contact` whom it is about."""
+
+    by: _Who
+    said: _Words = ""
+    contact: str = ""
+
+
+class Report(msgspec.Struct, forbid_unknown_fields=True):
+    """A danger that no sensor has seen."""
+
+    site: Annotated[str, Meta(min_length=1, max_length=64)]
+    hazard: Hazard
+    level: Literal["blue", "yellow", "orange", "red"]
+    by: _Who
+    said: _Words
+    stage: Stage = Stage.NOW
 
 
 class Acknowledgement(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,6 +76,10 @@ def add(made: FastAPI, desk: Desk) -> None:
         ("/api/alerts/{alert}/unshelve", _unshelve, "POST"),
     ):
         made.add_api_route(path, _guarded(desk, handler), methods=[method])
+    made.add_api_route("/api/alerts", _guarded(desk, _raise), methods=["POST"])
+    for name, work in _BY_HAND.items():
+        path = f"/api/alerts/{{alert}}/{name}"
+        made.add_api_route(path, _guarded(desk, partial(_by_hand, work=work)), methods=["POST"])
 
 
 def _guarded(desk: Desk, handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -128,6 +151,37 @@ async def _unshelve(desk: Desk, request: Request) -> object:
     said = await _read(request, Release)
     demand = Hold(Trigger.UNSHELVE, said.by, said.reason)
     return await _held(desk, request, demand, time.time_ns() // 1_000_000)
+
+
+_BY_HAND: Final = {
+    "escalate": byhand.climb,
+    "add": byhand.add,
+    "handover": byhand.add,
+    "unack": byhand.take_back,
+    "note": byhand.note,
+    "resolve": byhand.resolve,
+}
+
+
+async def _raise(desk: Desk, request: Request) -> object:
+    said = await _read(request, Report)
+    given = byhand.Raise(
+        said.site, said.hazard, Level[said.level.upper()], said.by, said.said, said.stage
+    )
+    now_ms = time.time_ns() // 1_000_000
+    return await _done(desk, lambda c: byhand.raise_alert(desk.dispatch, c, given, now_ms))
+
+
+async def _by_hand(
+    desk: Desk,
+    request: Request,
+    work: Callable[[Dispatch, Connection, byhand.Demand, int], Outcome],
+) -> object:
+    said = await _read(request, Said)
+    one = await _known(desk, request)
+    given = byhand.Demand(one.id, said.by, said.said, said.contact)
+    now_ms = time.time_ns() // 1_000_000
+    return await _done(desk, lambda c: work(desk.dispatch, c, given, now_ms))
 
 
 async def _held(desk: Desk, request: Request, demand: Hold, now_ms: int) -> object:

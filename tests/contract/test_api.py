@@ -183,3 +183,30 @@ async def test_each_program_has_a_token_of_its_own_and_is_known_by_it(tmp_path, 
             assert answer.status_code == 401
     assert caplog.text.count("API: refused") == 1
     assert TOKEN not in caplog.text
+
+
+async def test_what_is_done_by_hand(room):
+    report = {"site": SITE, "hazard": "underpass", "level": "red", "by": "Li", "said": "phoned"}
+    raised = await room.http.post("/api/alerts", json=report)
+    assert raised.status_code == 200
+    one = await alert_of(room)
+    assert raised.json()["text"] == one["id"]
+    path = f"/api/alerts/{one['id']}"
+
+    async def do(name, **more):
+        return await room.http.post(f"{path}/{name}", json={"by": "Li", **more})
+
+    assert (await do("note", said="pump on its way")).status_code == 200
+    assert (await do("escalate")).json()["text"] == "daping-shiqiao is called"
+    assert (await do("add", contact="bai-ning")).status_code == 200
+    nobody = await do("add", contact="nobody")
+    assert (nobody.status_code, "no contact" in nobody.json()["error"]) == (409, True)
+    assert (await do("unack", said="x")).status_code == 409
+    assert (await do("ack")).status_code == 200
+    assert (await do("unack", said="wrong site")).status_code == 200
+    assert await room.phase() == "ringing"
+    assert (await do("resolve", said="dry")).status_code == 200
+    assert (await room.http.post("/api/alerts", json=report | {"level": "pink"})).status_code == 422
+    elsewhere = await room.http.post("/api/alerts", json=report | {"site": "atlantis"})
+    assert elsewhere.status_code == 409
+    assert (await room.http.post("/api/alerts/none/note", json={"by": "Li"})).status_code == 404

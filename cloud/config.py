@@ -156,12 +156,14 @@ class Alerts(Model):
     channels are told at once. Links in messages begin with `answer_url`. What returns within
     `off_delay_s` was never away; what comes within `join_within_s` of the last belongs to the same
     incident.
+    `duty_phone` is the number of the duty room, for the answer pages.
     `secret_file` (or `env:NAME`) signs the links; without it the state keeps a secret of its own.
     """
 
     plan: Annotated[str, Field(min_length=1)] | None = None
     answer_url: Url | None = None
     secret_file: Annotated[str, Field(min_length=1)] | None = None
+    duty_phone: Annotated[str, Field(pattern=r"^[0-9+() -]{3,24}$")] | None = None
     off_delay_s: Annotated[float, Field(ge=0, le=86_400)] = 600
     join_within_s: Annotated[float, Field(ge=0, le=604_800)] = 3600
 
@@ -172,6 +174,7 @@ class Alerts(Model):
             off_delay_ms=round(self.off_delay_s * 1000),
             window_ms=round(self.join_within_s * 1000),
             answer_url=(self.answer_url or "").rstrip("/"),
+            duty_phone=self.duty_phone or "",
         )
 
 

@@ -6,7 +6,7 @@ committed with what it was decided from: a finding is taken, a deadline passes, 
 once, wherever the process is killed. Several processes may call at the same time: they take turns.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -54,12 +54,13 @@ _REMEMBERED_MS: Final = 400 * 86_400_000
 
 
 class Settings(NamedTuple):
-    """Times in ms. `answer_url` is where links begin, "" for none. `publisher` publishes warnings,
-    and `cap_channels` take them."""
+    """Times in ms. `answer_url` is where links begin, "" for none; `duty_phone` is the duty room's.
+    `publisher` publishes warnings, and `cap_channels` take them."""
 
     off_delay_ms: int = 600_000
     window_ms: int = incident.WINDOW_MS
     answer_url: str = ""
+    duty_phone: str = ""
     publisher: Publisher | None = None
     cap_channels: tuple[str, ...] = ()
 
@@ -112,10 +113,17 @@ class Dispatch:
         return self._rounds.errors
 
     def answer(
-        self, connection: Connection, call: str, by: str, how: str, said: str, now_ms: int
+        self,
+        connection: Connection,
+        call: str,
+        by: str,
+        how: str,
+        said: str,
+        now_ms: int,
+        alerts: Collection[str] | None = None,
     ) -> Outcome:
-        """Somebody answers a call, by its id. `by` is who, if it is known better than by whose call
-        it was; `how` and `said` are kept as proof."""
+        """Somebody answers a call, by its id, for all of its alerts or for some. `by` is who, if it
+        is known better than by whose call it was; `how` and `said` are kept as proof."""
         records = self.begin(connection)
         row = connection.execute(select(tables.call).filter_by(id=call)).one_or_none()
         if row is None:
@@ -131,21 +139,39 @@ class Dispatch:
                 now_ms,
             )
             for part in read_parts(row.parts)
-            if part.asks
+            if part.asks and (alerts is None or part.alert in alerts)
         ]
         records.save()
+        if alerts is not None and any(one.ok for one in counted):
+            return Outcome(True, "answered: the calls of these have ended")
         if any(one.ok for one in counted):
             used = {"answered_ms": now_ms, "answered_by": by or row.contact}
             connection.execute(update(tables.call).where(tables.call.c.id == call).values(used))
             return Outcome(True, "answered: the calls have ended")
         return counted[0] if counted else Outcome(False, "there is nothing to answer")
 
+    @property
+    def duty_phone(self) -> str:
+        """The number of the duty room, "" if it has none."""
+        return self._settings.duty_phone
+
+    def token_of(self, call: str) -> str:
+        """What the answer link of a call ends with."""
+        return self._tokens.sign(call)
+
     def call_of(self, token: str) -> str | None:
         """The call that an answer link's token is for, None if we have not signed it."""
         return self._tokens.read(token)
 
     def decline(
-        self, connection: Connection, call: str, by: str, how: str, said: str, now_ms: int
+        self,
+        connection: Connection,
+        call: str,
+        by: str,
+        how: str,
+        said: str,
+        now_ms: int,
+        alerts: Collection[str] | None = None,
     ) -> Outcome:
         """Somebody who was called cannot act. That is no answer: others are called, at once if
         nobody else of the tier is left. Who had answered takes it back by it."""
@@ -154,6 +180,8 @@ class Dispatch:
         if row is None:
             return Outcome(False, "this call is not known")
         for part in read_parts(row.parts):
+            if alerts is not None and part.alert not in alerts:
+                continue
             if part.asks and (case := records.case(part.alert)) is not None:
                 records.note(
                     *(case.incident, part.alert, now_ms, "declined"),

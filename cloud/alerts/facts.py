@@ -36,7 +36,7 @@ NOT_TOLD = Obsolete("they were never told of it")
 
 def of(records: Records, plan: Plan, send: Send, told: Told | None) -> Fact | Obsolete:
     """What `send` comes to now; `told` is what its contact was told last of the alert."""
-    alarm, sayings = records.alarm(AlarmKey(send.site, send.hazard, send.exercise))
+    alarm, _ = records.alarm(AlarmKey(send.site, send.hazard, send.exercise))
     case = records.case(send.alert)
     assert case is not None
     state = case.escalation
@@ -48,6 +48,16 @@ def of(records: Records, plan: Plan, send: Send, told: Told | None) -> Fact | Ob
         return OVER
     if (obsolete := _obsolete(send, state)) is not None:
         return obsolete
+    return stand(records, plan, send, told)
+
+
+def stand(records: Records, plan: Plan, send: Send, told: Told | None = None) -> Fact:
+    """How the alert of `send`, which is open, stands now, whoever has answered it."""
+    alarm, sayings = records.alarm(AlarmKey(send.site, send.hazard, send.exercise))
+    case = records.case(send.alert)
+    assert case is not None
+    assert alarm.level is not None
+    state = case.escalation
     kind = send.kind
     if kind in (Kind.FALL, Kind.HAND_BACK) and alarm.level > send.level:
         kind = Kind.COPY

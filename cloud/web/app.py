@@ -4,6 +4,7 @@ off by our end has counted or has not."""
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 from urllib.parse import parse_qs
 
 import msgspec
@@ -13,11 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
 from cloud.alerts.dispatch import Outcome
+from cloud.alerts.news import News
 from cloud.channels import Language
 from cloud.web import api, calls, hearing, pages, replies, warnings
 from cloud.web.calls import Found, Standing
 from cloud.web.desk import HEADERS, Desk, body_of, sender_of
 from cloud.web.hearing import Heard
+from cloud.web.pages import More
 
 
 def app(desk: Desk) -> FastAPI:
@@ -38,23 +41,30 @@ def app(desk: Desk) -> FastAPI:
 async def _show(desk: Desk, token: str, request: Request) -> Response:
     """Shows, and never answers: mail scanners and link previews come by GET too."""
     found = await _find(desk, token)
+    if found.page.wants_result:
+        return _page(200, pages.call(found.page))
     return _closed(found) or _page(200, pages.call(found.page))
 
 
 async def _answer(desk: Desk, token: str, request: Request) -> Response:
     body = await body_of(request)
     found = await _find(desk, token)
-    if (closed := _closed(found)) is not None:
-        return closed
-    form = {
-        name: values[0].strip().replace("\0", "")
-        for name, values in parse_qs(body.decode(errors="replace")).items()
-    }
+    fields = parse_qs(body.decode(errors="replace"))
+    form = {name: values[0].strip().replace("\0", "") for name, values in fields.items()}
     call = desk.dispatch.call_of(token)
     assert call is not None
-    verdict = form.get("answer")
+    verdict = form.get("answer", "")
+    if verdict in _RESULTS and found.page.wants_result:
+        return await _report(desk, found, call, verdict, form, sender_of(request))
+    if (closed := _closed(found)) is not None:
+        return closed
     if verdict not in ("yes", "no"):
         return _page(422, pages.call(found.page))
+    alerts = None
+    if found.page.items:
+        alerts = {one.alert for one in found.page.items}.intersection(fields.get("alert", ()))
+        if not alerts:
+            return _page(422, pages.call(found.page, warning="tick_first"))
     work: Callable[..., Outcome] = (
         desk.dispatch.answer if verdict == "yes" else desk.dispatch.decline
     )
@@ -66,39 +76,70 @@ async def _answer(desk: Desk, token: str, request: Request) -> Response:
             how=f"link, {sender_of(request)}",
             said=form.get("said", "")[:500],
             now_ms=_now_ms(),
+            alerts=alerts,
         )
     )
     desk.wake()
     page = found.page
+    more = More(phone=page.phone)
     if verdict == "no":
-        return _page(200, pages.message(page.language, "declined", page.title, good=True))
-    if outcome.ok:
-        return _page(200, pages.message(page.language, "thanks", page.title, good=True))
+        return _page(
+            200, pages.message(page.language, "declined", page.title, good=True, more=more)
+        )
+    if outcome.ok:  # what to do stays in sight
+        more = more._replace(text=page.text)
+        return _page(200, pages.message(page.language, "thanks", page.title, good=True, more=more))
     # Somebody was quicker, or it has risen, since we looked.
     found = await _find(desk, token)
     return _closed(found) or _page(409, pages.message(page.language, "late", "late_text"))
+
+
+_RESULTS: Final = ("acting", "closed", "evacuated", "done", "false-alarm", "cannot-act")
+
+
+async def _report(
+    desk: Desk, found: Found, call: str, verdict: str, form: dict[str, str], sender: str
+) -> Response:
+    """What was done, or is being done."""
+    detail: dict[str, object] = {}
+    if verdict != "acting":
+        detail["result"] = verdict
+    people = form.get("people", "")
+    if verdict == "evacuated" and people.isascii() and people.isdecimal() and len(people) <= 6:
+        detail["people"] = int(people)
+    kind = "acting" if verdict == "acting" else "result"
+    news = News(kind, f"link, {sender}", form.get("said", "")[:500], detail)
+    await desk.run(partial(desk.dispatch.report, call=call, news=news, now_ms=_now_ms()))
+    desk.wake()
+    page = found.page
+    more = More(text=page.text, phone=page.phone)
+    return _page(200, pages.message(page.language, "reported", page.title, good=True, more=more))
 
 
 async def _find(desk: Desk, token: str) -> Found:
     """The call of a token; 404 if there is none."""
     call = desk.dispatch.call_of(token)
     if call is not None:
-        found = await desk.run(partial(calls.find, dispatch=desk.dispatch, call=call))
-        if found is not None:
+        work = partial(calls.find, dispatch=desk.dispatch, call=call, now_ms=_now_ms())
+        if (found := await desk.run(work)) is not None:
             return found
     raise HTTPException(404, "this link is not valid")
 
 
 def _closed(found: Found) -> Response | None:
     """The page of a call that cannot be answered, None if it can."""
-    tongue = found.page.language
+    page = found.page
+    tongue = page.language
+    more = More(phone=page.phone)
     match found.standing:
         case Standing.ANSWERED if found.answered is not None:
-            return _page(410, pages.answered(tongue, found.page, found.answered))
+            return _page(410, pages.answered(tongue, page, found.answered))
         case Standing.OVER:
-            return _page(410, pages.message(tongue, "over", found.page.title))
+            return _page(410, pages.message(tongue, "over", page.title, more=more))
         case Standing.LATE:
-            return _page(409, pages.message(tongue, "late", "late_text"))
+            newer = "" if found.newer is None else f"/a/{found.newer}"
+            more = more._replace(text=page.title, newer=newer)
+            return _page(409, pages.message(tongue, "late", "late_text", more=more))
     return None
 
 

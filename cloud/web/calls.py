@@ -1,23 +1,27 @@
 """What the pages and hooks need to know of calls; in the database's thread."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, or_, select
 
 from cloud import tables
-from cloud.alerts import wording
-from cloud.alerts.actions import Part
+from cloud.alerts import compose, facts, wording
+from cloud.alerts.actions import Part, Send
 from cloud.alerts.alarm import Alarm, Status
 from cloud.alerts.dispatch import Dispatch
 from cloud.alerts.escalation import Escalation, Phase
 from cloud.alerts.records import CODE_LASTS_MS, read_parts
 from cloud.channels import Language, Message
-from cloud.web.pages import Answered, CallPage
+from cloud.web.pages import Answered, CallPage, Item
 from cloud.web.replies import OpenCall, is_same_number
+from wire.messages import Level
+
+LINK_LASTS_MS: Final = 7 * 86_400_000
+"""For how long a link asks about a danger that has gone."""
 
 ANSWERED_LASTS_MS: Final = 12 * 3_600_000
 """For how long after an answer a reply without a code still tells of that call."""
@@ -41,49 +45,139 @@ class Found(NamedTuple):
     contact: str
     standing: Standing
     answered: Answered | None
+    newer: str | None = None
+    """The token of the call that takes the place of one that is LATE."""
 
 
-def find(connection: Connection, dispatch: Dispatch, call: str) -> Found | None:
+def find(connection: Connection, dispatch: Dispatch, call: str, now_ms: int) -> Found | None:
     """The call, None if there is none."""
     row = connection.execute(select(tables.call).filter_by(id=call)).one_or_none()
     if row is None:
         return None
     out = tables.outgoing
     sent = connection.execute(
-        select(out.c.message)
+        select(out.c.message, out.c.sends)
         .where(out.c.call == call, out.c.message != "")
         .order_by(out.c.not_before_ms)
         .limit(1)
-    ).scalar_one_or_none()
+    ).one_or_none()
     if sent is None:
         return None  # nobody has been handed its link
-    message = msgspec.json.decode(sent, type=Message)
+    message = msgspec.json.decode(sent.message, type=Message)
     parts = [part for part in read_parts(row.parts) if part.asks]
     cases = _cases(connection, {part.alert for part in parts})
-    tongue = message.language
-    told = dict.fromkeys(name for case in cases.values() for name in case.told)
-    answers = [case.answer for case in cases.values() if case.answer is not None]
-    answered = None
-    if row.answered_ms is not None:
-        name, at_ms = row.answered_by, row.answered_ms
-        answered = Answered(_name(dispatch, name, tongue), _local(dispatch, at_ms))
-    elif answers and len(answers) == len(cases):
-        last = max(answers, key=lambda one: one.at_ms)
-        answered = Answered(_name(dispatch, last.by, tongue), _local(dispatch, last.at_ms))
-    page = CallPage(
-        tongue,
-        message.title,
-        message.text_without_link,
-        message.level,
-        _local(dispatch, row.made_ms),
-        [_name(dispatch, one, tongue) for one in told],
-        answered,
-    )
-    standing = _of(parts, cases, _returned(connection, cases))
+    returned = _returned(connection, cases)
+    standing = _of(parts, cases, returned)
     if row.answered_ms is not None:
         standing = Standing.ANSWERED
-    page = page._replace(is_over=standing is Standing.RETURNED)
-    return Found(page, row.contact, standing, answered)
+    elif now_ms - row.made_ms > LINK_LASTS_MS and standing is Standing.RETURNED:
+        standing = Standing.OVER
+    tongue = message.language
+    told = dict.fromkeys(name for case in cases.values() for name in case.told)
+    items = _items(connection, dispatch, row.contact, sent.sends, parts, cases, now_ms)
+    head = items[0] if len(items) == 1 else None
+    page = CallPage(
+        tongue,
+        message.title if head is None else head.title,
+        message.text_without_link if head is None else head.text,
+        message.level if head is None else head.level,
+        _local(dispatch, row.made_ms),
+        [_name(dispatch, one, tongue) for one in told],
+        _answered_by(dispatch, row, cases, tongue),
+        is_over=standing is Standing.RETURNED,
+        items=items if len(items) > 1 else (),
+        wants_result=_wants_result(row.contact, row.answered_by, parts, cases),
+        phone=dispatch.duty_phone,
+    )
+    newer = _newer(connection, dispatch, row, parts) if standing is Standing.LATE else None
+    return Found(page, row.contact, standing, page.answered, newer)
+
+
+def _answered_by(
+    dispatch: Dispatch, row: Any, cases: Mapping[str, Escalation], tongue: Language
+) -> Answered | None:
+    answers = [case.answer for case in cases.values() if case.answer is not None]
+    if row.answered_ms is not None:
+        name, at_ms = row.answered_by, row.answered_ms
+        return Answered(_name(dispatch, name, tongue), _local(dispatch, at_ms))
+    if answers and len(answers) == len(cases):
+        last = max(answers, key=lambda one: one.at_ms)
+        return Answered(_name(dispatch, last.by, tongue), _local(dispatch, last.at_ms))
+    return None
+
+
+def _items(
+    connection: Connection,
+    dispatch: Dispatch,
+    contact: str,
+    sends: str | None,
+    parts: Sequence[Part],
+    cases: Mapping[str, Escalation],
+    now_ms: int,
+) -> tuple[Item, ...]:
+    """Each alert of a call as it stands now, the worst first; none that is over."""
+    if sends is None:
+        return ()
+    asked = {part.alert for part in parts}
+    found: dict[str, Item] = {}
+    records = dispatch.begin(connection)
+    for send in msgspec.json.decode(sends, type=list[Send]):
+        case = cases.get(send.alert)
+        if send.alert not in asked or case is None or case.level is None:
+            continue
+        plan = dispatch.plan_of(records, case.plan)
+        fact = facts.stand(records, plan, send)
+        words = compose.whole(plan, fact, now_ms)
+        answered = case.phase is Phase.ANSWERED
+        found[send.alert] = Item(
+            send.alert,
+            words.title,
+            words.text,
+            fact.send.level.name.lower(),
+            wording.contact_name(plan, case.answer.by, wording.language(plan, contact))
+            if answered and case.answer is not None
+            else "",
+        )
+    return tuple(sorted(found.values(), key=lambda one: -Level[one.level.upper()]))
+
+
+def _wants_result(
+    contact: str, answered_by: str | None, parts: Sequence[Part], cases: Mapping[str, Escalation]
+) -> bool:
+    """Whether it is this contact who has answered all that stands, and who is to say what was
+    done."""
+    stands = [case for case in (cases[part.alert] for part in parts) if case.level is not None]
+    if any(part.round < cases[part.alert].round for part in parts):
+        return False
+    return bool(stands) and all(
+        case.phase is Phase.ANSWERED
+        and case.answer is not None
+        and case.answer.by in (contact, answered_by)
+        for case in stands
+    )
+
+
+def _newer(
+    connection: Connection, dispatch: Dispatch, row: Any, parts: Sequence[Part]
+) -> str | None:
+    """The token of the contact's newest open call about the same alerts."""
+    call, out = tables.call, tables.outgoing
+    alerts = {part.alert for part in parts}
+    rows = connection.execute(
+        select(call.c.id, call.c.parts)
+        .join(out, out.c.call == call.c.id)
+        .where(
+            call.c.contact == row.contact,
+            call.c.made_ms > row.made_ms,
+            call.c.answered_ms.is_(None),
+            out.c.message != "",
+        )
+        .order_by(call.c.made_ms.desc())
+    )
+    for one in rows:
+        if alerts & {part.alert for part in read_parts(one.parts) if part.asks}:
+            return dispatch.token_of(one.id)
+    return None
 
 
 def open_calls(connection: Connection, now_ms: int) -> list[OpenCall]:

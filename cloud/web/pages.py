@@ -17,6 +17,21 @@ HEADERS: Final = {
 _WORDS: Final[dict[Language, dict[str, str]]] = {
     "zh": {
         "accept": "我已收到，正在处置",
+        "accept_some": "已收到勾选的预警，正在处置",
+        "decline_some": "勾选的预警我无法处置",
+        "tick": "请勾选您能处置的预警，再点下面的按钮。",
+        "tick_first": "尚未勾选任何预警，应答未记录。请先勾选。",
+        "report": "请报告处置结果",
+        "acting": "正在处置",
+        "closed": "已封闭道路",
+        "evacuated": "已转移人员",
+        "people": "转移人数",
+        "false-alarm": "现场核实：误报",
+        "done_it": "已处置完毕",
+        "cannot-act": "我无法处置，请另派人",
+        "reported": "结果已记录",
+        "newer": "查看最新预警并应答",
+        "phone": "值班电话",
         "acted": "我已处置",
         "decline": "我无法处置",
         "said": "说明（可不填）",
@@ -49,6 +64,21 @@ _WORDS: Final[dict[Language, dict[str, str]]] = {
     },
     "en": {
         "accept": "I have it and am acting",
+        "accept_some": "I have the ticked ones and am acting",
+        "decline_some": "I cannot act on the ticked ones",
+        "tick": "Tick what you can act on, then press a button below.",
+        "tick_first": "Nothing was ticked, and nothing is recorded. Tick first.",
+        "report": "What was done?",
+        "acting": "We are on it",
+        "closed": "The road is closed",
+        "evacuated": "People were moved",
+        "people": "How many",
+        "false-alarm": "A false alarm: we have looked",
+        "done_it": "It is dealt with",
+        "cannot-act": "I cannot act, send somebody else",
+        "reported": "The result is recorded",
+        "newer": "See the newest warning and answer it",
+        "phone": "Duty room",
         "acted": "I have acted",
         "decline": "I cannot act",
         "said": "What you have to say (optional)",
@@ -99,7 +129,19 @@ main { max-width: 34rem; margin: 0 auto; padding: 1rem }
 .yellow { color: var(--yellow) } .blue { color: var(--blue) }
 h1 { font-size: 1.45rem; line-height: 1.25; margin: .7rem 0 .4rem; text-wrap: balance }
 .good::before { content: "✓ "; color: var(--green) }
-p { margin: .5rem 0; overflow-wrap: anywhere }
+p { margin: .5rem 0; overflow-wrap: anywhere; white-space: pre-line }
+.warn { border-left: .3rem solid var(--red); padding-left: .6rem; font-weight: 700 }
+.item { display: flex; gap: .7rem; align-items: flex-start; border: 1px solid var(--line);
+  border-radius: .5rem; padding: .7rem; margin: .6rem 0; color: inherit; font-size: 1rem }
+.item input { width: 1.6rem; height: 1.6rem; flex: none; margin: .15rem 0 0 }
+.item b { display: block } .item span { white-space: pre-line; overflow-wrap: anywhere }
+.plain { background: transparent; color: inherit; border: 1px solid var(--line) }
+.row { display: flex; gap: .6rem; align-items: stretch }
+.row input { width: 6rem; margin-top: 1rem } .row button { flex: 1 }
+a.button { display: block; text-align: center; text-decoration: none; padding: 1rem;
+  border-radius: .5rem; background: var(--go); color: #fff; font-weight: 700; margin-top: 1rem }
+footer { border-top: 1px solid var(--line); margin-top: 1rem; padding-top: .6rem }
+footer a { color: inherit; font-weight: 700 }
 dl { border-top: 1px solid var(--line); margin: 1rem 0; padding-top: .6rem;
   color: var(--soft); font-size: .95rem }
 dt { font-weight: 600 }
@@ -121,9 +163,21 @@ class Answered(NamedTuple):
     at: str
 
 
+class Item(NamedTuple):
+    """One alert of several: how it stands now, and who has answered it."""
+
+    alert: str
+    title: str
+    text: str
+    level: str
+    answered_by: str = ""
+
+
 class CallPage(NamedTuple):
     """What the page of an open call shows; `told` are names, `sent` the local time. `answered`: by
-    somebody else. `is_over`: the danger has gone, and nobody has answered."""
+    whom. `is_over`: the danger has gone, and nobody has answered. `items` are its alerts where they
+    are several. `wants_result`: the reader has answered, and is asked what was done. `phone` is
+    that of the duty room."""
 
     language: Language
     title: str
@@ -133,10 +187,15 @@ class CallPage(NamedTuple):
     told: Sequence[str]
     answered: Answered | None = None
     is_over: bool = False
+    items: Sequence[Item] = ()
+    wants_result: bool = False
+    phone: str = ""
 
 
-def call(page: CallPage) -> str:
-    """The page of a call that waits for an answer."""
+def call(page: CallPage, *, warning: str = "") -> str:
+    """The page of a call that waits for an answer; `warning` is a key of our words."""
+    if page.wants_result:
+        return _result(page)
     words = _WORDS[page.language]
     level = ""
     if page.level is not None:
@@ -148,6 +207,8 @@ def call(page: CallPage) -> str:
     if page.is_over:
         no = ""  # nobody else will be called
     already = f"\n<p><b>{words['returned']}</b></p>" if page.is_over else ""
+    if page.items:
+        return _several(page, warning)
     if page.answered is not None:
         already = f"\n<p><b>{_who(page.language, 'answered', page.answered)}</b></p>"
     return _page(
@@ -164,24 +225,109 @@ def call(page: CallPage) -> str:
 <input id="by" name="by" maxlength="80" autocomplete="name">
 {no}</form>
 <dl><dt>{words["sent"]}</dt><dd>{escape(page.sent)}</dd>
-<dt>{words["told"]}</dt><dd>{told}</dd></dl>""",
+<dt>{words["told"]}</dt><dd>{told}</dd></dl>{_phone(page.language, page.phone)}""",
     )
 
 
-def message(language: Language, head: str, text: str, *, good: bool = False) -> str:
+def _several(page: CallPage, warning: str) -> str:
+    """The page of a call about several alerts: each is ticked by itself."""
+    words = _WORDS[page.language]
+    warned = f'<p class="warn">{words[warning]}</p>' if warning else ""
+    rows = []
+    for one in page.items:
+        who = ""
+        if one.answered_by:
+            colon = words["colon"]
+            who = f"<b>{words['answered']}{colon}{escape(one.answered_by)}</b>"
+        rows.append(
+            f'<label class="item"><input type="checkbox" name="alert" value="{escape(one.alert)}">'
+            f'<span><b class="{one.level}">{escape(one.title)}</b>{escape(one.text)}{who}</span>'
+            "</label>"
+        )
+    return _page(
+        page.language,
+        page.title,
+        f"""<h1>{escape(page.title)}</h1>{warned}
+<p>{words["tick"]}</p>
+<form method="post"><button disabled hidden></button>
+{"".join(rows)}
+<button class="accept" name="answer" value="yes">{words["accept_some"]}</button>
+<label for="said">{words["said"]}</label>
+<textarea id="said" name="said" rows="2" maxlength="500"></textarea>
+<label for="by">{words["who"]}</label>
+<input id="by" name="by" maxlength="80" autocomplete="name">
+<button class="decline" name="answer" value="no">{words["decline_some"]}</button>
+</form>
+<dl><dt>{words["sent"]}</dt><dd>{escape(page.sent)}</dd></dl>{_phone(page.language, page.phone)}""",
+    )
+
+
+def _result(page: CallPage) -> str:
+    """The page of whoever has answered: what to do stays, and what was done is asked."""
+    words = _WORDS[page.language]
+    by = "" if page.answered is None else _who(page.language, "by", page.answered)
+    return _page(
+        page.language,
+        page.title,
+        f"""<h1 class="good">{escape(page.title)}</h1>
+<p>{escape(page.text)}</p>
+<p>{by}</p>
+<h1>{words["report"]}</h1>
+<form method="post"><button disabled hidden></button>
+<button class="accept" name="answer" value="closed">{words["closed"]}</button>
+<div class="row"><input name="people" inputmode="numeric" maxlength="6" pattern="[0-9]*"
+ placeholder="{words["people"]}" aria-label="{words["people"]}">
+<button class="plain" name="answer" value="evacuated">{words["evacuated"]}</button></div>
+<button class="plain" name="answer" value="done">{words["done_it"]}</button>
+<button class="plain" name="answer" value="false-alarm">{words["false-alarm"]}</button>
+<button class="plain" name="answer" value="acting">{words["acting"]}</button>
+<label for="said">{words["said"]}</label>
+<textarea id="said" name="said" rows="2" maxlength="500"></textarea>
+<button class="decline" name="answer" value="cannot-act">{words["cannot-act"]}</button>
+</form>{_phone(page.language, page.phone)}""",
+    )
+
+
+def _phone(language: Language, phone: str) -> str:
+    if not phone:
+        return ""
+    number = "".join(one for one in phone if one.isdigit() or one == "+")
+    label = f"{_WORDS[language]['phone']}{_WORDS[language]['colon']}"
+    return f'<footer>{label}<a href="tel:{number}">{escape(phone)}</a></footer>'
+
+
+class More(NamedTuple):
+    """What else a page has: an instruction that is to stay in sight, the path of a page to go on
+    to, the duty room's number."""
+
+    text: str = ""
+    newer: str = ""
+    phone: str = ""
+
+
+NOTHING: Final = More()
+
+
+def message(
+    language: Language, head: str, text: str, *, good: bool = False, more: More = NOTHING
+) -> str:
     """A page that says one thing: `head`, a key of our words; and `text`, a key or words
     themselves. `good`: what was wanted is done."""
     words = _WORDS[language]
     mark = '<h1 class="good">' if good else "<h1>"
     body = f"{mark}{words[head]}</h1><p>{escape(words.get(text, text))}</p>"
-    return _page(language, words[head], body)
+    if more.text:
+        body += f"<p>{escape(more.text)}</p>"
+    if more.newer:
+        body += f'<a class="button" href="{escape(more.newer)}">{words["newer"]}</a>'
+    return _page(language, words[head], body + _phone(language, more.phone))
 
 
 def answered(language: Language, page: CallPage, who: Answered) -> str:
     """The call has been answered already."""
     words = _WORDS[language]
     body = f"<h1>{words['done']}</h1><p>{_who(language, 'by', who)}</p><p>{escape(page.title)}</p>"
-    return _page(language, words["done"], body)
+    return _page(language, words["done"], body + _phone(language, page.phone))
 
 
 def _who(language: Language, key: str, who: Answered) -> str:

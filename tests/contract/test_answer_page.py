@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import re
 import sqlite3
 
 import pytest
 
 from cloud import database
-from cloud.alerts import plan
+from cloud.alerts import episodes, plan
 from cloud.alerts.alarm import Hold, Status, Trigger
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.records import AlarmKey
+from cloud.alerts.rule import Finding, Place
+from cloud.alerts.trend import Trend
 from tests import duty_room
 from tests.duty_room import PLAN, SITE
 from wire.messages import Level
@@ -52,11 +55,100 @@ async def test_an_answer_counts_once_and_then_says_who_and_when(room):
     assert line["text"] == "马上到"
     assert detail["how"] == "link, 127.0.0.1"
     assert not detail["refused"]
-    for again in (await room.http.post(path, data=YES), await room.http.get(path)):
-        assert again.status_code == 410
-        assert PLAN.contact[line["who"]].name in again.text
-        assert "20" in again.text.partition("应答人")[2]  # the year of a date
+    assert "请何岚" in page.text or "请周青" in page.text  # what to do stays in sight
+    again = await room.http.post(path, data=YES)
+    asked = await room.http.get(path)
+    assert (again.status_code, asked.status_code) == (410, 200)
+    for one in (again, asked):
+        assert PLAN.contact[line["who"]].name in one.text
+        assert "20" in one.text.partition("应答人")[2]  # the year of a date
+    assert "请报告处置结果" in asked.text
     assert len(await room.lines("answer")) == 1
+
+
+async def test_who_has_answered_reports_what_was_done(room):
+    await room.find(Level.RED)
+    path = await room.path()
+    early = await room.http.post(path, data={"answer": "closed"})
+    assert early.status_code == 422  # not before an answer
+    await room.http.post(path, data=YES)
+    acting = await room.http.post(path, data={"answer": "acting", "said": "到场"})
+    assert (acting.status_code, "结果已记录" in acting.text) == (200, True)
+    done = await room.http.post(path, data={"answer": "evacuated", "people": "23"})
+    assert done.status_code == 200
+    (line,) = await room.lines("result")
+    assert json.loads(line["detail"])["people"] == 23
+    assert json.loads(line["detail"])["how"] == "link, 127.0.0.1"
+    back = await room.http.post(path, data={"answer": "cannot-act"})
+    assert back.status_code == 200
+    assert await room.phase() == "ringing"
+
+
+async def test_the_page_shows_how_it_stands_now(room):
+    await room.find(Level.RED, value=0.31)
+    path = await room.path()
+
+    def rises(connection):
+        found = episodes.Present(
+            Finding(
+                room.now_ms, Level.RED, 1.5, 0.3, "m", "depth", "150 cm of water", "积水约150厘米"
+            ),
+            Trend.RISING,
+        )
+        key = episodes.Key("depth", Place("gw", SITE, "ruler-1"))
+        episodes.save_present(connection, {key: found})
+
+    await room.database.run(rises)
+    page = await room.http.get(path)
+    assert "积水约150厘米，仍在上涨" in page.text
+    assert "31厘米" not in page.text
+
+
+async def test_several_alerts_are_ticked_one_by_one(tmp_path):
+    tables = PLAN.model_dump(mode="json")
+    names = [f"site-{n}" for n in range(9)]
+    tables["site"] |= {name: tables["site"][SITE] | {"name": f"{name}下穿道"} for name in names}
+    async with duty_room.opened(tmp_path, plan.parse(json.dumps(tables))) as room:
+        for name in names:
+            await room.find(Level.RED, site=name)
+        await room.pass_time(1.1)
+        page = await room.http.get(path := await room.path())
+        ticks = re.findall('name="alert" value="([^"]+)"', page.text)
+        assert len(ticks) > 2
+        none = await room.http.post(path, data=YES)
+        assert (none.status_code, "尚未勾选" in none.text) == (422, True)
+        assert await room.lines("answer") == []
+        done = await room.http.post(path, data=YES | {"alert": ticks[:2]})
+        assert done.status_code == 200
+        assert {line["alert"] for line in await room.lines("answer")} == {*ticks[:2]}
+        strange = await room.http.post(path, data=YES | {"alert": ["nothing"]})
+        assert strange.status_code == 422
+        again = await room.http.get(path)
+        assert "已有人应答" in again.text
+        assert (await room.http.post(path, data=YES | {"alert": ticks[2:]})).status_code == 200
+
+
+async def test_a_link_of_long_ago_asks_nothing(room):
+    await room.find(Level.RED)
+    path = await room.path()
+    await room.find(None)
+    await room.pass_time(11)
+    assert (await room.http.get(path)).status_code == 200
+    with connection_of(room) as connection:
+        connection.execute("UPDATE call SET made_ms = made_ms - 700000000")
+    assert (await room.http.get(path)).status_code == 410
+
+
+def connection_of(room):
+    return sqlite3.connect(room.database.place)
+
+
+async def test_the_duty_room_can_be_phoned_from_the_page(tmp_path):
+    async with duty_room.opened(tmp_path) as room:
+        room.dispatch._settings = room.dispatch._settings._replace(duty_phone="023-6300 0000")
+        await room.find(Level.RED)
+        page = await room.http.get(await room.path())
+        assert '<a href="tel:02363000000">023-6300 0000</a>' in page.text
 
 
 async def test_two_at_the_same_moment_are_one_answer(room):
@@ -100,7 +192,7 @@ async def test_another_ones_answer_is_shown_and_one_more_is_kept(room):
     await room.find(Level.RED)
     first = await room.path()
     await room.pass_time(6)
-    second = await room.path()
+    second = await room.path("lu-ming")
     assert first != second
     await room.http.post(first, data=YES)
     page = await room.http.get(second)
@@ -132,6 +224,8 @@ async def test_the_link_of_an_earlier_warning_is_too_old(room):
     for page in (await room.http.get(path), await room.http.post(path, data=YES)):
         assert page.status_code == 409
         assert "情况已升级" in page.text
+        assert "大坪下穿道" in page.text
+        assert await room.path() in page.text  # it leads to the newest call
     assert await room.phase() == "ringing"
     assert (await room.http.post(await room.path(), data=YES)).status_code == 200
 

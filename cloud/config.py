@@ -20,6 +20,7 @@ from cloud.alerts.rule import Name, Rule, RuleConfig
 from cloud.alerts.rules import service, twin_gateway
 from cloud.channels import ChannelConfig, cap
 from cloud.database import Place, Server
+from cloud.heartbeat import Config as Heartbeat
 from cloud.http import Url
 from cloud.limits import Quota
 from cloud.store import StoreConfig, sqlite
@@ -192,6 +193,7 @@ class Config(Tables):
     channel: dict[Name, Annotated[ChannelConfig, Kind("cloud.channels")]] = {}
     alerts: Alerts = Alerts()
     cap: Publisher | None = None
+    heartbeat: Heartbeat | None = None
     web: Web | None = None
     hook: dict[Name, Hook] = {}
 
@@ -268,7 +270,7 @@ def read(file: Path) -> Setup:
 _NAMED: Final = ("channel", "rule", "hook", "gateway")
 """Tables without which the service can work, one by one."""
 
-_WHOLE: Final = ("web", "cap")
+_WHOLE: Final = ("web", "cap", "heartbeat")
 """Tables without which it can work as a whole."""
 
 _BY_KEY: Final = ("alerts", "quota", "quarantine", "ingest")

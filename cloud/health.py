@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
-from cloud import shards
+from cloud import shards, tables
 from cloud.alerts.rule import ServiceFault
 from cloud.alerts.watch import Findings, Watch
 from cloud.errors import Unavailable
@@ -31,12 +31,20 @@ _TEXT: Final = 300
 """Characters of an error in a finding at most."""
 
 Errors = Callable[[], Mapping[str, str]]
-"""The parts that fail now, and why."""
+"""What fails now, by name, and why."""
+
+LATE_MS: Final = 60_000
+"""A message that waits for longer, or a finding that nobody has looked at, is late."""
+
+_JUDGED: Final = (
+    *("shard_without_worker", "part_failing", "channel_failing", "alerting_late", "config_faulty"),
+)
 
 
 class Health:
     """`shard_names` are those that must be served; `patience_s` is how long one may be without a
-    worker; `errors` are asked for at each look; `config_faults` stand until the process ends."""
+    worker; `errors` are asked for at each look, by the fault that they are; `config_faults` stand
+    until the process ends."""
 
     def __init__(
         self,
@@ -45,7 +53,7 @@ class Health:
         watch: Watch,
         shard_names: Collection[str],
         patience_s: float,
-        errors: Iterable[Errors],
+        errors: Iterable[tuple[str, Errors]],
         config_faults: Collection[str],
         wake: Callable[[], None],
     ) -> None:
@@ -64,7 +72,8 @@ class Health:
         await self._insist(self._watch.load)
         while True:
             unheld = await self._insist(partial(shards.unheld, names=self._shards))
-            faults = [*self._of_shards(unheld), *self._of_parts(), *self._of_config()]
+            late = await self._insist(partial(_late, now_ms=time.time_ns() // 1_000_000))
+            faults = [*self._of_shards(unheld), *self._of_parts(), *late, *self._of_config()]
             await self._report(faults)
             await asyncio.sleep(EVERY_S)
 
@@ -86,8 +95,8 @@ class Health:
 
     def _of_parts(self) -> list[ServiceFault]:
         return [
-            ServiceFault("part_failing", True, subject=name, detail={"error": error[:_TEXT]})
-            for errors in self._errors
+            ServiceFault(fault, True, subject=name, detail={"error": error[:_TEXT]})
+            for fault, errors in self._errors
             for name, error in errors().items()
         ]
 
@@ -102,7 +111,7 @@ class Health:
         standing = {(one.name, one.subject) for one in faults}
         ended = [
             one._replace(active=False)
-            for name in ("shard_without_worker", "part_failing", "config_faulty")
+            for name in _JUDGED
             for one in self._watch.standing(name)
             if (name, one.subject) not in standing
         ]
@@ -128,3 +137,23 @@ class Health:
                     log.error("%s; nobody sees to the shards until it is back", error)
                 failing = True
             await asyncio.sleep(EVERY_S)
+
+
+def _late(connection: Connection, now_ms: int) -> list[ServiceFault]:
+    """Whether what people are to be told waits for too long."""
+    out, change = tables.outgoing, tables.alert_change
+    oldest, number = connection.execute(
+        select(func.min(out.c.not_before_ms), func.count()).where(
+            out.c.done_ms.is_(None), out.c.not_before_ms < now_ms - LATE_MS
+        )
+    ).one()
+    untaken = connection.execute(
+        select(func.min(change.c.received_at_ms)).where(
+            change.c.taken_at_ms.is_(None), change.c.received_at_ms < now_ms - LATE_MS
+        )
+    ).scalar_one()
+    since = min((at_ms for at_ms in (oldest, untaken) if at_ms is not None), default=None)
+    if since is None:
+        return []
+    detail = {"messages": number, "late_s": (now_ms - since) // 1000}
+    return [ServiceFault("alerting_late", True, subject="alerts", detail=detail)]

@@ -37,6 +37,7 @@ from cloud.config import NOBODY_NAMED, Setup
 from cloud.desk import open_desk
 from cloud.errors import Rejected, Unavailable
 from cloud.health import Health
+from cloud.heartbeat import Pulse
 from cloud.ingest.worker import Ingest
 from cloud.intake import filters
 from cloud.shards import Lease, Leases
@@ -123,6 +124,7 @@ class _Service:
         self._faults = [*faults]
         self._channels: dict[str, Kept] = {}
         self._keys: Mapping[str, Keys] = {}
+        self._pulse: Pulse | None = None
 
     @classmethod
     async def of(
@@ -146,6 +148,8 @@ class _Service:
         beat = partial(made._beats.beat, _DISPATCH)
         made.office = await office_of(setup, database, made._channels, made.supervisor, beat)
         made._faults += made.office.faults
+        if (pulse := setup.config.heartbeat) is not None:
+            made._pulse = Pulse(pulse, made.office.turned_s, made.office.failing)
         for line in (*made._faults, *made._closed().values()):
             log.error("%s", line)
         return made
@@ -163,6 +167,8 @@ class _Service:
         parts["upkeep"] = partial(keep, "upkeep", self._tend)
         if self._setup.config.web is not None:
             parts["web"] = self._web
+        if self._pulse is not None:
+            parts["outgoing heartbeat"] = self._pulse.run
         if self._database.shared:
             parts["news of other workers"] = partial(_wake, self.office)
         return parts
@@ -188,7 +194,13 @@ class _Service:
             # A file is ours alone: who serves other shards has another, and is not seen from here.
             self._setup.all_shards if self._database.shared else config.ingest.shards,
             max(HEALTH_PATIENCE_S, 3 * config.ingest.lease_s),
-            (self.supervisor.failing, self._set_aside, self._closed),
+            (
+                ("part_failing", self.supervisor.failing),
+                ("part_failing", self._set_aside),
+                ("part_failing", self._closed),
+                ("part_failing", self._unheard),
+                ("channel_failing", self.office.failing),
+            ),
             self._faults,
             self.office.wake,
         )
@@ -247,6 +259,11 @@ class _Service:
         if isinstance(self._store, KeptStore) and self._store.fault:
             closed["store"] = f"[store] {self._store.fault}"
         return closed
+
+    def _unheard(self) -> dict[str, str]:
+        """That nobody outside hears that we live."""
+        fault = "" if self._pulse is None else self._pulse.fault
+        return {"outgoing heartbeat": fault} if fault else {}
 
     async def _reopen(self) -> None:
         """Try the channels that could not be opened, so that it is known when they can."""

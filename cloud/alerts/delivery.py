@@ -26,6 +26,9 @@ LONGEST_DELAY_S: Final = 60.0
 LONGEST_REST_S: Final = 300.0
 """Whatever a provider wants: a warning that is late by more is of no use."""
 
+FAILING_S: Final = 60.0
+"""For how long a channel takes nothing before somebody is told by the others."""
+
 AT_A_TIME: Final = 50
 
 IT_IS_THE_CHANNEL: Final = 3
@@ -65,6 +68,8 @@ class _Line:
         self.later: dict[str, tuple[float, float]] = {}
         self.faults: dict[str, int] = {}
         self.is_failing = False
+        self.failing_since_s = 0.0
+        self.last_error = ""
         self.in_a_row = 0
         self.not_before_s = 0.0
         self.trouble = ""
@@ -107,6 +112,15 @@ class Delivery:
         self._news = news
         self._supervisor = supervisor or Supervisor()
         self._lines = {name: _Line(channel) for name, channel in channels.items()}
+
+    def failing(self) -> dict[str, str]:
+        """The channels that have taken nothing for `FAILING_S`, and their last errors."""
+        now_s = time.monotonic()
+        return {
+            f"channel {name}": line.last_error
+            for name, line in self._lines.items()
+            if line.is_failing and now_s - line.failing_since_s >= FAILING_S
+        }
 
     def wake(self) -> None:
         """There is something new to tell, or less."""
@@ -206,7 +220,8 @@ class Delivery:
         """A contact's message was not taken: whether it is the channel, and the others wait too."""
         if not line.is_failing:
             log.error("channel %s: %s; trying again until it is taken", name, error)
-        line.is_failing = True
+            line.failing_since_s = time.monotonic()
+        line.is_failing, line.last_error = True, str(error)
         line.put_off(contact, error.retry_after_s)
         line.in_a_row += 1
         return line.in_a_row >= IT_IS_THE_CHANNEL or line.rests_s() > 0

@@ -93,6 +93,15 @@ class Office:
         self._delivery = delivery
         self._buttons = Buttons(broker, name, keep_s, database, dispatch, self.wake)
         self._news = news or asyncio.Event()
+        self._turned_s = 0.0
+
+    def failing(self) -> dict[str, str]:
+        """The channels that take nothing, and why."""
+        return self._delivery.failing()
+
+    def turned_s(self) -> float:
+        """When the dispatch went round last, by the monotonic clock; 0 before the first time."""
+        return self._turned_s
 
     def wake(self) -> None:
         """There is news: findings, an answer, a demand."""
@@ -128,6 +137,7 @@ class Office:
             if failing:
                 log.info("alerts go on")
             failing = False
+            self._turned_s = time.monotonic()
             self._delivery.wake()
             await self._wait(pause_s(time.monotonic() - began_s, now_ms, due_ms), clock)
 

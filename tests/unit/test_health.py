@@ -73,7 +73,7 @@ async def test_each_fault_is_a_finding_that_ends_with_it(tmp_path: Path) -> None
 
         def one() -> Health:
             return Health(
-                *(database, lease, Watch(rules), ("0",), 0.0, (lambda: failing,)),
+                *(database, lease, Watch(rules), ("0",), 0.0, (("part_failing", lambda: failing),)),
                 *(["channel.sms.url: is missing"], lambda: woken.append(1)),
             )
 
@@ -118,3 +118,32 @@ async def test_the_last_good_plan_is_the_one_that_came_into_force_last(tmp_path:
         bad = {"version": "bad", "content": "{}", "used_ms": 4}
         await database.run(lambda c: c.execute(insert(tables.plan).values(bad)))
         assert await database.run(keptplans.last_good) == first
+
+
+async def test_messages_that_wait_too_long_are_a_fault(tmp_path: Path) -> None:
+    async with state.opened(tmp_path / "cloud.db") as database:
+
+        def wait(connection: Any, not_before_ms: int) -> None:
+            connection.execute(
+                insert(tables.outgoing).values(
+                    key=str(not_before_ms),
+                    incident="",
+                    contact="li",
+                    channel="sms",
+                    parts="[]",
+                    message="",
+                    sends="[]",
+                    made_ms=0,
+                    not_before_ms=not_before_ms,
+                    outcome="",
+                    detail="",
+                )
+            )
+
+        now_ms = 1_750_000_000_000
+        await database.run(lambda c: wait(c, now_ms - health.LATE_MS + 1))
+        assert await database.run(lambda c: health._late(c, now_ms)) == []
+        await database.run(lambda c: wait(c, now_ms - 3 * health.LATE_MS))
+        (fault,) = await database.run(lambda c: health._late(c, now_ms))
+        assert fault.name == "alerting_late"
+        assert fault.detail == {"messages": 1, "late_s": 180}

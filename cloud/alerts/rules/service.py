@@ -64,6 +64,18 @@ FAULTS: Final = {
         "the part of the service works again",
         "服务部件恢复正常",
     ),
+    "channel_failing": Text(
+        "messages to people are not taken: {error}",
+        "通知无法送达，请检查渠道",
+        "messages to people are taken again",
+        "通知恢复送达",
+    ),
+    "alerting_late": Text(
+        "messages to people are late: {messages} wait, the oldest for {late_s} s",
+        "通知发送延迟：{messages}条待发，最早一条已等待{late_s}秒",
+        "messages to people go out in time again",
+        "通知发送恢复及时",
+    ),
     "config_faulty": Text(
         "the config has faults; the service runs without what they concern: {faults}",
         "配置有误，服务以可用部分运行",
@@ -91,6 +103,8 @@ class Config(RuleConfig):
     ack_not_taken: Colour = Level.YELLOW
     shard_without_worker: Colour = Level.RED
     part_failing: Colour = Level.ORANGE
+    channel_failing: Colour = Level.ORANGE
+    alerting_late: Colour = Level.ORANGE
     config_faulty: Colour = Level.ORANGE
     clock_implausible: Colour = Level.ORANGE
 

@@ -178,7 +178,8 @@ class _Service:
         admission = Admission.of(config, frozenset(self.office.dispatch.plan.site))
         await self._database.run(partial(room.load, quotas=admission.quotas))
         ours = (config.broker, config.ingest, admission, lease, shard)
-        watch = Watch(config.rules, admission.quotas.may_find)
+        keep_ms = round(1000 * config.alerts.off_delay_s) + 60_000
+        watch = Watch(config.rules, admission.quotas.may_find, keep_ms)
         ingest = Ingest(*(*ours, self._database, self._store, watch, self.office.wake, self._keys))
         ingest.on_sign_of_life = partial(self._leases.worked, lease.name)
         await ingest.run()

@@ -172,6 +172,21 @@ def whole(plan: Plan, fact: Fact, now_ms: int, link: str = "") -> Wording:
     return Wording(title, "\n".join(text))
 
 
+def standing(plan: Plan, fact: Fact, now_ms: int) -> Wording:
+    """The same for somebody who looks at it: without a deadline if it has been answered."""
+    if fact.answered is None:
+        return whole(plan, fact, now_ms)
+    tongue = wording.language(plan, fact.send.contact)
+    values = _values(plan, fact, now_ms, tongue, "")
+    title = capital(wording.fill(_TITLE[tongue][Kind.RAISE], values))
+    lines = (
+        wording.instruct(plan, fact.send, tongue, values),
+        _situation(plan, fact, now_ms, tongue),
+        _reported(plan, fact, tongue) if fact.reported is not None else "",
+    )
+    return Wording(title, "\n".join(capital(line) for line in lines if line))
+
+
 def digest(plan: Plan, facts: Sequence[Fact], now_ms: int, link: str = "") -> Wording:
     """Several alerts in one message: the calls, the worst first, then what else has changed. What
     has ended is never left out, nor is the name of a site with a red call."""

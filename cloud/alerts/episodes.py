@@ -5,7 +5,7 @@ row of `alert_change`. Whoever records a change twice, because a transaction did
 recorded it once: nothing is committed but together with the state that led to it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -80,6 +80,21 @@ def present(connection: Connection, site: str) -> dict[str, Present]:
     }
 
 
+def measured(connection: Connection) -> list[Key]:
+    """The places of which it is kept what rules find."""
+    table = tables.finding_now
+    rows = connection.execute(
+        select(table.c.rule, table.c.part, table.c.gateway, table.c.site, table.c.sensor)
+    )
+    return [Key(row.rule, Place(row.gateway, row.site, row.sensor), row.part) for row in rows]
+
+
+def forget_present(connection: Connection, keys: Iterable[Key]) -> None:
+    """What rules found at these places is of no interest any more."""
+    for key in keys:
+        connection.execute(delete(tables.finding_now).filter_by(**_names(key)))
+
+
 def source(rule: str, part: str, gateway: str, sensor: str) -> str:
     """The name of a rule at a place, among the sources of an alarm."""
     return ":".join((rule, part, gateway, sensor))
@@ -87,6 +102,7 @@ def source(rule: str, part: str, gateway: str, sensor: str) -> str:
 
 def drop(connection: Connection, key: Key, now_ms: int) -> None:
     """The rule is no more: forget what it remembers, and end what it found."""
+    forget_present(connection, [key])
     gone = connection.execute(delete(tables.rule_state).filter_by(**_names(key)))
     if gone.rowcount:  # else another worker has done it
         over = Finding(now_ms, None, None, None, "", "", "the rule is no more", "规则已删除")
@@ -118,7 +134,6 @@ def record(connection: Connection, change: Change, now_ms: int) -> None:
         episode = found.id
         changed = update(alert).where(alert.c.id == episode)
         if finding.level is None:
-            connection.execute(delete(tables.finding_now).filter_by(**names))
             changed = changed.values(cleared_at_ms=finding.at_ms, cleared_value=finding.value)
         else:
             changed = changed.values(level=_colour(finding.level))

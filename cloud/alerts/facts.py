@@ -88,12 +88,16 @@ def newest(records: Records, alarm: Alarm, sayings: Sayings) -> tuple[Known, Tre
     """What the worst source of `alarm` finds now."""
     active = {name: one for name, one in alarm.sources.items() if one.level is not None}
     known = foremost_of(alarm, sayings)
-    if not active:
-        return known, None
-    name = max(
-        active, key=lambda one: (active[one].level or 0, active[one].stage.rank, active[one].at_ms)
-    )
-    found = _present(records, alarm.site).get(name)
+    present = _present(records, alarm.site)
+    if active:
+        name = max(
+            active,
+            key=lambda one: (active[one].level or 0, active[one].stage.rank, active[one].at_ms),
+        )
+    else:  # the rules are normal again, and the alarm stands for the off-delay
+        measured = [one for one in present if one in alarm.sources]
+        name = max(measured, key=lambda one: present[one].finding.at_ms, default="")
+    found = present.get(name)
     before = known.measured
     if found is None or (before is not None and found.finding.at_ms < before.at_ms):
         return known, None

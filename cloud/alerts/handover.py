@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection, Row, delete, select, update
 from sqlalchemy.exc import DBAPIError
 
-from cloud import state, tables
+from cloud import database, state, tables
 from cloud.alerts import compose, facts, wording
 from cloud.alerts.actions import CALLS, Kind, Send
 from cloud.alerts.compose import Fact, Told
@@ -203,11 +203,42 @@ class HandOver:
     def refused(self, connection: Connection, key: str, now_ms: int) -> bool:
         table, out = tables.knowledge, tables.outgoing
         connection.execute(delete(table).where(table.c.key == key, table.c.delivered.is_(False)))
-        call = connection.execute(select(out.c.call).where(out.c.key == key)).scalar_one_or_none()
-        if call is None:
+        row = connection.execute(select(out).where(out.c.key == key)).one_or_none()
+        if row is None:
             return False
+        if row.call is None:
+            return self._by_the_next(connection, row, now_ms)
+        call = row.call
         outcomes = connection.execute(select(out.c.outcome).where(out.c.call == call)).scalars()
         return set(outcomes) == {"refused"} and self._unreached(connection, call, now_ms)
+
+    def _by_the_next(
+        self, connection: Connection, row: Row[tuple[object, ...]], now_ms: int
+    ) -> bool:
+        """What asks for no answer goes by one channel: where that refuses it, by the next one."""
+        contact = self._plan_now.contact.get(str(row.contact))
+        if row.sends is None or contact is None or row.channel not in contact.channels:
+            return False
+        later = contact.channels[contact.channels.index(str(row.channel)) + 1 :]
+        if not later:
+            return False
+        base = str(row.key).removesuffix(f"/{row.channel}")
+        fresh = {
+            **row._asdict(),
+            "key": f"{base}/{later[0]}",
+            "channel": later[0],
+            "message": "",
+            "made_ms": now_ms,
+            "not_before_ms": now_ms,
+            "done_ms": None,
+            "outcome": "",
+            "provider_id": None,
+            "detail": "",
+        }
+        connection.execute(
+            database.insert(connection, tables.outgoing).values(fresh).on_conflict_do_nothing()
+        )
+        return True
 
     def _composed(
         self, records: Records, row: Row[tuple[object, ...]], sends: Sequence[Send], now_ms: int

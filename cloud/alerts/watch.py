@@ -32,6 +32,10 @@ log: Final = logging.getLogger("shuichi.watch")
 TICK_S: Final = 5.0
 """How often the rules are told that time has passed."""
 
+KEEP_MS: Final = 660_000
+"""For how long after a rule is normal again its place is still measured for messages: as long as
+the off-delay of alarms."""
+
 _GOOD: Final = frozenset({Quality.GOOD, Quality.NOT_EVALUATED})
 """What messages may quote."""
 
@@ -99,13 +103,20 @@ def _nothing() -> Findings:
 
 class Watch:
     """The rules and how each stands at each place. One for each shard: it ticks for the gateways
-    that it has heard, retained messages included."""
+    that it has heard, retained messages included. `keep_ms`: see `KEEP_MS`."""
 
-    def __init__(self, rules: Iterable[Rule[Any]], may_find: MayFind | None = None) -> None:
+    def __init__(
+        self,
+        rules: Iterable[Rule[Any]],
+        may_find: MayFind | None = None,
+        keep_ms: int = KEEP_MS,
+    ) -> None:
         self._may_find = may_find
         self._parts = {(rule.name, rule.part): rule for rule in rules}
         self._states: dict[Key, msgspec.Struct] = {}
         self._samples = Samples()
+        self._open_until: dict[Key, int] = {}
+        self._keep_ms = keep_ms
         self._ears = lru_cache(_SERIES_KNOWN)(self._find_ears)
         self._latest_ms = 0
         self.failed: list[Exception] = []
@@ -136,6 +147,8 @@ class Watch:
                 episodes.drop(connection, key, now_ms)
             else:
                 self._let_tick(key, rule)
+        until_ms = now_ms + self._keep_ms
+        self._open_until = dict.fromkeys(episodes.measured(connection), until_ms)
 
     def examine(
         self,
@@ -313,10 +326,23 @@ class Watch:
             findings.states[key] = after
         if type(said) is Reading and said.quality in _GOOD and said.value is not None:
             self._samples.add(key, said)
-            if getattr(after, "level", None) is not None and said.at_ms >= after.newest_ms:
+            if self._is_open(key, after, now_ms) and said.at_ms >= after.newest_ms:
                 findings.newest[key] = said
         if finding is not None:
             findings.changes.append(Change(key, rule.hazard, finding))
+
+    def _is_open(self, key: Key, state: Any, now_ms: int) -> bool:
+        """Whether a rule is not normal, or was not until lately: its alarm may still stand."""
+        if getattr(state, "level", None) is not None:
+            self._open_until[key] = now_ms + self._keep_ms
+            return True
+        until_ms = self._open_until.get(key)
+        if until_ms is None:
+            return False
+        if now_ms > until_ms:
+            del self._open_until[key]
+            return False
+        return True
 
     def _is_too_much(self, place: Place, finding: Finding | None, said: Said, now_ms: int) -> bool:
         """Whether a gateway has found so much of late that this must wait. What is over is over at

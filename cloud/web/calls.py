@@ -127,7 +127,7 @@ def _items(
             continue
         plan = dispatch.plan_of(records, case.plan)
         fact = facts.stand(records, plan, send)
-        words = compose.whole(plan, fact, now_ms)
+        words = compose.standing(plan, fact, now_ms)
         answered = case.phase is Phase.ANSWERED
         found[send.alert] = Item(
             send.alert,

@@ -15,7 +15,7 @@ class World:
     def __init__(self, fail_url=None) -> None:
         self.now_s, self.turned_s = 1000.0, 1000.0
         self.failing: dict[str, str] = {}
-        self.heard: list[tuple[str, dict]] = []
+        self.heard: list[tuple[str, dict[str, object]]] = []
         self.status = 200
         config = Config(url=URL, fail_url=fail_url)
         self.pulse = Pulse(config, lambda: self.turned_s, lambda: self.failing, lambda: self.now_s)

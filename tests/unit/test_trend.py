@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cloud.alerts import episodes
 from cloud.alerts.trend import MOST_SERIES, SPACING_MS, Samples, Trend, trend
-from cloud.alerts.watch import Watch
+from cloud.alerts.watch import KEEP_MS, Watch
 from tests import layout
 from tests.rules import MINUTE, NOW, assert_tongues, reading, rule
 from wire.messages import Batch, Level
@@ -75,11 +75,12 @@ class Site:
 
     def __init__(self) -> None:
         self.watch = Watch([DEPTH])
+        self.now_ms = NOW + 60 * MINUTE
         self.connection = layout.in_memory().connect()
 
     def read(self, cm: float, at_ms: int, quality: Quality = Quality.GOOD) -> None:
         batch = Batch("g", "stream", 1, (reading(cm / 100, at_ms, quality),))
-        findings = self.watch.examine([batch], [], [], {}, now_ms=NOW + 60 * MINUTE)
+        findings = self.watch.examine([batch], [], [], {}, now_ms=self.now_ms)
         self.watch.adopt(findings)
         self.watch.save(self.connection, findings, NOW)
 
@@ -105,5 +106,21 @@ def test_the_newest_good_reading_of_an_open_finding_is_kept_with_its_trend() -> 
     site.read(990, NOW + 4 * MINUTE, Quality.BAD)
     site.read(31, NOW + MINUTE + 1)  # late: from the backlog
     assert site.now == ("积水约150厘米（红色标准30厘米）", 2 * MINUTE, Level.RED, Trend.RISING)
+    # Its alarm still stands for the off-delay: messages say what is measured then.
     site.read(3, NOW + 5 * MINUTE)
-    assert site.now is None
+    assert site.now == ("积水约3厘米", 5 * MINUTE, None, Trend.FALLING)
+    again = Watch([DEPTH])
+    again.load(site.connection)
+    site.watch = again
+    site.read(2, NOW + 6 * MINUTE)
+    assert site.now == ("积水约2厘米", 6 * MINUTE, None, None)  # samples are in memory
+
+
+def test_long_after_the_end_nothing_is_measured_for_messages() -> None:
+    site = Site()
+    site.read(16, NOW)
+    site.read(3, NOW + MINUTE)
+    site.now_ms += KEEP_MS + 1
+    site.read(2, NOW + 2 * MINUTE)
+    site.read(1, NOW + 3 * MINUTE)
+    assert site.now == ("积水约3厘米", MINUTE, None, Trend.FALLING)

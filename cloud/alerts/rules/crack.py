@@ -214,11 +214,12 @@ class Crack(ReadingRule[State]):
         rungs = [
             one
             for one in (*self.speeds, *self.accelerations)
-            if one.level is state.level and state.standing.get(one.name, ladder.Step()).active
+            if state.level is None
+            or (one.level is state.level and state.standing.get(one.name, ladder.Step()).active)
         ]
         if found is None or not rungs or reading.value is None:
             return None
-        return self._finding(reading, found, rungs[0], rungs[0].level, rungs[0].over)
+        return self._finding(reading, found, rungs[0], state.level, rungs[0].over)
 
     @staticmethod
     def _with(

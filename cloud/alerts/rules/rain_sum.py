@@ -159,7 +159,7 @@ class RainSum(ReadingRule[State]):
         return state, msgspec.structs.replace(finding, threshold=turn.threshold)
 
     def now(self, state: State, reading: Reading) -> Finding | None:
-        at = None if state.level is None else self._at(state.level)
+        at = 0 if state.level is None else self._at(state.level)
         if at is None or state.gauge is None:
             return None
         (fallen,) = rain.fallen(state.gauge, state.newest_ms, (self.windows_ms[at],), self.method)

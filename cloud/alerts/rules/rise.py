@@ -88,9 +88,10 @@ class Rise(ReadingRule[State]):
 
     def now(self, state: State, reading: Reading) -> Finding | None:
         rise = self._rise(state.points)
-        if state.level is None or rise is None or reading.value is None:
+        if rise is None or reading.value is None:
             return None
-        over = over_of(self.rungs, state.level)
+        level = self.rungs[0].level if state.level is None else state.level
+        over = over_of(self.rungs, level)
         return None if over is None else self._finding(reading, rise, state.level, over)
 
     def _kept(

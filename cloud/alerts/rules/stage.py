@@ -111,10 +111,11 @@ class Stage(ReadingRule[State]):
         return State(newest_ms, turn.level, standing), finding
 
     def now(self, state: State, reading: Reading) -> Finding | None:
-        rung = next((one for one in self.rungs if one.level is state.level), None)
+        known = (one for one in self.rungs if state.level in (None, one.level))
+        rung = next(known, None)  # the lowest mark, where none is reached any more
         if rung is None or reading.value is None:
             return None
-        return self._finding(reading, rung.level, rung.key, rung.over)
+        return self._finding(reading, state.level, rung.key, rung.over)
 
     def _finding(
         self, reading: Reading, level: Level | None, mark: str, threshold: float

@@ -84,9 +84,10 @@ class Threshold(ReadingRule[State]):
         return State(newest_ms, turn.level, standing), finding
 
     def now(self, state: State, reading: Reading) -> Finding | None:
-        if state.level is None or reading.value is None:
+        if reading.value is None:
             return None
-        over = over_of(self.rungs, state.level)
+        level = self.rungs[0].level if state.level is None else state.level
+        over = over_of(self.rungs, level)
         return None if over is None else self._finding(reading, state.level, over)
 
     def _finding(self, reading: Reading, level: Level | None, threshold: float) -> Finding:

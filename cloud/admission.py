@@ -63,7 +63,7 @@ class Admitted(NamedTuple):
 class Admission:
     """`sites` are those of each gateway that the config names, empty where it names none: then the
     gateway may write all that are not another's, and are among the `known` unless that is empty.
-    Only `quotas` and `room`, what quarantine has for each gateway, change."""
+    Only `quotas`, `room`, what quarantine has for each gateway, and `known` change."""
 
     sites: Mapping[str, frozenset[str]]
     unknown: Unknown
@@ -78,12 +78,7 @@ class Admission:
         """That of a config; `planned` are the sites of its response plan, if it has one."""
         ingest: Ingest = config.ingest
         sites = {name: frozenset(one.sites) for name, one in config.gateway.items()}
-        known = frozenset(planned)
-        if known and ingest.unknown_sites == "quarantine":
-            known = known.union(*sites.values())
-            known |= {one.site for one in config.rule.values() if one.site is not None}
-        else:
-            known = frozenset()
+        known = _known(config, planned)
         quotas = Quotas(
             config.quota,
             by_gateway(config.quota, {n: one.quota for n, one in config.gateway.items()}),
@@ -99,6 +94,11 @@ class Admission:
             quotas,
             Room(quotas, config.quarantine.most_bytes),
         )
+
+    def replan(self, config: Config, planned: Iterable[str]) -> None:
+        """The response plan has become another one, with these sites."""
+        # At once for all who look: what is decoded may be decoded in a thread.
+        object.__setattr__(self, "known", _known(config, planned))
 
     def check_origin(self, claimed: str, gateway: str) -> None:
         """Raise NotAllowed if a message says that it is of `claimed`, but came from `gateway`."""
@@ -295,3 +295,13 @@ def _span(ms: float) -> str:
     if seconds < 2 * 3600:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.0f} h" if seconds < 2 * _DAY_S else f"{seconds / _DAY_S:.0f} days"
+
+
+def _known(config: Config, planned: Iterable[str]) -> frozenset[str]:
+    """The sites that may be written, empty for all."""
+    known = frozenset(planned)
+    if not known or config.ingest.unknown_sites != "quarantine":
+        return frozenset()
+    named = (frozenset(one.sites) for one in config.gateway.values())
+    of_rules = {one.site for one in config.rule.values() if one.site is not None}
+    return known.union(of_rules, *named)

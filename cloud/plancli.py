@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cloud import config
+from cloud import config, planlifecli
 from cloud.alerts import people, plan, plancheck, simulate
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.placeholders import named_values, values_option
@@ -45,6 +45,9 @@ plan_option = click.option(
 @click.group("plan")
 def group() -> None:
     """Check a response plan, rehearse it, bring people into it."""
+
+
+planlifecli.add(group)
 
 
 @group.command()

@@ -28,13 +28,14 @@ from cloud import (
     writeoffs,
 )
 from cloud.admission import Admission, clock_fault
-from cloud.alerts import demands
+from cloud.alerts import demands, planlife
 from cloud.alerts.office import Office, alert_faults, office_of
+from cloud.alerts.plan import Plan
 from cloud.alerts.watch import Watch
 from cloud.channels import running
 from cloud.channels.running import Kept
-from cloud.config import NOBODY_NAMED, Setup
-from cloud.desk import open_desk
+from cloud.config import NOBODY_NAMED, Config, Setup
+from cloud.desk import Clerk, open_desk
 from cloud.errors import Rejected, Unavailable
 from cloud.health import Health
 from cloud.heartbeat import Pulse
@@ -48,6 +49,7 @@ from cloud.store.kept import kept
 from cloud.supervision import Supervisor
 from cloud.upkeep import Chore
 from configs import loader
+from configs.loader import UserError
 from configs.notify import BEAT_EVERY_S, Heartbeats, Notifier
 from wire.authentication import Keys
 from wire.mqtt import Disconnected, Unreachable, connect
@@ -80,12 +82,23 @@ async def serve(setup: Setup, faults: Sequence[str] = ()) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    read_again = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, read_again.set)
     async with AsyncExitStack() as stack:
         if (found := await _arrive(stack, setup, stop)) is None:
             return
         service = await _Service.of(stack, setup, *found, faults)
+        service.read_again = read_again
         desk = open_desk(
-            *(setup, *found, cases.RETRY, cases.DROP, writeoffs.CLOSE, *demands.ALL),
+            *(
+                setup,
+                *found,
+                cases.RETRY,
+                cases.DROP,
+                writeoffs.CLOSE,
+                *demands.ALL,
+                planlife.RELOAD,
+            ),
             wake=service.office.wake,
             dispatch=service.office.dispatch,
         )
@@ -115,6 +128,8 @@ class _Service:
     ) -> None:
         self.supervisor = Supervisor()
         self.notifier = Notifier.of()
+        self.read_again = asyncio.Event()
+        """Set by SIGHUP: the response plan is to be read again."""
         self.office: Office
         self._beats = Heartbeats(self.notifier.alive, self.notifier.ready)
         self._setup = setup
@@ -148,6 +163,7 @@ class _Service:
         beat = partial(made._beats.beat, _DISPATCH)
         made.office = await office_of(setup, database, made._channels, made.supervisor, beat)
         made._faults += made.office.faults
+        made.office.dispatch.on_plan.append(made._mend)
         if (pulse := setup.config.heartbeat) is not None:
             made._pulse = Pulse(pulse, made.office.turned_s, made.office.failing)
         for line in (*made._faults, *made._closed().values()):
@@ -162,6 +178,7 @@ class _Service:
             name = shards.name_of(shard)
             parts[name] = partial(keep, name, partial(self._take_in, shard=shard))
         parts["heartbeat"] = self._beat
+        parts["plan"] = self._follow_plan
         parts["channels"] = self._reopen
         parts["alerts"] = partial(keep, "alerts", self._alert)
         parts["upkeep"] = partial(keep, "upkeep", self._tend)
@@ -177,6 +194,16 @@ class _Service:
         config = self._setup.config
         admission = Admission.of(config, frozenset(self.office.dispatch.plan.site))
         await self._database.run(partial(room.load, quotas=admission.quotas))
+        dispatch = self.office.dispatch
+        follow = partial(_replan, admission, config)
+        dispatch.on_plan.append(follow)
+        try:
+            await self._ingest(lease, shard, admission)
+        finally:
+            dispatch.on_plan.remove(follow)
+
+    async def _ingest(self, lease: Lease, shard: str, admission: Admission) -> None:
+        config = self._setup.config
         ours = (config.broker, config.ingest, admission, lease, shard)
         keep_ms = round(1000 * config.alerts.off_delay_s) + 60_000
         watch = Watch(config.rules, admission.quotas.may_find, keep_ms)
@@ -261,6 +288,24 @@ class _Service:
             closed["store"] = f"[store] {self._store.fault}"
         return closed
 
+    async def _follow_plan(self) -> None:
+        """Read the response plan again whenever that is wanted; a bad one changes nothing."""
+        clerk = Clerk(
+            *(self._setup, self._database, self._store, "SIGHUP"),
+            *(self.office.wake, self.office.dispatch),
+        )
+        while True:
+            await self.read_again.wait()
+            self.read_again.clear()
+            try:
+                log.info("%s", (await planlife.reload(clerk, planlife.Reload())).text)
+            except UserError as error:
+                log.error("%s", error)
+
+    def _mend(self, _: Plan) -> None:
+        """What was wrong with the plan is not any more."""
+        self._faults[:] = [one for one in self._faults if one not in self.office.faults]
+
     def _unheard(self) -> dict[str, str]:
         """That nobody outside hears that we live."""
         fault = "" if self._pulse is None else self._pulse.fault
@@ -279,6 +324,10 @@ class _Service:
         """What the dispatch cannot do anything with."""
         errors = self.office.dispatch.errors
         return {"dispatch": errors[0]} if errors else {}
+
+
+def _replan(admission: Admission, config: Config, plan: Plan) -> None:
+    admission.replan(config, plan.site)
 
 
 def _settle_in() -> None:

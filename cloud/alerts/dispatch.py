@@ -6,7 +6,7 @@ committed with what it was decided from: a finding is taken, a deadline passes, 
 once, wherever the process is killed. Several processes may call at the same time: they take turns.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -77,10 +77,13 @@ class Dispatch:
 
     def __init__(self, plan: Plan, channels: Iterable[str], tokens: Tokens, settings: Settings):
         self.plan = plan
+        self.on_plan: list[Callable[[Plan], None]] = []
+        """Who is to know when another plan comes into force."""
         self._settings = settings
         self._tokens = tokens
+        self._channels = tuple(channels)
         of_documents = settings.cap_channels
-        self._post = Post(plan, channels, of_documents)
+        self._post = Post(plan, self._channels, of_documents)
         self.hand_over = HandOver(
             *(plan, self.begin, self.plan_of, tokens, settings.answer_url), self.unreached
         )
@@ -88,6 +91,15 @@ class Dispatch:
         self._plans = KeptPlans(plan)
         self._rounds = Rounds(self)
         self._latest_ms = 0
+
+    def use(self, plan: Plan) -> None:
+        """Another plan comes into force: for what begins from now on."""
+        self.plan = plan
+        self._post = Post(plan, self._channels, self._settings.cap_channels)
+        self._plans.use(plan)
+        self.hand_over.use(plan)
+        for tell in self.on_plan:
+            tell(plan)
 
     def round(self, connection: Connection, now_ms: int) -> int | None:
         """Take what rules have found and let pass what is due; when to come again (UTC, ms), None

@@ -93,6 +93,10 @@ class HandOver:
         self._url = answer_url
         self._unreached = unreached
 
+    def use(self, plan: Plan) -> None:
+        """Another plan comes into force."""
+        self._plan_now = plan
+
     def next(
         self, connection: Connection, channel: str, contact: str, now_ms: int
     ) -> Message | None:

@@ -28,6 +28,11 @@ class KeptPlans:
         self._plan = plan
         self._known = {plan.version: plan}
 
+    def use(self, plan: Plan) -> None:
+        """Another one comes into force."""
+        self._plan = plan
+        self._known[plan.version] = plan
+
     def keep(self, connection: Connection) -> None:
         """See that the one in force is there. Asked each time: the transaction that kept it may
         have been lost."""

@@ -3,6 +3,7 @@ how it starts and ends with a web room."""
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -84,13 +85,13 @@ sender = "water.example"
         )
 
 
-def water(depth: float, number: int) -> bytes:
-    """A batch in which it stands so high at every site."""
+def water(depth: float, number: int, sites: tuple[str, ...] = SITES) -> bytes:
+    """A batch in which it stands so high at these sites."""
     now_ms = time.time_ns() // 1_000_000
     readings = tuple(
         Reading(site, "ruler", Quantity.DEPTH, depth, now_ms + n, Quality.GOOD)
         for n in range(5)
-        for site in SITES
+        for site in sites
     )
     return codec.encode_batch(Batch("g1", "stream-1", number, readings, ()))
 
@@ -229,3 +230,36 @@ async def test_what_is_broken_in_plan_channel_and_secret_silences_nothing(
         done = await asyncio.to_thread(office.alert, "ack", name, "--by", "Wu")
         assert (done.returncode, done.stdout) == (0, "answered: the calls have ended\n")
         office.kill()
+
+
+async def test_a_plan_is_read_again_while_the_service_runs(
+    tmp_path: Path, mosquitto: Service
+) -> None:
+    with Office(tmp_path / "office", mosquitto, services.free_port()) as office:
+        office.start()
+        await office.listening()
+        plan = office.folder / "plan.toml"
+        plan.write_text(PLAN + "[site.fifth\n")
+        office.send(signal.SIGHUP)
+        await until(lambda: "stays in force" in office.log.read_text())
+        site = '[site.fifth]\nname = "Fifth"\narea = "street"\nhazards = ["underpass"]\n'
+        plan.write_text(PLAN + site)
+        command = [sys.executable, "-m", "shuichi", "plan", "reload", "--config", str(office.file)]
+        told = await asyncio.to_thread(
+            subprocess.run,
+            command,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=2 * PATIENCE_S,
+        )
+        assert (told.returncode, told.stdout.endswith("with 1 change\n")) == (0, True), told.stderr
+        # What a gateway sends of the new site is not kept out any more, and calls people.
+        async with connect(broker_of(mosquitto), "g1") as session:
+            payload = water(0.25, 1, ("fifth",))
+            assert await session.publish(topics.topic("0", "g1", What.DATA), payload)
+
+        async def called() -> bool:
+            return "fifth" in await office.messages()
+
+        await until(called)

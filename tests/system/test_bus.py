@@ -213,7 +213,6 @@ async def test_the_lamp_overtakes_the_reads_that_wait(tmp_path: Path) -> None:
                 assert (0 in bench.device("relay").outputs) is on
                 await reads_reach(reads() + 4)
             assert all(job.overruns for job in heard.bus.jobs)
-            assert not any(heard.kept_silent.values())
 
 
 class Lamp:

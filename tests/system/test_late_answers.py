@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pymodbus import FramerType
@@ -28,6 +29,7 @@ from edge.poller import Bus, Heard
 from firmware_sim.config import find_profile
 from firmware_sim.faults import Late, NoFault, Silent
 from firmware_sim.simulation import Bench, simulate
+from tests import calm
 from tests.buses import LINES, config, opened
 from tests.waiting import until
 from wire.reading import Quantity
@@ -36,6 +38,9 @@ HELD = {Quantity.DEPTH: 0.11, Quantity.LEVEL: 2.22}
 RAW = {0: 11, 5: 222}
 LATE_S = 0.15
 """Later than any master here waits, sooner than the 250 ms of the profile."""
+
+WITHIN_PROFILE_S = 0.25 - 0.04
+"""What the profile allows, without the answer's own time on the wire."""
 
 WITHIN_S = 0.08
 """How long the other masters wait; an answer in time takes 25 ms at 9600 baud."""
@@ -130,17 +135,29 @@ def wrong(got: list[tuple[int, int | None]]) -> int:
 @pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize("line", LINES)
 async def test_no_value_of_another_register(line: str, every: int, tmp_path: Path) -> None:
-    async with device(line, tmp_path) as bench, opened(bench, tmp_path) as port:
-        ours = Ours(port, tmp_path, two=7)
+    for n in range(calm.TRIES):
+        (folder := tmp_path / str(n)).mkdir()
+        values, stood_still_s = await _values(line, every, folder)
+        strange = values.keys() - {*HELD.items(), *((quantity, None) for quantity in HELD)}
+        if strange and LATE_S + stood_still_s > WITHIN_PROFILE_S:
+            continue  # the device was later than its profile says: nobody can know its answers
+        assert strange == set()
+        assert sum(values[quantity, None] for quantity in HELD) >= 3
+        return
+    pytest.skip("the machine stood still too often for too long")
+
+
+async def _values(line: str, every: int, folder: Path) -> tuple[Counter[Any], float]:
+    """What our bus hears of a device that is late, and how long the machine stood still at most."""
+    async with device(line, folder) as bench, opened(bench, folder) as port, calm.watched() as seen:
+        ours = Ours(port, folder, two=7)
         bench.device("two").fault = Late(LATE_S, every)
         async with ours.running():
             await until(lambda: len(ours.heard["two"]) >= (8 if every == 1 else 24))
             bench.device("two").fault = NoFault()
             await until(lambda: ours.values("two").keys() >= HELD.items())
             await asyncio.sleep(0.3)
-        values = ours.values("two")
-        assert values.keys() <= {*HELD.items(), *((quantity, None) for quantity in HELD)}
-        assert sum(values[quantity, None] for quantity in HELD) >= 3
+        return ours.values("two"), seen.longest_s
 
 
 @pytest.mark.parametrize("line", ["pty", "rtu over tcp"])

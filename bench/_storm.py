@@ -20,7 +20,7 @@ from wire.messages import Level
 START_MS: Final = 1_782_000_000_000
 MINUTE_MS: Final = 60_000
 _SITES_A_VILLAGE: Final = 10
-_VILLAGES_A_TOWNSHIP: Final = 10
+VILLAGES_A_TOWNSHIP: Final = 10
 
 
 def city(sites: int) -> Plan:
@@ -38,7 +38,7 @@ def tables_of(sites: int) -> dict[str, Any]:
     of_site = {}
     for number in range(sites):
         village = number // _SITES_A_VILLAGE
-        township = village // _VILLAGES_A_TOWNSHIP
+        township = village // VILLAGES_A_TOWNSHIP
         areas[f"t{township}"] = {"name": "t", "kind": "township", "parent": "district"}
         areas[f"v{village}"] = {"name": "v", "kind": "village", "parent": f"t{township}"}
         of_site[f"s{number}"] = {

@@ -6,20 +6,19 @@ committed with what it was decided from: a finding is taken, a deadline passes, 
 once, wherever the process is killed. Several processes may call at the same time: they take turns.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-import msgspec
-from sqlalchemy import Connection, Row, delete, select, text, update
+from sqlalchemy import Connection, Row, text
 
-from cloud import database, tables
+from cloud import database
 from cloud.alerts import alarm as alarms
 from cloud.alerts import causes, episodes, escalation, incident, setback
 from cloud.alerts.actions import Action, Note, Reopen, Send, Withdraw
 from cloud.alerts.adoption import adopt
-from cloud.alerts.alarm import Acknowledge, Alarm, Condition, Hold, Trigger
+from cloud.alerts.alarm import Alarm, Condition, Hold, Trigger
+from cloud.alerts.answering import Answering, Outcome
 from cloud.alerts.cap import Publisher
-from cloud.alerts.escalation import Answer, Phase, Report
 from cloud.alerts.handover import HandOver
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.keptplans import KeptPlans
@@ -35,7 +34,6 @@ from cloud.alerts.records import (
     Records,
     Sayings,
     foremost_of,
-    read_parts,
 )
 from cloud.alerts.rounds import Rounds
 from cloud.alerts.tokens import Tokens
@@ -48,9 +46,6 @@ EXERCISE: Final = "exercise"
 
 _TURN: Final = 0x5EED_A1A2
 """Of PostgreSQL's advisory locks, the one that says: somebody dispatches."""
-
-_REMEMBERED_MS: Final = 400 * 86_400_000
-"""For how long a provider may repeat a reply."""
 
 
 class Settings(NamedTuple):
@@ -65,14 +60,7 @@ class Settings(NamedTuple):
     cap_channels: tuple[str, ...] = ()
 
 
-class Outcome(NamedTuple):
-    """What came of a demand: whether it counted, and a line that says so."""
-
-    ok: bool
-    text: str
-
-
-class Dispatch:
+class Dispatch(Answering):
     """Works by `plan`; what began under an earlier one keeps to that."""
 
     def __init__(self, plan: Plan, channels: Iterable[str], tokens: Tokens, settings: Settings):
@@ -124,163 +112,10 @@ class Dispatch:
         """Why something is set aside at present."""
         return self._rounds.errors
 
-    def answer(
-        self,
-        connection: Connection,
-        call: str,
-        by: str,
-        how: str,
-        said: str,
-        now_ms: int,
-        alerts: Collection[str] | None = None,
-    ) -> Outcome:
-        """Somebody answers a call, by its id, for all of its alerts or for some. `by` is who, if it
-        is known better than by whose call it was; `how` and `said` are kept as proof."""
-        records = self.begin(connection)
-        row = connection.execute(select(tables.call).filter_by(id=call)).one_or_none()
-        if row is None:
-            return Outcome(False, "this call is not known")
-        if row.answered_ms is not None:
-            return Outcome(False, "this call has been answered already")
-        counted = [
-            self._answered(
-                records,
-                part.alert,
-                Answer(by or row.contact, now_ms, how, said, part.round),
-                row.contact,
-                now_ms,
-            )
-            for part in read_parts(row.parts)
-            if part.asks and (alerts is None or part.alert in alerts)
-        ]
-        records.save()
-        if alerts is not None and any(one.ok for one in counted):
-            return Outcome(True, "answered: the calls of these have ended")
-        if any(one.ok for one in counted):
-            used = {"answered_ms": now_ms, "answered_by": by or row.contact}
-            connection.execute(update(tables.call).where(tables.call.c.id == call).values(used))
-            return Outcome(True, "answered: the calls have ended")
-        return counted[0] if counted else Outcome(False, "there is nothing to answer")
-
     @property
     def duty_phone(self) -> str:
         """The number of the duty room, "" if it has none."""
         return self._settings.duty_phone
-
-    def token_of(self, call: str) -> str:
-        """What the answer link of a call ends with."""
-        return self._tokens.sign(call)
-
-    def call_of(self, token: str) -> str | None:
-        """The call that an answer link's token is for, None if we have not signed it."""
-        return self._tokens.read(token)
-
-    def decline(
-        self,
-        connection: Connection,
-        call: str,
-        by: str,
-        how: str,
-        said: str,
-        now_ms: int,
-        alerts: Collection[str] | None = None,
-    ) -> Outcome:
-        """Somebody who was called cannot act. That is no answer: others are called, at once if
-        nobody else of the tier is left. Who had answered takes it back by it."""
-        records = self.begin(connection)
-        row = records.call(call)
-        if row is None:
-            return Outcome(False, "this call is not known")
-        for part in read_parts(row.parts):
-            if alerts is not None and part.alert not in alerts:
-                continue
-            if part.asks and (case := records.case(part.alert)) is not None:
-                records.note(
-                    *(case.incident, part.alert, now_ms, "declined"),
-                    who=by or row.contact,
-                    text=said,
-                    detail={"how": how, "contact": row.contact, "round": part.round},
-                )
-                state = case.escalation
-                given: escalation.Input = escalation.Decline(row.contact, part.round)
-                if state.phase is Phase.ANSWERED and _is_of(state, row.contact, by):
-                    cannot = escalation.Outcome.CANNOT_ACT
-                    given = Report(by or row.contact, now_ms, how, cannot, None, said)
-                self.escalate(records, part.alert, given, now_ms)
-        records.save()
-        return Outcome(True, "recorded: others are called")
-
-    def unreached(self, connection: Connection, call: str, now_ms: int) -> bool:
-        """No channel takes a call: its contact is not waited for. Whether that calls others."""
-        records = self.begin(connection)
-        row = records.call(call)
-        if row is None or row.answered_ms is not None:
-            return False
-        for part in read_parts(row.parts):
-            if part.asks and (case := records.case(part.alert)) is not None:
-                records.note(
-                    *(case.incident, part.alert, now_ms, "unreached"),
-                    who=row.contact,
-                    text="no channel takes a message to them",
-                )
-                given = escalation.Decline(row.contact, part.round, unreached=True)
-                self.escalate(records, part.alert, given, now_ms)
-        records.save()
-        return True
-
-    def report(self, connection: Connection, call: str, news: News, now_ms: int) -> None:
-        """Somebody who was called says how the work stands, or what came of it: a line of the
-        timeline of each alert of the call, and a step of its escalation. Who has not answered
-        answers by it."""
-        records = self.begin(connection)
-        row = records.call(call)
-        given = Report(row.contact, now_ms, news.how, news.outcome, news.people, news.said)
-        for part in read_parts(row.parts):
-            if not part.asks or (case := records.case(part.alert)) is None:
-                continue
-            detail = {"how": news.how, "contact": row.contact, "round": part.round}
-            records.note(
-                *(case.incident, part.alert, now_ms, news.kind),
-                who=row.contact,
-                text=news.said,
-                detail=detail | {**news.detail},
-            )
-            of_part = msgspec.structs.replace(given, round=part.round)
-            acts = given.outcome is not escalation.Outcome.CANNOT_ACT
-            if acts and case.escalation.phase is Phase.RINGING:
-                answer = Answer(row.contact, now_ms, news.how, news.said, part.round)
-                self._answered(records, part.alert, answer, row.contact, now_ms)
-            self.escalate(records, part.alert, of_part, now_ms)
-        records.save()
-
-    def heard_before(self, connection: Connection, name: str, now_ms: int) -> bool:
-        """Whether a reply of this name has come before; one that ends in "/" has no name. Asked
-        once, it has."""
-        if name.endswith("/"):
-            return False
-        fresh = {"id": name, "at_ms": now_ms}
-        done = connection.execute(
-            database.insert(connection, tables.heard).values(fresh).on_conflict_do_nothing()
-        )
-        connection.execute(
-            delete(tables.heard).where(tables.heard.c.at_ms < now_ms - _REMEMBERED_MS)
-        )
-        return not done.rowcount
-
-    def remark(self, connection: Connection, kind: str, who: str, text: str, now_ms: int) -> None:
-        """Something that belongs to no alert, and must not be lost."""
-        records = self.begin(connection)
-        records.note("", "", now_ms, kind, who=who, text=text)
-        records.save()
-
-    def acknowledge(
-        self, connection: Connection, alert: str, by: str, how: str, said: str, now_ms: int
-    ) -> Outcome:
-        """Somebody who sees an alert as it stands answers it."""
-        records = self.begin(connection)
-        outcome = self._answered(records, alert, Answer(by, now_ms, how, said), by, now_ms)
-        records.save()
-        return outcome
 
     def hold(self, connection: Connection, key: AlarmKey, demand: Hold, now_ms: int) -> Outcome:
         """Shelve, suppress, take out of service, or let go."""
@@ -431,30 +266,6 @@ class Dispatch:
         if changed != one:
             records.put_incident(changed, exercise, window_ms=window_ms)
 
-    def _answered(
-        self, records: Records, alert: str, answer: Answer, contact: str, now_ms: int
-    ) -> Outcome:
-        case = records.case(alert)
-        if case is None:
-            return Outcome(False, f"there is no alert {alert}")
-        state = case.escalation
-        key = AlarmKey(state.site, state.hazard, state.exercise)
-        if records.alarm(key)[0].alert != alert:
-            refused = "that alert is over"
-        else:
-            self.escalate(records, alert, answer, now_ms)
-            demand = Acknowledge(answer.by, answer.round)
-            events = self.step(records, key, demand, now_ms)
-            refused = next((event.refused for event in events if event.refused), "")
-        detail = {"how": answer.how, "contact": contact, "round": answer.round}
-        records.note(
-            *(case.incident, alert, now_ms, "answer"),
-            who=answer.by,
-            text=answer.said,
-            detail=detail | {"refused": refused},
-        )
-        return Outcome(not refused, refused or "answered: the calls have ended")
-
     def escalate(self, records: Records, alert: str, given: escalation.Input, now_ms: int) -> None:
         case = records.case(alert)
         assert case is not None
@@ -512,11 +323,6 @@ class Dispatch:
             state = case.escalation
             key = AlarmKey(state.site, state.hazard, state.exercise)
             self.step(records, key, alarms.Reopen(reopened.by, reopened.reason), now_ms)
-
-
-def _is_of(state: escalation.Escalation, contact: str, by: str) -> bool:
-    """Whether it was they who answered."""
-    return state.answer is not None and state.answer.by in (contact, by)
 
 
 def _standing(sayings: Sayings, alarm: alarms.Alarm) -> Sayings:

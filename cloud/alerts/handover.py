@@ -301,12 +301,19 @@ class HandOver:
             answer_code=None if call is None else call.code,
             exercise=send.exercise,
             readings=tuple(one.measured for one in found if one.measured is not None),
+            named=_named(found),
         )
 
     def _plan(self, records: Records, send: Send) -> Plan:
         case = records.case(send.alert)
         assert case is not None
         return self._plan_of(records, case.escalation.plan)
+
+
+def _named(found: Sequence[Fact]) -> tuple[str, ...]:
+    """The alerts that a digest names, () if it is all that it asks an answer for."""
+    named = [one.send.alert for one in compose.named(found)]
+    return tuple(named) if len(named) < sum(one.is_call for one in found) else ()
 
 
 def _words(plan: Plan, found: Sequence[Fact], now_ms: int, link: str) -> wording.Wording:

@@ -98,6 +98,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     exercise: bool = False
     readings: tuple[Measurement, ...] = ()
     cap: bytes | None = None
+    named: tuple[str, ...] = ()
+    """The alerts that the text names, where it counts others: a code answers these only."""
 
     def __post_init__(self) -> None:
         # Here, so that no channel can forget it and no message is without it.

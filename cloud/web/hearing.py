@@ -217,7 +217,8 @@ def _record(
         dispatch.decline(connection, *told)
         came = came if call.waits else Came.TAKEN_BACK
     elif call.waits:
-        outcome = dispatch.answer(connection, *told)
+        named = call.message.named if call.message is not None else ()
+        outcome = dispatch.answer(connection, *told, alerts=named or None)
         if not outcome.ok and not (tells and call.answered_by):
             came = _past(call)
     elif not tells or call.answered_by != call.contact:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from cloud.alerts import plan
 from cloud.alerts.alarm import Status
 from cloud.alerts.hazard import Hazard
 from cloud.web.settings import Hook
@@ -248,3 +249,22 @@ async def test_a_reply_that_was_overheard_does_not_count_later(room, written, st
     answer = await room.http.post("/hooks/timed", content=body, headers={"X-Sign": signature})
     assert answer.status_code == status
     assert await room.phase() == ("answered" if status == 200 else "ringing")
+
+
+async def test_a_code_answers_what_its_message_names_and_nothing_else(tmp_path):
+    tables = duty_room.PLAN.model_dump(mode="json")
+    names = [f"site-{n}" for n in range(14)]
+    site = tables["site"][duty_room.SITE]
+    tables["site"] |= {name: site | {"name": f"{name}下穿道"} for name in names}
+    hooks = {"sms": Hook(secret_file="x")}
+    async with duty_room.opened(tmp_path, plan.parse(json.dumps(tables)), hooks) as room:
+        for name in names:
+            await room.find(Level.ORANGE, site=name)
+        await room.pass_time(1.1)
+        call = await room.call()
+        assert len(call.named) == 5
+        assert "另有" in call.text
+        reply = {"from": call.to, "text": f"{call.answer_code}收到"}
+        headers = {"X-Shuichi-Secret": duty_room.SECRET}
+        assert (await room.http.post("/hooks/sms", json=reply, headers=headers)).is_success
+        assert {line["alert"] for line in await room.lines("answer")} == {*call.named}

@@ -24,6 +24,7 @@ from cloud.alerts.reportcli import report_command
 from cloud.alerts.views import AlertView, Line
 from cloud.cliparts import config_option, look, moment
 from cloud.desk import Operation, OrderT
+from cloud.statscli import command as stats_command
 from configs.loader import UserError
 from configs.text import clean, for_terminal, is_visible_name
 from wire.messages import Level
@@ -202,6 +203,7 @@ _hold("unsuppress", Trigger.UNSUPPRESS, "Call again.")
 _hold("out-of-service", Trigger.REMOVE, "Call nobody: the site is being worked on.")
 _hold("return-to-service", Trigger.RESTORE, "The site works again.")
 alert.add_command(report_command)
+alert.add_command(stats_command)
 
 
 @alert.command()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from configs.loader import UserError
 from tests.unit.test_alertcli import alerts, file, prepared, run  # noqa: F401  # fixtures
 
 SITE = "daping-slope"
@@ -40,3 +41,15 @@ def test_what_cannot_be_done_is_one_line_and_code_1(file, words, says):  # noqa:
     assert code == 1
     assert says in out
     assert out.count("\n") == 1
+
+
+def test_statistics_of_the_month_are_printed(file):  # noqa: F811
+    out, code = run(file, "stats")
+    assert code == 0
+    assert "2 alerts, 2 never answered, 0 false alarms" in out
+    rows = run(file, "stats", "--format", "csv")[0].splitlines()
+    assert rows[0].startswith("kind,who,called,answered")
+    assert rows[1].startswith("all,all,")
+    assert run(file, "stats", "--month", "1999-12")[0].startswith("1999-12: 0 alerts")
+    with pytest.raises(UserError, match="is not a month"):
+        run(file, "stats", "--month", "x")

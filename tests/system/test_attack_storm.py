@@ -59,8 +59,11 @@ async def test_a_storm_under_attack_keeps_every_promise(tmp_path: Path) -> None:
         assert one["missing"] == [], one
         waiting = {n for first, last in one["on_the_way"] for n in range(first, last + 1)}
         assert waiting <= kept.keys(), one
-        of_them = sum(kept[number] for number in waiting)
-        assert one["readings_ledgered"] + of_them == one["readings_sealed"] > 0, one
+        known = one["readings_ledgered"] + sum(kept[number] for number in waiting)
+        if one["sealed_batches"] == one["expected_batches"]:
+            assert known == one["readings_sealed"] > 0, one
+        else:  # its last status is older than its last batches
+            assert known >= one["readings_sealed"] > 0, one
         assert one["readings_quarantined"] == one["readings_lost"] == 0, one
     assert len(attacker.fired) >= 0.8 * len(ATTACKS), attacker.fired
     for program in ("edge", "cloud"):

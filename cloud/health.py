@@ -44,7 +44,7 @@ _JUDGED: Final = (
 class Health:
     """`shard_names` are those that must be served; `patience_s` is how long one may be without a
     worker; `errors` are asked for at each look, by the fault that they are; `config_faults` stand
-    until the process ends."""
+    until the process ends; `channels` are those whose messages may be late."""
 
     def __init__(
         self,
@@ -56,7 +56,9 @@ class Health:
         errors: Iterable[tuple[str, Errors]],
         config_faults: Collection[str],
         wake: Callable[[], None],
+        channels: Collection[str] = (),
     ) -> None:
+        self._channels = tuple(channels)
         self._database = database
         self._lease = lease
         self._watch = watch
@@ -72,10 +74,13 @@ class Health:
         await self._insist(self._watch.load)
         while True:
             unheld = await self._insist(partial(shards.unheld, names=self._shards))
-            late = await self._insist(partial(_late, now_ms=time.time_ns() // 1_000_000))
+            late = await self._insist(self._waiting)
             faults = [*self._of_shards(unheld), *self._of_parts(), *late, *self._of_config()]
             await self._report(faults)
             await asyncio.sleep(EVERY_S)
+
+    def _waiting(self, connection: Connection) -> list[ServiceFault]:
+        return _late(connection, self._channels, time.time_ns() // 1_000_000)
 
     def _of_shards(self, unheld: Iterable[Unheld]) -> list[ServiceFault]:
         """One that is taken over, or whose worker connects again, is no fault yet."""
@@ -139,12 +144,14 @@ class Health:
             await asyncio.sleep(EVERY_S)
 
 
-def _late(connection: Connection, now_ms: int) -> list[ServiceFault]:
+def _late(connection: Connection, channels: Collection[str], now_ms: int) -> list[ServiceFault]:
     """Whether what people are to be told waits for too long."""
     out, change = tables.outgoing, tables.alert_change
     oldest, number = connection.execute(
         select(func.min(out.c.not_before_ms), func.count()).where(
-            out.c.done_ms.is_(None), out.c.not_before_ms < now_ms - LATE_MS
+            out.c.channel.in_(channels),  # by the index: there are ever more rows
+            out.c.done_ms.is_(None),
+            out.c.not_before_ms < now_ms - LATE_MS,
         )
     ).one()
     untaken = connection.execute(

@@ -231,6 +231,7 @@ class _Service:
             ),
             self._faults,
             self.office.wake,
+            config.channel,
         )
         self._beats.watch(_DISPATCH)
         try:

@@ -123,7 +123,7 @@ class Answering(ABC):
                 given: escalation.Input = escalation.Decline(row.contact, part.round)
                 if state.phase is Phase.ANSWERED and _is_of(state, row.contact, by):
                     cannot = escalation.Outcome.CANNOT_ACT
-                    given = Report(by or row.contact, now_ms, how, cannot, None, said)
+                    given = Report(_reporter(state, row), now_ms, how, cannot, None, said)
                 self.escalate(records, part.alert, given, now_ms)
         records.save()
         return Outcome(True, "recorded: others are called")
@@ -163,7 +163,8 @@ class Answering(ABC):
                 text=news.said,
                 detail=detail | {**news.detail},
             )
-            of_part = msgspec.structs.replace(given, round=part.round)
+            by = _reporter(case.escalation, row)
+            of_part = msgspec.structs.replace(given, by=by, round=part.round)
             acts = given.outcome is not escalation.Outcome.CANNOT_ACT
             if acts and case.escalation.phase is Phase.RINGING:
                 answer = Answer(row.contact, now_ms, news.how, news.said, part.round)
@@ -223,6 +224,13 @@ class Answering(ABC):
             detail=detail | {"refused": refused},
         )
         return Outcome(not refused, refused or "answered: the calls have ended")
+
+
+def _reporter(state: escalation.Escalation, row: Any) -> str:
+    """Who reports by a call: the name under which it was answered, or else whose call it was."""
+    if state.answer is not None and _is_of(state, row.contact, row.answered_by or ""):
+        return state.answer.by
+    return str(row.contact)
 
 
 def _is_of(state: escalation.Escalation, contact: str, by: str) -> bool:

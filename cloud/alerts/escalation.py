@@ -206,6 +206,8 @@ class _Change(Calling):
             return
         if given.outcome is Outcome.CANNOT_ACT:
             if state.phase is Phase.ANSWERED:
+                if state.answer is None or state.answer.by != given.by:
+                    return  # whoever has answered acts
                 reason = f"{given.by} cannot act"
                 self._set(declined=(*state.declined, given.by), report=given, follow_ms=None)
                 self.actions.append(Reopen(state.alert, given.by, reason))

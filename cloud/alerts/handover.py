@@ -20,7 +20,7 @@ from cloud.alerts.actions import CALLS, Kind, Send
 from cloud.alerts.compose import Fact, Told
 from cloud.alerts.facts import Obsolete
 from cloud.alerts.plan import Plan
-from cloud.alerts.records import Records
+from cloud.alerts.records import Records, read_parts
 from cloud.alerts.tokens import Tokens
 from cloud.channels import Message
 from wire.messages import Level
@@ -392,7 +392,16 @@ def _told(
             table.c.alert.in_({send.alert for send in sends}),
         )
     )
-    return {row.alert: _TOLD.decode(row.state) for row in rows}
+    told = {row.alert: _TOLD.decode(row.state) for row in rows}
+    ends = [one for one in sends if one.kind is Kind.CLEAR and one.alert not in told]
+    if ends:  # an older release, or a message in plain words, has left no more than that it went
+        out = tables.outgoing
+        went = connection.execute(
+            select(out.c.parts).where(out.c.contact == contact, out.c.outcome == "delivered")
+        ).scalars()
+        alerts = {part.alert for parts in went for part in read_parts(parts)}
+        told |= {one.alert: Told(one.level, None) for one in ends if one.alert in alerts}
+    return told
 
 
 def _remember(connection: Connection, key: str, found: Sequence[Fact], now_ms: int) -> None:

@@ -382,3 +382,16 @@ def test_a_call_that_is_repeated_says_of_when_its_figures_are():
     office.run(6)
     *_, last = [m for row, m in office.messages() if row.contact == "he-lan"]
     assert "积水约34厘米（23:06最后一次读数）。" in last.text
+
+
+def test_the_end_reaches_whoever_was_told_before_it_was_kept_what_they_know():
+    office = Office()
+    office.find(Level.RED)
+    office.run(1)
+    office.acknowledge()
+    with office.connection.begin():  # as a release left it that kept no such thing
+        office.connection.execute(tables.knowledge.delete())
+    office.now_ms += MINUTE
+    office.find(None)
+    office.run(11)
+    assert "clear" in {m.kind for row, m in office.messages() if row.contact == "he-lan"}

@@ -4,7 +4,7 @@ import pytest
 
 from cloud.alerts.actions import Kind, Withdraw
 from cloud.alerts.alarm import Status
-from cloud.alerts.escalation import Outcome, Phase
+from cloud.alerts.escalation import Decline, Outcome, Phase
 from tests import plans
 from tests.unit.test_escalation import MIN, START, Case
 from wire.messages import Level
@@ -59,9 +59,6 @@ def test_a_decline_of_an_earlier_round_means_nothing(case):
     case.water(Level.ORANGE)
     old = case.alarm.round
     case.water(Level.RED)
-    case.alarm = case.alarm
-    from cloud.alerts.escalation import Decline
-
     case._step(Decline("grid-1", old))
     assert case.state.declined == ()
 
@@ -127,6 +124,15 @@ def test_who_answered_and_cannot_act_takes_the_answer_back(case):
     assert case.told(Kind.REOPEN, Kind.CLIMB) == [(3, "climb", "village-1")]
 
 
+def test_another_one_who_cannot_act_takes_nobody_s_answer_back(case):
+    case.water(Level.RED)
+    case.wait(6)
+    case.answer("village-1", 1)
+    case.report("grid-1", Outcome.CANNOT_ACT, 1)
+    assert case.alarm.status is Status.ACKNOWLEDGED
+    assert case.state.answer.by == "village-1"
+
+
 def test_an_operator_who_is_none_of_the_plan_is_asked_through_the_area(case):
     case.water(Level.RED)
     case.answer("operator Chen")
@@ -163,7 +169,7 @@ def test_a_loudspeaker_tells_the_public_and_nobody_waits_for_it():
     assert [kind for _, kind, who in case.told() if who == "horn"] == ["public", "clear"]
 
 
-def test_a_step_back_of_the_clock_does_not_hold_a_follow_up(case):
+def test_the_first_follow_up_is_due_by_the_plan(case):
     case.water(Level.RED)
     case.answer("grid-1", 1)
     assert case.state.follow_ms == START + 1 + ASKED * MIN

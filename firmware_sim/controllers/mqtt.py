@@ -56,6 +56,7 @@ class Subscriber(Controller):
         self._sequence = 0
         self._refused = ""
         self._news = asyncio.Event()
+        self.subscribed = False
 
     async def run(self) -> None:
         """Keep the connection, for ever."""
@@ -75,9 +76,13 @@ class Subscriber(Controller):
 
     async def _session(self, client: aiomqtt.Client) -> None:
         await client.subscribe(self._config.topic, qos=1)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._hear(client), name=f"{self.name} hears")
-            group.create_task(self._say(client), name=f"{self.name} says")
+        self.subscribed = True
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._hear(client), name=f"{self.name} hears")
+                group.create_task(self._say(client), name=f"{self.name} says")
+        finally:
+            self.subscribed = False
 
     async def _hear(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:

@@ -11,6 +11,8 @@ import asyncio
 import random
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -45,19 +47,9 @@ FIGURE: Final = Figure(
 
 async def measure(progress: Progress) -> Result:
     """A minute. Raises UserError if a program fails, or if nobody is told of an alert."""
-    sink, broker_port = Sink(), free_port()
-    with tempfile.TemporaryDirectory(prefix="shuichi-bench-") as name:
-        folder = Path(name)
-        async with sink.serving() as port:
-            write(folder, broker_port, port)
-            broker = Mosquitto(folder, broker_port)
-            cloud = Program("cloud", folder, "cloud", "run", "--unattended")
-            with broker:
-                broker.wait_until(broker.accepts)
-                with cloud:
-                    cloud.wait_until(lambda: "listening at" in cloud.log.read_text("utf-8"))
-                    sent, stored = await storm_over(Broker(port=broker_port), sink, progress)
-                    cloud.look()
+    sink = Sink()
+    async with cloud_telling(sink) as broker:
+        sent, stored = await storm_over(broker, sink, progress)
     came = {sink.messages[key].site: at_s for key, at_s in reversed(sink.came_s.items())}
     if lost := set(sent) - set(came):
         raise UserError(f"{len(lost)} of {ALERTS} alerts were told to nobody")
@@ -74,6 +66,25 @@ async def measure(progress: Progress) -> Result:
             "other readings a second": ORDINARY * ORDINARY,
         },
     )
+
+
+@asynccontextmanager
+async def cloud_telling(sink: Sink) -> AsyncIterator[Broker]:
+    """A broker, with a cloud that tells `sink` of the alerts of `write`. Raises UserError if a
+    program fails."""
+    broker_port = free_port()
+    with tempfile.TemporaryDirectory(prefix="shuichi-bench-") as name:
+        folder = Path(name)
+        async with sink.serving() as port:
+            write(folder, broker_port, port)
+            broker = Mosquitto(folder, broker_port)
+            cloud = Program("cloud", folder, "cloud", "run", "--unattended")
+            with broker:
+                broker.wait_until(broker.accepts)
+                with cloud:
+                    cloud.wait_until(lambda: "listening at" in cloud.log.read_text("utf-8"))
+                    yield Broker(port=broker_port)
+                    cloud.look()
 
 
 async def storm_over(

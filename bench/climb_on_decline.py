@@ -4,17 +4,14 @@ so that no digest holds a call back.
 """
 
 import asyncio
-import tempfile
 import time
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from bench._storm import VILLAGES_A_TOWNSHIP
-from bench.alert_latency import ALERTS, LOST_AFTER_S, storm_over, write
+from bench.alert_latency import ALERTS, LOST_AFTER_S, cloud_telling, storm_over
 from bench.figure import Figure, Goal, Progress, Result, percentile, spread
-from bench.programs import Mosquitto, Program, free_port
 from bench.sink import Sink
 from cloud.channels import Message
 from configs.loader import UserError
@@ -32,23 +29,10 @@ FIGURE: Final = Figure(
 
 async def measure(progress: Progress) -> Result:
     """Half a minute. Raises UserError if a program fails, or if nobody is called then."""
-    sink, broker_port = Sink(), free_port()
-    with tempfile.TemporaryDirectory(prefix="shuichi-bench-") as name:
-        folder = Path(name)
-        async with sink.serving() as port:
-            write(folder, broker_port, port)
-            broker = Mosquitto(folder, broker_port)
-            cloud = Program("cloud", folder, "cloud", "run", "--unattended")
-            with broker:
-                broker.wait_until(broker.accepts)
-                with cloud:
-                    cloud.wait_until(lambda: "listening at" in cloud.log.read_text("utf-8"))
-                    at = Broker(port=broker_port)
-                    await storm_over(
-                        at, sink, lambda share, said: progress(share / 2, said), NUMBERS
-                    )
-                    took = await _decline(at, sink, progress)
-                    cloud.look()
+    sink = Sink()
+    async with cloud_telling(sink) as broker:
+        await storm_over(broker, sink, lambda share, said: progress(share / 2, said), NUMBERS)
+        took = await _decline(broker, sink, progress)
     return Result(percentile(took, 99), {"s": spread(took), "declines": len(took)})
 
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
+from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
@@ -68,6 +69,20 @@ def moment(option: str, text: str | None) -> int | None:
         raise UserError(
             f"{option} {text}: is neither a span such as 90s, 30m, 1h or 2d nor an ISO 8601 time"
         ) from None
+
+
+def moment_at(text: str | None, zone: ZoneInfo) -> int:
+    """Milliseconds since 1970 of an ISO 8601 time, in `zone` if it names none; now if there is
+    none. Raises UserError."""
+    if text is None:
+        return time.time_ns() // 1_000_000
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"--at {text}: is not a time such as '2026-07-01 03:00'") from None
+    if not 1970 < moment.year < 2200:
+        raise UserError(f"--at {text}: is not a time between 1971 and 2199")
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()) * 1000
 
 
 def progress(*, seen: bool) -> Progress:

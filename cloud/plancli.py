@@ -3,7 +3,6 @@
 import json
 import math
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
@@ -23,6 +22,7 @@ from cloud.alerts.placeholders import named_values, values_option
 from cloud.alerts.plan import Plan
 from cloud.alerts.plantables import Tier
 from cloud.alerts.simulate import Answering, Line
+from cloud.cliparts import moment_at
 from configs import loader, tomlfile
 from configs.loader import ConfigError, Fault, UserError, suggest
 from configs.numbers import Count
@@ -121,7 +121,7 @@ def simulate_plan(
     rehearsed = plan.read(file)
     if site not in rehearsed.site:
         raise UserError(f"--site {site}: is not in {file}{suggest(site, rehearsed.site)}")
-    at_ms = _moment(at, rehearsed)
+    at_ms = moment_at(at, rehearsed.zone)
     lines = simulate.run(
         rehearsed,
         site,
@@ -215,21 +215,6 @@ def _row(line: Line, at_ms: int) -> dict[str, object]:
 
 def _local(at_ms: int, rehearsed: Plan) -> datetime:
     return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(rehearsed.zone)
-
-
-def _moment(text: str | None, rehearsed: Plan) -> int:
-    if text is None:
-        return time.time_ns() // 1_000_000
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"--at {text}: is not a time such as '2026-07-01 03:00'") from None
-    if not 1970 < moment.year < 2200:
-        raise UserError(f"--at {text}: is not a time between 1971 and 2199")
-    return (
-        round((moment if moment.tzinfo else moment.replace(tzinfo=rehearsed.zone)).timestamp())
-        * 1000
-    )
 
 
 def _answering(text: str) -> Answering:

@@ -1,7 +1,6 @@
 """`shuichi plan reload`, `diff`, `versions` and `who`: the life of a response plan."""
 
 import asyncio
-import time
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from rich.text import Text
 from cloud import config, desk
 from cloud.alerts import keptplans, plan, plandiff, planlife
 from cloud.alerts.plan import Plan
-from cloud.cliparts import config_option, look
+from cloud.cliparts import config_option, look, moment_at
 from configs.loader import UserError, suggest
 from configs.text import for_terminal
 
@@ -106,7 +105,7 @@ def who(
 ) -> None:
     """Print who is on duty."""
     asked = plan.read(plan_file) if plan_file is not None else _kept(file, None)
-    at_ms = _moment(at, asked)
+    at_ms = moment_at(at, asked.zone)
     areas = _areas(asked, area, site)
     found = [
         {
@@ -160,18 +159,6 @@ def _kept(file: Path, version: str | None) -> Plan:
     if found is None:
         raise UserError("no plan is in force: name one")
     return found
-
-
-def _moment(text: str | None, asked: Plan) -> int:
-    if text is None:
-        return time.time_ns() // 1_000_000
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"--at {text}: is not a time such as '2026-07-01 03:00'") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=asked.zone)
-    return round(moment.timestamp() * 1000)
 
 
 def _local(at_ms: int) -> str:

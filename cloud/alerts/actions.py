@@ -90,6 +90,17 @@ def foremost(sends: Iterable[Send]) -> Send:
     return max(sends, key=lambda send: (send.kind in CALLS, send.level))
 
 
+def newest(sends: Iterable[Send]) -> dict[str, Send]:
+    """By alert, of sends in order of time, the one that no later one says better: the last call (an
+    end counts as one), or else the last news."""
+    last: dict[str, Send] = {}
+    for send in sends:
+        before = last.get(send.alert)
+        if before is None or before.kind not in CALLS or send.kind in CALLS | {Kind.CLEAR}:
+            last[send.alert] = send
+    return last
+
+
 class Withdraw(msgspec.Struct, frozen=True, tag=True):
     """Do not send what has not been sent yet of an alert's calls (not of what was only to be
     known), up to `round`; of one area, or of all; to one contact, or to all."""

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from cloud import tables
 from cloud.alerts import gatewaywords
-from cloud.alerts.figures import FIGURES, plain
+from cloud.alerts.figures import FIGURES, figure_of, plain
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.records import Known
 from cloud.alerts.rule import Finding
@@ -57,7 +57,7 @@ def _figures(parts: Mapping[str, Any], device: str, measured: Measurement | None
         elif value is not None:
             found[name] = plain(value)
     found.setdefault("device", device)
-    figure = None if measured is None else FIGURES.get(measured.quantity)  # type: ignore[call-overload]
+    figure = None if measured is None else figure_of(measured.quantity)
     if figure is not None and measured is not None:
         found.setdefault(figure.placeholder, f"{measured.value * figure.per_si:.{figure.digits}f}")
     return found

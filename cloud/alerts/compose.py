@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from cloud.alerts import wording
 from cloud.alerts.actions import CALLS, Kind, Send
 from cloud.alerts.escalation import Outcome
-from cloud.alerts.figures import FIGURES
+from cloud.alerts.figures import figure_of
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.plan import Plan
 from cloud.alerts.plantables import Tier
@@ -335,7 +335,7 @@ def _trend(fact: Fact, tongue: Language) -> str:
         return _TREND[fact.trend]
     if fact.trend is Trend.STEADY:
         return _STEADY_ZH
-    figure = FIGURES.get(_quantity_of(fact.measured.quantity))  # type: ignore[call-overload]
+    figure = figure_of(fact.measured.quantity)
     grows, falls = (figure.grows, figure.falls) if figure else ("仍在上升", "正在下降")
     return grows if fact.trend is Trend.RISING else falls
 
@@ -351,7 +351,7 @@ def _since_told(fact: Fact, tongue: Language) -> str:
         words.append(f"由{old}转为{new}" if tongue == "zh" else f"{old} before")
     was = before.measured
     if now is not None and was is not None and now.quantity == was.quantity:
-        figure = FIGURES.get(_quantity_of(now.quantity))  # type: ignore[call-overload]
+        figure = figure_of(now.quantity)
         by = now.value - was.value
         if figure is not None and abs(by * figure.per_si) >= 0.5 * 10.0**-figure.digits:
             size = figure.shown(abs(by), tongue)
@@ -360,11 +360,6 @@ def _since_told(fact: Fact, tongue: Language) -> str:
             else:
                 words.append(f"{size} {'more' if by > 0 else 'less'} than you were told")
     return ("，" if tongue == "zh" else ", ").join(words)
-
-
-def _quantity_of(name: str) -> str:
-    """The quantity of a gauge whose value a rule has moved to another datum."""
-    return "level" if name == "stage" else name
 
 
 def _why(plan: Plan, fact: Fact, tongue: Language) -> str:

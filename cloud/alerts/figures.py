@@ -1,5 +1,6 @@
 """How quantities are told to people: by which words, in which unit, with how many digits."""
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from cloud.channels import Language
@@ -79,6 +80,17 @@ FIGURES: Final = {
         *("正在升高", "正在降低"),
     ),
 }
+
+_NAMED: Final[Mapping[str, Figure]] = {
+    **{str(quantity): one for quantity, one in FIGURES.items()},
+    "stage": FIGURES[Quantity.LEVEL],  # the level of a gauge, moved to another datum by a rule
+}
+
+
+def figure_of(quantity: str) -> Figure | None:
+    """How what a rule or a sensor has measured is told, None if no quantity of that name is."""
+    return _NAMED.get(quantity)
+
 
 LEVEL_ZH: Final = {
     Level.BLUE: "蓝色",

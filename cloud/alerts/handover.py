@@ -8,7 +8,7 @@ changed, and nobody hears that something is over of which they were never told.
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 from sqlalchemy import Connection, Row, delete, select, update
@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from cloud import database, state, tables
 from cloud.alerts import compose, facts, wording
-from cloud.alerts.actions import CALLS, Kind, Send
+from cloud.alerts.actions import CALLS, Kind, Send, newest
 from cloud.alerts.compose import Fact, Told
 from cloud.alerts.facts import Obsolete
 from cloud.alerts.plan import Plan
@@ -166,39 +166,43 @@ class HandOver:
         """What happens and where, without anything that is read of the alert."""
         first = max(sends, key=lambda one: (one.kind in CALLS, one.level))
         plan = self._plan_now
-        contact, tongue = plan.contact[first.contact], wording.language(plan, first.contact)
+        tongue = wording.language(plan, first.contact)
         words = [
             f"{wording.LEVEL[tongue][one.level]} {wording.HAZARD[tongue][one.hazard]}"
             f" {wording.site_name(plan, one.site, tongue)}"
             for one in sends
         ]
-        link = token = code = None
-        if row.call is not None:
-            call = self._begin(connection).call(str(row.call))
-            token, code = self._tokens.sign(call.id), call.code
-            link = f"{self._url}/a/{token}" if self._url else None
+        call = None if row.call is None else self._begin(connection).call(str(row.call))
+        blank = self._blank(row, plan, first, call, now_ms)
+        text = "\n".join((*words, *filter(None, (blank.link,))))
+        message = msgspec.structs.replace(blank, title=words[0], text=text)
+        _keep(connection, message)
+        return message
+
+    def _blank(
+        self, row: Row[tuple[object, ...]], plan: Plan, send: Send, call: Any, now_ms: int
+    ) -> Message:
+        """A message about `send` without words: to whom it goes, and how it is answered."""
+        contact, tongue = plan.contact[send.contact], wording.language(plan, send.contact)
         kind = plan.channel[str(row.channel)].address if row.channel in plan.channel else None
-        message = Message(
+        token = None if call is None else self._tokens.sign(call.id)
+        return Message(
             key=str(row.key),
-            title=words[0],
-            text="\n".join((*words, *filter(None, (link,)))),
-            kind=str(first.kind),
+            title="",
+            text="",
+            kind=str(send.kind),
             at_ms=now_ms,
             to=contact.address.get(kind or "", ""),
             name=wording.named(contact.name, contact.name_en, tongue),
             language=tongue,
-            level=first.level.name.lower(),
+            level=send.level.name.lower(),
             incident=str(row.incident),
-            site=first.site,
-            link=link,
+            site=send.site,
+            link=f"{self._url}/a/{token}" if token and self._url else None,
             token=token,
-            answer_code=code,
-            exercise=first.exercise,
+            answer_code=None if call is None else call.code,
+            exercise=send.exercise,
         )
-        out = tables.outgoing
-        content = msgspec.json.encode(message).decode()
-        connection.execute(update(out).where(out.c.key == row.key).values(message=content))
-        return message
 
     def delivered(self, connection: Connection, key: str) -> None:
         table = tables.knowledge
@@ -264,9 +268,7 @@ class HandOver:
             _withdraw(records.connection, row.key, now_ms, why.reason)
             return None
         message = self._message(records, row, found, now_ms)
-        content = msgspec.json.encode(message).decode()
-        out = tables.outgoing
-        records.connection.execute(update(out).where(out.c.key == row.key).values(message=content))
+        _keep(records.connection, message)
         _remember(records.connection, message.key, found, now_ms)
         return message
 
@@ -276,30 +278,15 @@ class HandOver:
         head = max(found, key=lambda one: (one.is_call, one.send.level))
         send = head.send
         plan, case = self._plan(records, send), records.case(send.alert)
-        contact = plan.contact[send.contact]
-        tongue = wording.language(plan, send.contact)
         asks = any(one.is_call for one in found)
         call = records.call(row.call) if asks and row.call is not None else None
-        token = None if call is None else self._tokens.sign(call.id)
-        link = f"{self._url}/a/{token}" if token and self._url else None
-        words = _words(plan, found, now_ms, link or "")
-        kind = plan.channel[str(row.channel)].address if row.channel in plan.channel else None
-        return Message(
-            key=str(row.key),
+        blank = self._blank(row, plan, send, call, now_ms)
+        words = _words(plan, found, now_ms, blank.link or "")
+        return msgspec.structs.replace(
+            blank,
             title=words.title,
             text=words.text,
-            kind=str(send.kind),
-            at_ms=now_ms,
-            to=contact.address.get(kind or "", ""),
-            name=wording.named(contact.name, contact.name_en, tongue),
-            language=tongue,
-            level=send.level.name.lower(),
             incident="" if case is None else case.incident,
-            site=send.site,
-            link=link,
-            token=token,
-            answer_code=None if call is None else call.code,
-            exercise=send.exercise,
             readings=tuple(one.measured for one in found if one.measured is not None),
             named=_named(found),
         )
@@ -333,17 +320,11 @@ def _words(plan: Plan, found: Sequence[Fact], now_ms: int, link: str) -> wording
 
 
 def _newest(waiting: Sequence[_Waiting]) -> list[_Waiting]:
-    """The same rows, each with what no later one says better: of an alert the last call, else the
-    last news."""
-    last: dict[str, tuple[int, Send]] = {}
-    for place, one in enumerate(waiting):
-        for send in one.sends:
-            before = last.get(send.alert)
-            if before is None or before[1].kind not in CALLS or send.kind in CALLS | {Kind.CLEAR}:
-                last[send.alert] = (place, send)
+    """The same rows, each with what no later one says better."""
+    last = newest(send for one in waiting for send in one.sends)
     return [
-        _Waiting(one.row, [send for send in one.sends if last[send.alert] == (place, send)])
-        for place, one in enumerate(waiting)
+        _Waiting(one.row, [send for send in one.sends if last[send.alert] is send])
+        for one in waiting
     ]
 
 
@@ -402,6 +383,13 @@ def _told(
         alerts = {part.alert for parts in went for part in read_parts(parts)}
         told |= {one.alert: Told(one.level, None) for one in ends if one.alert in alerts}
     return told
+
+
+def _keep(connection: Connection, message: Message) -> None:
+    """What a row of `outgoing` says, now that it is composed."""
+    out = tables.outgoing
+    content = msgspec.json.encode(message).decode()
+    connection.execute(update(out).where(out.c.key == message.key).values(message=content))
 
 
 def _remember(connection: Connection, key: str, found: Sequence[Fact], now_ms: int) -> None:

@@ -8,7 +8,7 @@ import msgspec
 from cloud.alerts import episodes
 from cloud.alerts.alarm import Alarm
 from cloud.alerts.episodes import Present
-from cloud.alerts.figures import FIGURES
+from cloud.alerts.figures import figure_of
 from cloud.alerts.records import Known, Records
 from cloud.alerts.trend import Trend
 from cloud.channels import Language, Measurement
@@ -39,7 +39,7 @@ def latest(records: Records, alarm: Alarm, known: Known) -> Known:
 def _public(found: Present, source: str) -> Known:
     finding = found.finding
     trend: dict[Language, str] = {"zh": "", "en": ""}
-    figure = next((one for name, one in FIGURES.items() if name == finding.quantity), None)
+    figure = figure_of(finding.quantity)
     if found.trend in _ENGLISH and figure is not None:
         grows = found.trend is Trend.RISING
         trend = {

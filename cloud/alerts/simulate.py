@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from cloud.alerts import alarm as alarms
 from cloud.alerts import compose, digest, escalation, facts, wording
-from cloud.alerts.actions import CALLS, Kind, Note, Send, Withdraw
+from cloud.alerts.actions import Note, Send, Withdraw, newest
 from cloud.alerts.alarm import Acknowledge, Alarm, Condition
 from cloud.alerts.compose import Fact
 from cloud.alerts.digest import Mailbox, Parcel
@@ -177,7 +177,7 @@ class _Rehearsal:
         ready = [parcel for parcel in self._underway if parcel.not_before_ms <= now_ms]
         self._underway = [parcel for parcel in self._underway if parcel.not_before_ms > now_ms]
         for parcel in ready:
-            found = [self._fact(send) for send in _last(parcel.sends)]
+            found = [self._fact(send) for send in newest(parcel.sends).values()]
             head = max(found, key=lambda one: (one.is_call, one.send.level))
             compose_it = (
                 compose.whole(self._plan, head, now_ms)
@@ -214,13 +214,3 @@ class _Rehearsal:
 
     def _note(self, note: Note, now_ms: int) -> None:
         self.lines.append(Line(now_ms - self._at_ms, note.kind, note.area, "", "", note.text, ""))
-
-
-def _last(sends: Sequence[Send]) -> list[Send]:
-    """Of each alert the last call, or else the last news."""
-    last: dict[str, Send] = {}
-    for send in sends:
-        before = last.get(send.alert)
-        if before is None or before.kind not in CALLS or send.kind in CALLS | {Kind.CLEAR}:
-            last[send.alert] = send
-    return [*last.values()]

@@ -130,3 +130,10 @@ def test_import_shows_what_it_would_do(tmp_path):
     out, code = run("import", people, "--plan", file)
     assert "1 added, 0 changed" in out
     assert "hekou-shangwan-1" in plan.read(file).contact
+
+
+@pytest.mark.parametrize("at", ["0001-01-01", "9999-12-31 23:59", "tonight"])
+@pytest.mark.parametrize("command", [("simulate", *UNDERPASS), ("who",)])
+def test_a_time_that_no_plan_reaches_is_refused(command, at):
+    with pytest.raises(UserError, match=f"--at {at}: is not a time"):
+        run(*command, "--plan", plancli.EXAMPLE, "--at", at)

@@ -110,12 +110,14 @@ class Withdraw(msgspec.Struct, frozen=True, tag=True):
     area: str | None = None
     contact: str | None = None
 
-    def ends(self, part: Part) -> bool:
+    def ends(self, part: Part, contact: str) -> bool:
+        """Whether it means a part of what a contact is to be told."""
         return (
             part.asks
             and part.alert == self.alert
             and part.round <= self.round
             and self.area in (None, part.area)
+            and self.contact in (None, contact)
         )
 
 

@@ -87,7 +87,7 @@ class Mailboxes:
         self.read_kept(names)
         for name in names:
             before = self.kept(name)
-            after = [send for send in before if not order.ends(send.part)]
+            after = [send for send in before if not order.ends(send.part, name.contact)]
             if len(after) < len(before):
                 self._clear(name)
                 if after:

@@ -290,13 +290,13 @@ class Records:
         self.boxes.withdraw(order, [Box(one, case.escalation.exercise) for one in told])
         out = tables.outgoing
         rows = self.connection.execute(
-            select(out.c.key, out.c.parts).where(
+            select(out.c.key, out.c.parts, out.c.contact).where(
                 out.c.incident == case.incident, out.c.done_ms.is_(None)
             )
         )
         for row in rows:
             parts = _read(row.parts, list[Part])
-            if all(map(order.ends, parts)):
+            if all(order.ends(part, row.contact) for part in parts):
                 self.connection.execute(
                     update(out)
                     .where(out.c.key == row.key)
@@ -304,7 +304,8 @@ class Records:
                 )
         for fresh in self._new.get(out, ()):
             parts = _read(str(fresh["parts"]), list[Part])
-            if fresh["done_ms"] is None and all(map(order.ends, parts)):
+            contact = str(fresh["contact"])
+            if fresh["done_ms"] is None and all(order.ends(part, contact) for part in parts):
                 fresh.update(done_ms=now_ms, outcome="withdrawn")
 
     def save(self) -> None:

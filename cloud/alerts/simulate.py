@@ -164,13 +164,13 @@ class _Rehearsal:
 
     def _withdraw(self, what: Withdraw) -> None:
         self._kept = {
-            contact: [send for send in sends if not what.ends(send.part)]
+            contact: [send for send in sends if not what.ends(send.part, contact)]
             for contact, sends in self._kept.items()
         }
         self._underway = [
             parcel
             for parcel in self._underway
-            if not all(what.ends(send.part) for send in parcel.sends)
+            if not all(what.ends(send.part, parcel.contact) for send in parcel.sends)
         ]
 
     def _deliver(self, now_ms: int) -> None:

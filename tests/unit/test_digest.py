@@ -125,12 +125,14 @@ def test_what_was_kept_and_withdrawn_goes_nowhere():
 
 def test_a_withdrawal_means_the_calls_of_an_alert_up_to_a_round():
     call, end = send("a").part, send("a", kind=Kind.CLEAR).part
-    assert Withdraw("a", 1).ends(call)
-    assert Withdraw("a", 2, "grid").ends(call)
-    assert not Withdraw("a", 0).ends(call)
-    assert not Withdraw("a", 1, "village").ends(call)
-    assert not Withdraw("b", 1).ends(call)
-    assert not Withdraw("a", 1).ends(end)
+    assert Withdraw("a", 1).ends(call, "li")
+    assert Withdraw("a", 2, "grid").ends(call, "li")
+    assert not Withdraw("a", 0).ends(call, "li")
+    assert not Withdraw("a", 1, "village").ends(call, "li")
+    assert not Withdraw("b", 1).ends(call, "li")
+    assert not Withdraw("a", 1).ends(end, "li")
+    assert Withdraw("a", 1, contact="li").ends(call, "li")
+    assert not Withdraw("a", 1, contact="li").ends(call, "wang")
 
 
 FLOOD = st.lists(

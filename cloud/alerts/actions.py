@@ -44,7 +44,7 @@ class Part(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Way(NamedTuple):
-    """By a channel, not before so long after the first."""
+    """By a channel, so long after the message, if it is still unanswered then."""
 
     channel: str
     after_ms: int

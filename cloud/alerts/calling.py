@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from cloud.alerts.actions import CALLS, Action, Kind, Note, Send, Withdraw
+from cloud.alerts.actions import CALLS, Action, Kind, Note, Send, Way, Withdraw
 from cloud.alerts.escalationstate import Escalation, Phase, Rung
 from cloud.alerts.plan import Plan
 from wire.messages import Level
@@ -182,7 +182,7 @@ class Calling:
                     number,
                     self.now_ms,
                     # Nobody's phone needs to ring at night for what needs no answer.
-                    ways if kind in CALLS or kind is Kind.PUBLIC else ways[:1],
+                    ways if kind in CALLS or kind is Kind.PUBLIC else _first(ways),
                     answer_by_ms if kind in CALLS else None,
                     not on_duty,
                     state.exercise,
@@ -205,3 +205,8 @@ class Calling:
 
     def _set(self, **changes: object) -> None:
         self.state = msgspec.structs.replace(self.state, **changes)
+
+
+def _first(ways: tuple[Way, ...]) -> tuple[Way, ...]:
+    """The first channel alone, which then waits for no other."""
+    return (ways[0]._replace(after_ms=0),)

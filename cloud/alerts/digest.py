@@ -25,7 +25,6 @@ SETTLES_MS: Final = 3000
 FEW: Final = 5
 MOST: Final = 8
 
-_NEVER: Final = 2**53
 _DIGEST: Final = {False: "digest", True: "exercise-digest"}
 
 
@@ -106,17 +105,18 @@ def empty(
 
 
 def parcels(box: Mailbox, sends: Sequence[Send], now_ms: int) -> tuple[Mailbox, tuple[Parcel, ...]]:
-    """One message that tells of all these, by each of its channels."""
+    """One message that tells of all these, by each of its channels. A channel that waits, waits
+    from now on: what it waits for is an answer to this message."""
     single = len(sends) == 1
     key = sends[0].key if single else f"{_DIGEST[box.exercise]}/{box.contact}/{box.number}"
     inside: dict[str, list[Send]] = {}
-    at_ms: dict[str, int] = {}
+    wait_ms: dict[str, int] = {}
     for send in sends:
         for channel, after_ms in send.ways:
             inside.setdefault(channel, []).append(send)
-            at_ms[channel] = min(send.at_ms + after_ms, at_ms.get(channel, _NEVER))
+            wait_ms[channel] = min(after_ms, wait_ms.get(channel, after_ms))
     return _replace(box, number=box.number if single else box.number + 1), tuple(
-        Parcel(f"{key}/{channel}", box.contact, channel, max(now_ms, at_ms[channel]), some)
+        Parcel(f"{key}/{channel}", box.contact, channel, now_ms + wait_ms[channel], some)
         for channel, some in inside.items()
     )
 

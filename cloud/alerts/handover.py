@@ -47,7 +47,8 @@ class Desk(Protocol):
         """A channel has taken the message of a key."""
 
     def refused(self, connection: Connection, key: str, now_ms: int) -> bool:
-        """A channel will never take it; whether others are called because of that."""
+        """A channel will never take it; whether somebody is called now because of that, by another
+        channel or in the next area."""
 
 
 class Stored:
@@ -216,9 +217,10 @@ class HandOver:
             return False
         if row.call is None:
             return self._by_the_next(connection, row, now_ms)
-        call = row.call
-        outcomes = connection.execute(select(out.c.outcome).where(out.c.call == call)).scalars()
-        return set(outcomes) == {"refused"} and self._unreached(connection, call, now_ms)
+        rows = connection.execute(select(out).where(out.c.call == row.call)).all()
+        if {one.outcome for one in rows} == {"refused"}:
+            return self._unreached(connection, row.call, now_ms)
+        return _hasten(connection, rows, now_ms)
 
     def _by_the_next(
         self, connection: Connection, row: Row[tuple[object, ...]], now_ms: int
@@ -416,6 +418,21 @@ def _withdraw(connection: Connection, key: str, now_ms: int, why: str) -> None:
 def _refuse(connection: Connection, key: str, now_ms: int, why: str) -> None:
     log.error("%s cannot be read and is set aside: %s", key, why)
     _end(connection, key, now_ms, "refused", f"{CANNOT_BE_SENT}: {why}")
+
+
+def _hasten(connection: Connection, rows: Sequence[Row[tuple[object, ...]]], now_ms: int) -> bool:
+    """Of a call that no channel has taken yet, and none is about to take, the next channel does not
+    wait any longer: what it was to wait for never went out. Whether there is one."""
+    waiting = [one for one in rows if one.done_ms is None]
+    if not waiting or any(one.outcome == "delivered" for one in rows):
+        return False
+    next_ms = min(one.not_before_ms for one in waiting)
+    if next_ms <= now_ms:
+        return False
+    keys = [one.key for one in waiting if one.not_before_ms == next_ms]
+    out = tables.outgoing
+    connection.execute(update(out).where(out.c.key.in_(keys)).values(not_before_ms=now_ms))
+    return True
 
 
 def _end(connection: Connection, key: str, now_ms: int, outcome: str, detail: str) -> None:

@@ -89,7 +89,11 @@ class Plan(Tables):
         # A plan that says nothing of it keeps the version that it had in older releases: alerts
         # that have begun under it go on by it.
         unsaid: dict[str, Any] = {
-            "contact": {name: {"public"} for name, one in self.contact.items() if not one.public},
+            "contact": {
+                name: {key for key in ("public", "after_s") if not getattr(one, key)}
+                for name, one in self.contact.items()
+            },
+            "tier": {name: {"after_s"} for name, rule in self.tier.items() if not rule.after_s},
             "hazard": {
                 name: {"result_within_min"}
                 for name, rule in self.hazard.items()
@@ -106,12 +110,22 @@ class Plan(Tables):
 
     @cached_property
     def ways(self) -> dict[str, tuple[Way, ...]]:
-        """By contact: the channels in order."""
-        after_ms = {name: round(one.after_s * 1000) for name, one in self.channel.items()}
-        return {
-            name: tuple(Way(channel, after_ms[channel]) for channel in contact.channels)
-            for name, contact in self.contact.items()
-        }
+        """By contact: the channels in order. What waits, waits for another channel: one of them at
+        least is used at once."""
+        return {name: self.ways_of(contact) for name, contact in self.contact.items()}
+
+    def ways_of(self, contact: Contact) -> tuple[Way, ...]:
+        """Of one contact, by what they, their tier and the channels say of it."""
+        of_tier = self.tier.get(self.area[contact.area].kind, TierRule()).after_s
+        after_ms = [
+            round(1000 * contact.after_s.get(one, of_tier.get(one, self.channel[one].after_s)))
+            for one in contact.channels
+        ]
+        first_ms = min(after_ms)
+        return tuple(
+            Way(channel, wait_ms - first_ms)
+            for channel, wait_ms in zip(contact.channels, after_ms, strict=True)
+        )
 
     def climb(self, area: str) -> str | None:
         """The area that a call climbs to from this one."""

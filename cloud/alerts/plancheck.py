@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Final
 
 from cloud.alerts import duty, plan, publiccheck, wording
-from cloud.alerts.hazard import Hazard
+from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.plan import Plan
 from cloud.alerts.plantables import Instruction
 from cloud.channels import ChannelConfig
@@ -39,6 +39,7 @@ def findings(
         *_people(checked),
         *_hours(checked, today),
         *_addresses(checked),
+        *_waits(checked),
         *_instructions(checked),
         *_placeholders(checked),
         *_tiers(checked),
@@ -128,6 +129,32 @@ def _addresses(checked: Plan) -> Iterator[Fault]:
                 guess = suggest(kind, [one for one in known if one])
                 yield Fault(
                     f"contact.{name}.address.{kind}", f"is an address that no channel uses{guess}"
+                )
+
+
+def _waits(checked: Plan) -> Iterator[Fault]:
+    """Channels that wait for an answer longer than anybody does, and waits of no channel."""
+    for tier, rule in checked.tier.items():
+        for channel in rule.after_s:
+            if channel not in checked.channel:
+                guess = suggest(channel, checked.channel)
+                yield Fault(f"tier.{tier}.after_s.{channel}", f"is no channel of the plan{guess}")
+    for name, contact in checked.contact.items():
+        for channel in contact.after_s:
+            if channel not in contact.channels:
+                guess = suggest(channel, contact.channels)
+                yield Fault(
+                    f"contact.{name}.after_s.{channel}", f"is none of their channels{guess}"
+                )
+        if contact.area not in checked.area or not checked.channel.keys() >= {*contact.channels}:
+            continue  # which is said elsewhere
+        answer_ms = min(checked.deadlines(contact.area, stage).answer for stage in Stage)
+        for way in checked.ways_of(contact):
+            if way.after_ms >= answer_ms:
+                yield Fault(
+                    f"contact.{name}",
+                    f"{way.channel!r} is used after {way.after_ms / 1000:g} s, but the next area "
+                    f"is called after {answer_ms / 1000:g} s: give it a shorter after_s",
                 )
 
 

@@ -19,6 +19,7 @@ from wire.topics import NAME_PATTERN
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
 Text = Annotated[str, Field(min_length=1)]
 Minutes = Annotated[float, Field(gt=0, le=10_080, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 
 _COLOURS: Final = {level.name.lower(): level for level in Level}
 
@@ -148,16 +149,17 @@ class DutyTable(Model):
 
 class Channel(Model):
     """`[channel.<name>]`: a channel of `cloud.toml`; which address of a contact it needs (none for
-    a group's robot), and how long after the first it follows."""
+    a group's robot), and how long after the first channel of a contact it is used, if the call is
+    still unanswered then. A tier and a contact may have an `after_s` of their own."""
 
     address: Text | None = None
-    after_s: Annotated[float, Field(ge=0, le=3600)] = 0
+    after_s: Seconds = 0
 
 
 class Contact(Model):
     """`[contact.<name>]`. `duty` names shifts; without any, a contact is always on duty. `public`:
     it is no person but a loudspeaker or a board, which tells the public what to do and is not
-    waited for."""
+    waited for. `after_s`: by channel, in place of what the tier and the channel say."""
 
     name: Text
     name_en: str = ""
@@ -169,6 +171,7 @@ class Contact(Model):
     duty: tuple[Name, ...] = ()
     away: tuple[str, ...] = ()
     public: bool = False
+    after_s: dict[Name, Seconds] = {}
 
     @field_validator("away")
     @classmethod
@@ -180,11 +183,12 @@ class Contact(Model):
 
 class TierRule(Model):
     """`[tier.<kind>]`: how long somebody has to answer, by stage, and how often they are called
-    before and after that."""
+    before and after that. `after_s`: by channel, in place of what the channel says."""
 
     answer_within_min: dict[Stage, Minutes] = {}
     retry_every_min: Minutes = 2
     ring_every_min: Annotated[float, Field(ge=1, le=1440)] = 10
+    after_s: dict[Name, Seconds] = {}
 
 
 class Tops(Model):

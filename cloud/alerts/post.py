@@ -81,8 +81,12 @@ class Post:
         case = records.case(foremost(sends).alert)
         assert case is not None
         call = self._call(records, name, sends, now_ms)
+        usable = [one.not_before_ms for one in parcels if one.channel in self._channels]
+        first_ms = min(usable, default=now_ms)
         for parcel in parcels:
             is_known = parcel.channel in self._channels
+            # What waits for a channel that there is not would wait for nothing.
+            begins_ms = now_ms if parcel.not_before_ms == first_ms else parcel.not_before_ms
             row = {
                 "key": parcel.key,
                 "incident": case.incident,
@@ -92,7 +96,7 @@ class Post:
                 "message": "",
                 "sends": msgspec.json.encode(parcel.sends).decode(),
                 "made_ms": now_ms,
-                "not_before_ms": parcel.not_before_ms,
+                "not_before_ms": begins_ms,
                 "done_ms": None if is_known else now_ms,
                 "outcome": "" if is_known else "refused",
                 "provider_id": None,

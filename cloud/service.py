@@ -264,9 +264,10 @@ class _Service:
         from cloud.web.desk import Desk
 
         token, hooks = server.secrets_of(self._setup.folder, config.web, config.hook)
-        with server.bound(config.web) as listening:
+        async with state.connected(self._database.place, read_only=True) as reader:
             desk = Desk(
                 database=self._database,
+                reader=reader,
                 dispatch=office.dispatch,
                 wake=office.wake,
                 hooks=hooks,
@@ -276,7 +277,8 @@ class _Service:
                 url=config.alerts.settings.answer_url,
                 spoken=frozenset(n for n, one in config.channel.items() if one.kind == "voice"),
             )
-            await server.serve(desk, listening)
+            with server.bound(config.web) as listening:
+                await server.serve(desk, listening)
 
     def _closed(self) -> dict[str, str]:
         """The store and the channels that cannot be opened, and why."""

@@ -149,11 +149,13 @@ async def opened(
         host, port = listening.getsockname()
         async with (
             state.opened(place or folder / "cloud.db") as database,
+            state.connected(database.place, read_only=True) as reader,
             httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=20, verify=False) as http,
         ):
             room = DutyRoom(database, dispatch, http)
             desk = Desk(
                 database=database,
+                reader=reader,
                 dispatch=dispatch,
                 wake=lambda: setattr(room, "woken", room.woken + 1),
                 hooks={name: (hook, SECRET) for name, hook in (hooks or {}).items()},

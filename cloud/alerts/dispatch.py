@@ -155,6 +155,10 @@ class Dispatch(Answering):
         if not database.is_sqlite(connection):  # of SQLite there is one writer only
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_TURN})"))
         self._plans.keep(connection)
+        return self.view(connection)
+
+    def view(self, connection: Connection) -> Records:
+        """A view to look at only: it waits for nobody, and nobody for it."""
         return Records(connection, self._settings.off_delay_ms)
 
     def plan_of(self, records: Records, version: str) -> Plan:

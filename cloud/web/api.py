@@ -113,19 +113,19 @@ def _program(desk: Desk, request: Request) -> str | None:
 
 async def _alerts(desk: Desk, request: Request) -> object:
     everything = request.query_params.get("all") == "true"
-    return await desk.run(partial(views.alerts, all_of_them=everything))
+    return await desk.look(partial(views.alerts, all_of_them=everything))
 
 
 async def _timeline(desk: Desk, request: Request) -> object:
     name = request.path_params["alert"]
-    lines = await desk.run(partial(views.timeline, alert=name))
+    lines = await desk.look(partial(views.timeline, alert=name))
     if not lines:
         raise HTTPException(404, f"there is no alert {name!r}")
     return lines
 
 
 async def _incidents(desk: Desk, _: Request) -> object:
-    return await desk.run(views.incidents)
+    return await desk.look(views.incidents)
 
 
 async def _ack(desk: Desk, request: Request) -> object:
@@ -192,7 +192,7 @@ async def _held(desk: Desk, request: Request, demand: Hold, now_ms: int) -> obje
 
 async def _known(desk: Desk, request: Request) -> views.AlertView:
     name = request.path_params["alert"]
-    found = await desk.run(partial(views.alert, name=name))
+    found = await desk.look(partial(views.alert, name=name))
     if found is None:
         raise HTTPException(404, f"there is no alert {name!r}")
     return found

@@ -121,7 +121,7 @@ async def _find(desk: Desk, token: str) -> Found:
     call = desk.dispatch.call_of(token)
     if call is not None:
         work = partial(calls.find, dispatch=desk.dispatch, call=call, now_ms=_now_ms())
-        if (found := await desk.run(work)) is not None:
+        if (found := await desk.look(work)) is not None:
             return found
     raise HTTPException(404, "this link is not valid")
 

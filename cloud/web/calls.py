@@ -1,4 +1,4 @@
-"""What the pages and hooks need to know of calls; in the database's thread."""
+"""What the pages and hooks need to know of calls; in the database's thread. Nothing is written."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -120,7 +120,7 @@ def _items(
         return ()
     asked = {part.alert for part in parts}
     found: dict[str, Item] = {}
-    records = dispatch.begin(connection)
+    records = dispatch.view(connection)
     for send in msgspec.json.decode(sends, type=list[Send]):
         case = cases.get(send.alert)
         if send.alert not in asked or case is None or case.level is None:

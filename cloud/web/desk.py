@@ -37,12 +37,14 @@ HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosnif
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """`hooks` have their secrets beside them; `token` opens the API, and so do
-    `tokens`, by the names of programs; "" opens nothing; without a
-    `publisher` there is no CAP feed; `url` is where we are seen from afar; `wake` tells the
-    dispatch that there is news; a reply to a call by a `spoken` channel gets no answer."""
+    """`reader` is the same state as `database`, to look at only: who looks waits for nobody who
+    writes, and holds nobody up. `hooks` have their secrets beside them; `token` opens the API, and
+    so do `tokens`, by the names of programs; "" opens nothing; without a `publisher` there is no
+    CAP feed; `url` is where we are seen from afar; `wake` tells the dispatch that there is news; a
+    reply to a call by a `spoken` channel gets no answer."""
 
     database: State
+    reader: State
     dispatch: Dispatch
     wake: Callable[[], None]
     hooks: Mapping[str, tuple[Hook, str]]
@@ -53,6 +55,9 @@ class Desk:
     spoken: frozenset[str] = frozenset()
     _refusals: Seldom = field(default_factory=lambda: Seldom(60.0), init=False, repr=False)
     _turns: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(AT_ONCE), init=False, repr=False
+    )
+    _looks: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(AT_ONCE), init=False, repr=False
     )
 
@@ -66,13 +71,11 @@ class Desk:
 
     async def run(self, work: Callable[[Connection], _T]) -> _T:
         """Work in the database; 503 if it does not answer, 422 for what it cannot hold."""
-        try:
-            async with self._turns:
-                return await self.database.run(work)
-        except Unavailable as error:
-            raise HTTPException(503, str(error)) from None
-        except Rejected as error:
-            raise HTTPException(422, str(error)) from None
+        return await _run(self.database, self._turns, work)
+
+    async def look(self, work: Callable[[Connection], _T]) -> _T:
+        """Read what is committed, whoever writes meanwhile; 503 if the database does not answer."""
+        return await _run(self.reader, self._looks, work)
 
 
 async def body_of(request: Request) -> bytes:
@@ -96,3 +99,13 @@ def sender_of(request: Request) -> str:
     host = request.client.host if request.client else "-"
     forwarded = request.headers.get("X-Forwarded-For", "").split(",")[0].strip()[:45]
     return f"{host} for {forwarded}" if forwarded else host
+
+
+async def _run(database: State, turns: asyncio.Semaphore, work: Callable[[Connection], _T]) -> _T:
+    try:
+        async with turns:
+            return await database.run(work)
+    except Unavailable as error:
+        raise HTTPException(503, str(error)) from None
+    except Rejected as error:
+        raise HTTPException(422, str(error)) from None

@@ -33,12 +33,12 @@ def add(made: FastAPI, desk: Desk) -> None:
 
 
 async def _feed(desk: Desk, feed: Feed, request: Request) -> Response:
-    page = await desk.run(partial(feed.page, now_ms=_now_ms()))
+    page = await desk.look(partial(feed.page, now_ms=_now_ms()))
     return _answer(request, page, ATOM_TYPE)
 
 
 async def _document(desk: Desk, identifier: str, request: Request) -> Response:
-    page = await desk.run(partial(capfeed.document, identifier=identifier))
+    page = await desk.look(partial(capfeed.document, identifier=identifier))
     if page is None:
         raise HTTPException(404, f"there is no document {identifier!r}")
     return _answer(request, page, cap.CONTENT_TYPE)

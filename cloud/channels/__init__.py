@@ -21,6 +21,12 @@ Language = Literal["zh", "en"]
 EXERCISE: Final[dict[str, str]] = {"zh": "【演练】", "en": "[EXERCISE] "}
 """What title and text of an exercise begin with, by language."""
 
+TEST: Final[dict[str, str]] = {"zh": "【测试】", "en": "[TEST] "}
+"""What title and text of a test message begin with."""
+
+TEST_KIND: Final = "test"
+"""The kind of a message that only shows that a channel works."""
+
 REPLY: Final[dict[str, str]] = {"zh": "回复{code}确认。", "en": "Reply {code} to confirm."}
 """How an SMS asks for an answer."""
 
@@ -69,8 +75,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         remembers it is not told twice.
     to: the address on this channel (mailbox, phone number, board), "" where it needs none.
     name: of the person, if it is one.
-    title, text: complete, plain, in `language`. Those of an exercise begin with the mark of one:
-        whatever a channel shows of them, it shows that.
+    title, text: complete, plain, in `language`. Those of an exercise or a test begin with the mark
+        of one: whatever a channel shows of them, it shows that.
     level: "blue", "yellow", "orange", "red" or None.
     kind: "raised", "escalated", "cleared", "digest", "board" …
     incident, site: what it is about.
@@ -103,11 +109,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         # Here, so that no channel can forget it and no message is without it.
-        if self.exercise:
+        if self.exercise or self.kind == TEST_KIND:
+            mark = (EXERCISE if self.exercise else TEST)[self.language]
             for field in ("title", "text"):
                 words = getattr(self, field)
-                if not words.startswith(EXERCISE[self.language]):
-                    msgspec.structs.force_setattr(self, field, EXERCISE[self.language] + words)
+                if not words.startswith(mark):
+                    msgspec.structs.force_setattr(self, field, mark + words)
 
     @property
     def text_without_link(self) -> str:

@@ -13,7 +13,6 @@ The provider's answer says only that it will call: the person answers with the k
 and the provider reports them to the inbound webhook, with `{key}` or `{code}`.
 """
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,19 +21,14 @@ from typing import Annotated, Final, Literal
 import httpx
 from pydantic import Field
 
-from cloud.channels import EXERCISE, Channel, Language, Message, Receipt
+from cloud.channels import EXERCISE, TEST, Channel, Language, Message, Receipt, spoken
 from cloud.channels.gateway import PLACEHOLDERS, GatewayConfig, call, values_of
 from cloud.http import client, secret
 
-_STOP: Final = re.compile(r"[。！？；!?;\n]|\.(?=\s|$)")
-"""The end of a sentence; the point in 0.31 m is none."""
-
-_END: Final = re.compile(r"[。！？；!?;.\s]+$")
-
-_STOPS: Final[dict[Language, tuple[str, str]]] = {"zh": ("。", ""), "en": (".", " ")}
-"""What ends a sentence, and what stands between two."""
-
 _LETTERS: Final[dict[Language, int]] = {"zh": 1, "en": 3}
+_BETWEEN: Final[dict[Language, str]] = {"zh": "", "en": " "}
+_EXERCISE: Final[dict[Language, str]] = {"zh": "这是演练。", "en": "This is an exercise."}
+_TEST: Final[dict[Language, str]] = {"zh": "这是测试。", "en": "This is a test."}
 
 
 class Config(GatewayConfig):
@@ -81,21 +75,31 @@ def speech(message: Message, config: Config) -> str:
     """What is said: short, in whole sentences, and last how to answer. The digits of the code
     stand apart, or they would be read as one number."""
     language = message.language
-    stop, between = _STOPS[language]
-    title = _END.sub("", message.title) + stop
-    text = message.text_without_link  # nobody can follow a link that is read out
-    if message.exercise:
-        text = text.removeprefix(EXERCISE[language])
+    kind, title, text = _unmarked(message)
     room = config.max_chars * _LETTERS[language]
-    parts = [title, _sentences(text, room - len(title))]
+    parts = [*kind, *spoken.sentences(title, language)]
+    room -= sum(map(len, parts))
+    for sentence in spoken.sentences(text, language):
+        if len(sentence) > room:
+            is_first = text and not parts[len(kind) + 1 :]
+            if is_first:  # it is the order: better its beginning than nothing
+                parts.append(spoken.shortened(sentence, room, language))
+            break
+        parts.append(sentence)
+        room -= len(sentence)
     if message.answer_code:
         prompt = config.prompt_zh if language == "zh" else config.prompt_en
-        parts.append(prompt.replace("{code}", " ".join(message.answer_code)))
-    return between.join(filter(None, parts))
+        prompt = prompt.replace("{code}", " ".join(message.answer_code))
+        parts += spoken.sentences(prompt, language)
+    return _BETWEEN[language].join(filter(None, parts))
 
 
-def _sentences(text: str, room: int) -> str:
-    """The first sentences of `text` that fit."""
-    if len(text) <= room:
-        return text
-    return text[: max((end.end() for end in _STOP.finditer(text) if end.end() <= room), default=0)]
+def _unmarked(message: Message) -> tuple[list[str], str, str]:
+    """That it is an exercise or a test, as a sentence; title and text without the mark of it, and
+    without the link, which nobody can follow."""
+    title, text = message.title, message.text_without_link
+    for marks, said in ((EXERCISE, _EXERCISE), (TEST, _TEST)):
+        mark = marks[message.language]
+        if title.startswith(mark):
+            return [said[message.language]], title.removeprefix(mark), text.removeprefix(mark)
+    return [], title, text

@@ -334,12 +334,12 @@ def test_a_call_is_short_and_in_whole_sentences() -> None:
     config = parsed("voice", body)
     assert isinstance(config, voice.Config)
     told = message(title="红色预警。", text="积水 0.31 m。请封路。" + "其余的话很长，" * 20)
-    assert voice.speech(told, config) == "红色预警。积水 0.31 m。请封路。收到请按 4 7 1 1。"
+    assert voice.speech(told, config) == "红色预警。积水 0.31米。请封路。收到请按 4 7 1 1。"
     told = message(title="Red alert", text="0.31 m deep. Close it. " + "And " * 50, language="en")
-    said = "Red alert. 0.31 m deep. Close it. To confirm, press 4 7 1 1."
+    said = "Red alert. 0.31 metres deep. Close it. To confirm, press 4 7 1 1."
     assert voice.speech(told, config) == said
     told = message(title="标题" * 40, text="正文" * 40, answer_code=None, exercise=True)
-    assert voice.speech(told, config) == f"【演练】{'标题' * 40}。"
+    assert voice.speech(told, config) == f"这是演练。{'标题' * 40}。"
 
 
 async def test_tencent_without_its_sdk_says_what_to_install(

@@ -22,8 +22,8 @@ from tests.contract.telling import SECRET, Endpoint, Mood, message, opened, raw_
 from tests.services import Service
 
 KINDS = sorted(loader.plugins("cloud.channels"))
-SHORTENED = ("voice",)
-"""They show the title and the beginning of the text, not each letter."""
+SPOKEN = "voice"
+"""It says the title and the beginning of the text, in words."""
 
 NO_PLACE_FOR_A_KEY = ("dingtalk", "feishu", "wecom")
 QUICK_S = 0.15
@@ -69,10 +69,10 @@ async def test_a_message_arrives_once_with_every_letter(
         (arrival,) = end.arrived
         sent = message()
         shown = arrival.shown.replace("\r\n", "\n")
-        assert sent.title in shown
-        if kind in SHORTENED:
-            assert "积水 0.31 m，请立即封闭道路！" in shown
+        if kind == SPOKEN:
+            assert shown.startswith("红色预警，大坪下穿道。积水 0.31米，请立即封闭道路！")
         else:
+            assert sent.title in shown
             assert sent.text in shown
         await tell(key="2", title="解除", text="水已退")
         assert len(list(end.arrived)) == 2
@@ -91,19 +91,23 @@ async def test_a_repetition_has_the_same_key_and_no_other_message_has_it(
     assert first == again != other
 
 
-@pytest.mark.parametrize(("language", "mark"), [("zh", "【演练】"), ("en", "[EXERCISE] ")])
-async def test_an_exercise_is_seen_at_first_sight(
-    language: str, mark: str, kind: str, tmp_path: Path, end: Endpoint
+@pytest.mark.parametrize("changes", [{"exercise": True}, {"kind": "test"}])
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_an_exercise_and_a_test_are_seen_at_first_sight(
+    language: str, changes: dict[str, Any], kind: str, tmp_path: Path, end: Endpoint
 ) -> None:
+    marks = {"exercise": ("【演练】", "[EXERCISE] ", "这是演练。")}
+    of_kind = marks.get(next(iter(changes)), ("【测试】", "[TEST] ", "这是测试。"))
+    mark = of_kind[2 if kind == "voice" else language == "en"]
     async with telling(kind, tmp_path, end) as tell:
         if language == "zh":
-            await tell(exercise=True, text="水深 0.31 m。")
+            await tell(**changes, text="水深 0.31 m。")
         elif kind != "voice":  # its endpoint expects the Chinese prompt
-            await tell(exercise=True, language="en", title="red alert", text="0.31 m deep.")
+            await tell(**changes, language="en", title="red alert", text="0.31 m deep.")
     for arrival in end.arrived:
         title, _, text = arrival.shown.partition("\n")
         assert title.startswith(mark)
-        assert kind in SHORTENED or text.lstrip("\r\n").startswith(mark)
+        assert kind == SPOKEN or text.lstrip("\r\n").startswith(mark)
 
 
 async def refused(

@@ -113,16 +113,27 @@ def only_writer(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pid = os.read(number, 20).decode().strip() or "another"
             raise Unavailable(
-                f"{path}: process {pid} writes it already, and SQLite has room for one; stop it, "
-                "or let several workers share a PostgreSQL: [state] url"
+                f"{path}: process {_writer(number)} writes it already, and SQLite has room for "
+                "one; stop it, or let several workers share a PostgreSQL: [state] url"
             ) from None
-        os.ftruncate(number, 0)
-        os.write(number, f"{os.getpid()}\n".encode())
+        except OSError as error:  # of a file system without locks, or without room for one more
+            raise Unavailable(f"{lock}: cannot be locked: {error.strerror}") from None
+        with contextlib.suppress(OSError):  # for people: a full disk keeps nobody from starting
+            os.ftruncate(number, 0)
+            os.write(number, f"{os.getpid()}\n".encode())
         yield
     finally:
-        os.close(number)
+        with contextlib.suppress(OSError):
+            os.close(number)
+
+
+def _writer(lock: int) -> str:
+    """Who has the lock, as far as the file says."""
+    with contextlib.suppress(OSError):
+        if (said := os.read(lock, 20).decode("ascii", "replace").strip()).isdigit():
+            return said
+    return "another"
 
 
 def _file_engine(path: Path, read_only: bool) -> Engine:

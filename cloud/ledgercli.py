@@ -26,6 +26,7 @@ from cloud.desk import Operation
 from cloud.quarantine import Filter, Kept, Kind, Reason
 from cloud.state import State
 from cloud.store import Store
+from configs import files
 from configs.loader import UserError
 from configs.numbers import MOST_ROWS, Count
 
@@ -165,7 +166,7 @@ def export(file: Path, gateway: str | None, reason: str | None, out: Path) -> No
         _write_out(setup, wanted, sys.stdout.buffer)
         return
     try:
-        with out.open("wb") as opened:
+        with files.replacing(out) as opened:
             number = _write_out(setup, wanted, opened)
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}") from None

@@ -1,7 +1,6 @@
 """`shuichi command`: a person's orders to an interlock, signed, and followed to the read-back."""
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ import click
 from cloud import config
 from cloud.cliparts import config_option
 from cloud.commanding import Moment, Result, Signer, Target, carry_out
+from configs import files
 from configs.loader import UserError
 from configs.numbers import Number
 from wire import signing
@@ -39,8 +39,7 @@ def new_key(file: Path) -> None:
     """
     private, public = signing.generate()
     try:
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            out.write(private + "\n")
+        files.make_secret(file, private + "\n")
     except FileExistsError:
         raise UserError(f"{file}: exists already; a key is never overwritten") from None
     except OSError as error:

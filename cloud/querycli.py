@@ -15,6 +15,7 @@ from cloud import config, show
 from cloud.cliparts import config_option, look, moment, progress
 from cloud.show import Shown, Sink
 from cloud.store import Bucket, Query, Store, stream
+from configs import files
 from configs.loader import UserError
 from configs.numbers import MOST_ROWS, Count
 from wire.reading import Quantity
@@ -187,20 +188,16 @@ def _opened(shape: str, output: Path | None, zone: tzinfo | None) -> Iterator[Si
         yield sink
         sink.close()
         return
-    is_plain = output.is_file() or not output.exists()  # and no pipe, no /dev/stdout
-    part = output.with_name(f"{output.name}.part") if is_plain else output
     try:
-        with part.open("wb") as binary, io.TextIOWrapper(binary, "utf-8", newline="") as out:
+        with files.replacing(output) as binary:
+            out = io.TextIOWrapper(binary, "utf-8", newline="")
             sink = _sink(shape, out, binary, zone)
             yield sink
             sink.close()
-        if is_plain:
-            part.replace(output)
+            out.flush()
+            out.detach()
     except OSError as error:
         raise UserError(f"--output {output}: {error.strerror}") from None
-    finally:
-        if is_plain:
-            part.unlink(missing_ok=True)
 
 
 def _sink(shape: str, out: TextIO, binary: BinaryIO, zone: tzinfo | None) -> Sink:

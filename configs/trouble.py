@@ -8,7 +8,14 @@ from pathlib import Path
 
 def of_database(path: Path, reason: str) -> str:
     """Why SQLite cannot use the database at `path`: what is wrong and how to mend it, or `reason`
-    where the place itself looks right."""
+    where the place itself looks right. Raises nothing: a disk that fails answers no question."""
+    try:
+        return _of_place(path, reason)
+    except OSError as error:
+        return f"{reason}: {error.strerror}; the disk of {path.parent} fails, `dmesg` says how"
+
+
+def _of_place(path: Path, reason: str) -> str:
     folder = path.parent
     if (problem := _of_folder(folder)) is not None:
         return problem

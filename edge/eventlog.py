@@ -7,12 +7,12 @@ network, who lowered the lamp and why.
 import asyncio
 import contextlib
 import logging
-import os
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from configs import files
 from edge.supervisor import ANY_FAULT
 from wire.messages import Event
 
@@ -77,10 +77,7 @@ class EventLog:
         lines = b"".join(map(_line, events))
         if self._path.exists() and self._path.stat().st_size + len(lines) > LARGEST_BYTES:
             self._rotate()
-        with self._path.open("ab") as file:
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
+        files.append(self._path, lines, files.COMMON)
 
     def _rotate(self) -> None:
         for i in range(KEPT_FILES, 0, -1):

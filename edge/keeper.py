@@ -183,7 +183,8 @@ class Keeper:
     def _mind_the_disk(self, file: OutboxFile) -> bool:
         if file.is_in_memory:
             return False
-        free = outboxdisk.free_bytes(self._outbox.path)
+        if (free := outboxdisk.free_bytes(self._outbox.path)) is None:
+            return False  # nobody knows: no reason to give anything away
         reserve = self._settings.reserve_mb * MB
         if not self._has_reserve and free >= outboxdisk.SCARCE_BYTES + 3 * reserve:
             outboxdisk.reserve(file, reserve)

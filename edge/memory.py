@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
+from configs import files
 from wire.aspect import Aspect
 from wire.topics import is_name
 
@@ -230,14 +231,5 @@ def _shards(found: Any) -> dict[str, Any]:
 
 
 def _replace(path: Path, content: Any) -> None:
-    draft = path.with_name(f".{path.name}.new")
-    with draft.open("w") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with files.replacing(path) as file:
+        file.write(json.dumps(content).encode())

@@ -92,8 +92,10 @@ def is_damaged(error: sqlite3.Error) -> bool:
 
 def is_full(error: sqlite3.Error, path: Path) -> bool:
     """Whether the disk has no room. A sync that fails for it is reported as an I/O error."""
-    scarce = _code(error) == sqlite3.SQLITE_IOERR and free_bytes(path) < SCARCE_BYTES
-    return _code(error) == sqlite3.SQLITE_FULL or scarce
+    if _code(error) != sqlite3.SQLITE_IOERR:
+        return _code(error) == sqlite3.SQLITE_FULL
+    free = free_bytes(path)
+    return free is not None and free < SCARCE_BYTES
 
 
 def is_really_full(error: sqlite3.Error) -> bool:
@@ -139,30 +141,38 @@ def is_ours(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             head = file.read(len(_SQLITE_MAGIC))
+        return head == _SQLITE_MAGIC or len(set(head)) <= 1 or _beside(path, "-wal").exists()
     except OSError:
         return False
-    return head == _SQLITE_MAGIC or len(set(head)) <= 1 or _beside(path, "-wal").exists()
 
 
 def set_aside(path: Path, stamp: str) -> Path:
-    """Rename a damaged outbox with its log; nothing is deleted. Raises OSError."""
+    """Rename a damaged outbox with its log, or nothing; nothing is deleted. Raises OSError."""
     aside = path.with_name(f"{path.name}.damaged-{stamp}")
     for i in range(1, 1000):
         if not aside.exists():
             break
         aside = path.with_name(f"{path.name}.damaged-{stamp}-{i}")
-    for suffix in ("-wal", "-shm", ""):
-        if (part := _beside(path, suffix)).exists():
-            part.rename(_beside(aside, suffix))
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for suffix in ("-wal", "-shm", ""):
+            if (part := _beside(path, suffix)).exists():
+                moved.append((part, _beside(aside, suffix)))
+                part.rename(moved[-1][1])
+    except OSError:
+        for part, there in moved:  # without its log a file lacks what was sealed last
+            with suppress(OSError):
+                there.rename(part)
+        raise
     return aside
 
 
-def free_bytes(path: Path) -> int:
-    """Room on the disk of `path` that we may use; none if it cannot be asked."""
+def free_bytes(path: Path) -> int | None:
+    """Room on the disk of `path` that we may use; None if it cannot be asked."""
     try:
         disk = os.statvfs(path.parent)
     except OSError:
-        return 0
+        return None
     return disk.f_bavail * disk.f_frsize
 
 
@@ -196,7 +206,10 @@ def fit(file: OutboxFile, path: Path) -> None:
     written over. They move to where the file has unused pages.
     """
     file.flush()
-    blocks = path.stat().st_size // PAGE_BYTES
+    try:
+        blocks = path.stat().st_size // PAGE_BYTES
+    except OSError as error:
+        raise sqlite3.OperationalError(f"{path}: {error.strerror}") from None
     ((pages,),) = file.ask("PRAGMA page_count")
     if pages > blocks:
         _vacuum(file, pages - blocks + 16)  # a few of them are pages of SQLite's own

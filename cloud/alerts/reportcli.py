@@ -9,6 +9,7 @@ from cloud import config
 from cloud.alerts import report, reportpage, review
 from cloud.channels import Language
 from cloud.cliparts import config_option, look
+from configs import files
 from configs.loader import UserError
 
 
@@ -41,6 +42,7 @@ def report_command(
         click.echo(text, nl=False)
         return
     try:
-        output.write_text(text, encoding="utf-8")
+        with files.replacing(output) as written:
+            written.write(text.encode())
     except OSError as error:
         raise UserError(f"--output {output}: {error.strerror}") from None

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +13,7 @@ from pydantic import Field
 
 from cloud.channels import Channel, ChannelConfig, Message, Receipt
 from cloud.errors import Unavailable
-from configs.files import open_private
+from configs import files
 
 log: Final = logging.getLogger("shuichi.alert")
 
@@ -52,10 +51,7 @@ class _Log:
 
     def _append(self, line: bytes) -> None:
         try:
-            with open_private(self._path) as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
+            files.append(self._path, line)
         except OSError as error:
             raise Unavailable(f"{self._path}: {error.strerror}") from error
 

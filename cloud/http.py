@@ -1,14 +1,18 @@
 """HTTP as stores and channels use it: the one seam where its failures become ours."""
 
 import asyncio
+import codecs
 import logging
 import os
+import re
 import ssl
 import string
+import zlib
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -32,6 +36,11 @@ MOST_BYTES: Final = 1 << 20
 PATIENCE: Final = 5
 """Time-outs, each for a piece of an answer, in which the whole must be here."""
 
+_DAY_S: Final = 86_400.0
+
+_MOST_WORDS: Final = 300
+"""Characters of a reason."""
+
 _OF_TRANSFER: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
 ENVIRONMENT: Final = "env:"
@@ -39,8 +48,14 @@ ENVIRONMENT: Final = "env:"
 
 
 def client(timeout_s: float, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
-    """To ask with; `async with` it."""
-    return httpx.AsyncClient(timeout=timeout_s, headers=headers, verify=authorities())
+    """To ask with; `async with` it. It keeps no cookies: they would grow with each answer, and
+    nobody here has a session."""
+    return httpx.AsyncClient(
+        timeout=timeout_s,
+        headers={"Accept-Encoding": "gzip", **(headers or {})},
+        verify=authorities(),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+    )
 
 
 async def ask(
@@ -76,33 +91,66 @@ async def ask(
 
 
 def retry_after_s(header: str) -> float | None:
-    """What `Retry-After` says (RFC 9110, 10.2.3): seconds, or a date; None if it says nothing."""
-    if header.strip().isdecimal():
-        return float(header)
+    """What `Retry-After` says (RFC 9110, 10.2.3): seconds, or a date; None if it says nothing that
+    can be understood. A day at most."""
+    words = header.strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", words):
+        return min(float(words), _DAY_S)
     try:
-        at = parsedate_to_datetime(header)
-    except ValueError:
+        at = parsedate_to_datetime(words)
+        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        left_s = (at - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, IndexError, OverflowError):  # the parser's ways to say no
         return None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return max(0.0, (at - datetime.now(UTC)).total_seconds())
+    return min(max(0.0, left_s), _DAY_S)
+
+
+def json_of(body: bytes) -> Any:
+    """The JSON of an answer, though its server begins it with a byte order mark, or writes its
+    words in GBK. Raises Unavailable."""
+    try:
+        return msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return msgspec.json.decode(body.decode("gb18030").encode())
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        raise Unavailable("the answer is not JSON") from None
 
 
 async def _bounded(http: httpx.AsyncClient, request: httpx.Request, most: int) -> httpx.Response:
-    """The whole answer. A server that talks without end must not fill our memory."""
+    """The whole answer. A server that talks without end must not fill our memory, nor one whose
+    few bytes unpack to many."""
     response = await http.send(request, stream=True)
+    too_much = f"{_origin(request.url)} says more than {most} bytes"
     try:
-        found = bytearray()
-        async for piece in response.aiter_bytes():
-            found += piece
+        unpack = _unpacker(response.headers.get("Content-Encoding", ""))
+        found, piece = bytearray(), b""
+        async for piece in response.aiter_raw():
+            found += piece if unpack is None else unpack.decompress(piece, most + 1 - len(found))
             if len(found) > most:
-                raise Unavailable(f"{_origin(request.url)} says more than {most} bytes")
+                raise Unavailable(too_much)
+        if piece and unpack is not None and not unpack.eof:
+            raise Unavailable(f"{_origin(request.url)} breaks off its answer")
+    except zlib.error:
+        raise Unavailable(f"{_origin(request.url)}: the answer cannot be unpacked") from None
     finally:
         await response.aclose()
     headers = [one for one in response.headers.raw if one[0].lower() not in _OF_TRANSFER]
     return httpx.Response(
         response.status_code, headers=headers, content=bytes(found), request=request
     )
+
+
+def _unpacker(encoding: str) -> Any:
+    """Of an answer that is packed, None for one that is not. Raises Unavailable for a packing that
+    we have not asked for."""
+    match encoding.strip().lower():
+        case "" | "identity":
+            return None
+        case "gzip" | "x-gzip" | "deflate":
+            return zlib.decompressobj(zlib.MAX_WBITS | 32)
+    raise Unavailable("the answer is packed in a way that was not asked for")
 
 
 def unavailable(url: httpx.URL, error: httpx.HTTPError) -> Unavailable:
@@ -167,11 +215,12 @@ def _origin(url: httpx.URL) -> str:
 def _words(body: bytes) -> str:
     """The reason in an answer: InfluxDB's `error` or `message`, else the first of the text."""
     try:
-        said: Any = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+        said = json_of(body)
+    except Unavailable:
         said = None
     if isinstance(said, dict):
         for key in ("error", "message"):
             if isinstance(said.get(key), str):
-                return str(said[key]).strip()
-    return " ".join(body[:300].decode("utf-8", "replace").split()) or "nothing more"
+                return str(said[key])[:_MOST_WORDS].strip()
+    text = re.sub(r"<[^<>]*>", " ", body[:2000].decode("utf-8", "replace"))
+    return " ".join(text.split())[:_MOST_WORDS] or "nothing more"

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, select, update
 from cloud import tables
 from cloud.alerts.handover import CANNOT_BE_SENT, Desk, Stored
 from cloud.channels import Channel, Receipt
+from cloud.channels.running import Expired
 from cloud.errors import Rejected, Unavailable
 from cloud.state import State
 from cloud.supervision import Supervisor
@@ -32,7 +33,8 @@ FAILING_S: Final = 60.0
 AT_A_TIME: Final = 50
 
 IT_IS_THE_CHANNEL: Final = 3
-"""Messages in a row that are not taken, after which the others wait too."""
+"""Messages in a row that are not taken, after which the others wait too; or that are refused for
+good, after which somebody is told: a token that has run out refuses everything."""
 
 AWAY_S: Final = 1.0
 """Between tries of a database that does not answer."""
@@ -59,8 +61,8 @@ class _Due(NamedTuple):
 class _Line:
     """One channel: what is new on it; which contacts are not tried before when (s, by a clock that
     nobody sets), after how long a pause (s); how often each message has failed in a way that no
-    channel declares; until when (s) the provider wants to be left alone; and why the database could
-    not be asked the last time."""
+    channel declares; until when (s) the provider wants to be left alone; how many messages in a row
+    it has refused; and why the database could not be asked the last time."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
@@ -71,6 +73,7 @@ class _Line:
         self.failing_since_s = 0.0
         self.last_error = ""
         self.in_a_row = 0
+        self.refused = 0
         self.not_before_s = 0.0
         self.trouble = ""
 
@@ -84,6 +87,18 @@ class _Line:
             self.not_before_s = time.monotonic() + min(after_s, LONGEST_REST_S)
             at_s = max(at_s, self.not_before_s)
         self.later[contact] = (at_s, delay_s)
+
+    def is_broken(self) -> bool:
+        """Whether somebody is to be told."""
+        if self.refused >= IT_IS_THE_CHANNEL:
+            return True
+        return self.is_failing and time.monotonic() - self.failing_since_s >= FAILING_S
+
+    def works(self) -> bool:
+        """It has taken a message; whether it had not before."""
+        before = self.is_failing
+        self.is_failing, self.in_a_row, self.refused = False, 0, 0
+        return before
 
     def rests_s(self) -> float:
         """How long (s) the provider wants to be left alone."""
@@ -114,12 +129,12 @@ class Delivery:
         self._lines = {name: _Line(channel) for name, channel in channels.items()}
 
     def failing(self) -> dict[str, str]:
-        """The channels that have taken nothing for `FAILING_S`, and their last errors."""
-        now_s = time.monotonic()
+        """The channels that have taken nothing for `FAILING_S`, or have refused all of the last
+        messages, and their last errors."""
         return {
             f"channel {name}": line.last_error
             for name, line in self._lines.items()
-            if line.is_failing and now_s - line.failing_since_s >= FAILING_S
+            if line.is_broken()
         }
 
     def wake(self) -> None:
@@ -200,6 +215,9 @@ class Delivery:
                     continue
                 except Rejected as error:
                     log.error("channel %s refuses %s: %s", name, message.key, error)
+                    if not isinstance(error, Expired):
+                        line.refused += 1
+                        line.last_error = f"it refuses all messages: {error}"
                     await self._refused(message.key, str(error))
                 except Exception as error:  # noqa: BLE001  # it must cost no other message
                     if not self._failed(name, line, message.key, error):
@@ -210,9 +228,8 @@ class Delivery:
                     await self._database.run(
                         partial(self._taken, key=message.key, receipt=receipt, now_ms=_now_ms())
                     )
-                    if line.is_failing:
+                    if line.works():
                         log.info("channel %s: delivers again", name)
-                    line.is_failing, line.in_a_row = False, 0
                 line.later.pop(contact, None)
                 line.faults.pop(message.key, None)
 

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from cloud.channels import NEVER, ChannelConfig, Message, Receipt
 from cloud.errors import Rejected, Unavailable
-from cloud.http import Url, ask, header
+from cloud.http import Url, ask, header, json_of
 from configs.loader import suggest
 
 PLACEHOLDERS: Final = frozenset(
@@ -146,13 +146,11 @@ def phone(message: Message) -> str:
 
 
 def _receipt(config: GatewayConfig, answer: bytes) -> Receipt:
-    try:
-        said: Any = msgspec.json.decode(answer)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise Unavailable("the answer is not JSON") from None
+    said = json_of(answer)
     found = _at(said, config.success_path)
     if not _same(found, config.success_value):
-        words = f"the provider's {config.success_path} is {found!r}"
+        shown = "nothing" if found is None else repr(found)
+        words = f"the provider's {config.success_path} is {shown}, not {config.success_value!r}"
         refused = any(_same(found, value) for value in config.never_values)
         raise (Rejected if refused else Unavailable)(words)
     number = None if config.id_path is None else _at(said, config.id_path)

@@ -10,7 +10,7 @@ import msgspec
 
 from cloud.channels import NEVER, ChannelConfig, Message, Receipt, written
 from cloud.errors import Rejected, Unavailable
-from cloud.http import ask
+from cloud.http import ask, json_of
 
 
 class RobotConfig(ChannelConfig):
@@ -70,6 +70,7 @@ def now_ms() -> int:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        said = json_of(body)
+    except Unavailable:
         return {}
+    return said if isinstance(said, dict) else {}

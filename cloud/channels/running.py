@@ -8,12 +8,17 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote, quote_plus
 
 import msgspec
 
 from cloud.channels import Channel, ChannelConfig, Message, Receipt, rate
 from cloud.errors import Rejected, Unavailable
 from configs import loader
+from configs.text import clean
+
+MOST_OF_A_NUMBER: Final = 100
+"""Characters of a provider's number for a message."""
 
 log: Final = logging.getLogger("shuichi.delivery")
 
@@ -21,6 +26,10 @@ log: Final = logging.getLogger("shuichi.delivery")
 class Failed(Exception):
     """A channel has failed in a way that it does not declare: with its traceback, without its
     secrets."""
+
+
+class Expired(Rejected):
+    """It came too late: no word about the channel."""
 
 
 @asynccontextmanager
@@ -92,7 +101,8 @@ class Running:
     def __init__(self, channel: Channel, config: ChannelConfig, hidden: Iterable[str]) -> None:
         self._channel = channel
         self._config = config
-        self._hidden = sorted(hidden, key=len, reverse=True)
+        forms = {form for word in hidden for form in (word, quote(word, ""), quote_plus(word))}
+        self._hidden = sorted(forms, key=len, reverse=True)
         limit = config.rate_per_minute
         self._rate = None if limit is None else rate.per_minute(limit)
         self._bucket = rate.Bucket(0.0 if self._rate is None else self._rate.burst, 0.0)
@@ -113,7 +123,7 @@ class Running:
             await self._turn()
         self._has_turn = False
         if message.expires_ms is not None and message.expires_ms <= time.time_ns() // 1_000_000:
-            raise Rejected("it was not told in time, and is no longer worth telling")
+            raise Expired("it was not told in time, and is no longer worth telling")
         try:
             async with asyncio.timeout(self._config.timeout_s):
                 receipt = await self._channel.send(message)
@@ -128,7 +138,8 @@ class Running:
             where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
             words = self._public(f"{type(error).__name__}: {error}")
             raise Failed(f"{words}\n{where}") from None
-        return Receipt(receipt.provider_id, self._public(receipt.detail))
+        number = receipt.provider_id and self._public(receipt.provider_id)[:MOST_OF_A_NUMBER]
+        return Receipt(number, self._public(receipt.detail))
 
     async def _turn(self) -> None:
         if self._rate is None:
@@ -142,7 +153,8 @@ class Running:
                 await asyncio.sleep(wait_s)
 
     def _public(self, text: str) -> str:
-        """What a provider says, as anybody may read it, in one line."""
+        """What a provider says, as anybody may read it and any database can hold it, in one line
+        that is not too long."""
         for word in self._hidden:
             text = text.replace(word, "***")
-        return " ".join(text.split())
+        return clean(" ".join(text.split()))

@@ -7,6 +7,7 @@ import msgspec
 from cloud.alerts import escalation
 from cloud.alerts.actions import Action, Send
 from cloud.alerts.alarm import Alarm
+from cloud.alerts.dutychanges import AS_PLANNED, Duty
 from cloud.alerts.escalation import Escalation, Phase
 from cloud.alerts.plan import Plan
 
@@ -15,7 +16,7 @@ _FROM: Final = 1_000_000
 
 
 def adopt(
-    state: Escalation, alarm: Alarm, now_ms: int, plan: Plan
+    state: Escalation, alarm: Alarm, now_ms: int, plan: Plan, duty: Duty = AS_PLANNED
 ) -> tuple[Escalation, tuple[Action, ...]]:
     """The escalation under `plan`, and what is to be done. Who was being called under the old plan
     may not be in the new one: an alert that nobody has answered is called from the nearest area
@@ -32,7 +33,7 @@ def adopt(
         infos=state.infos + _FROM,
         round=state.round - 1 if state.phase is Phase.RINGING else state.round,
     )
-    after, actions = escalation.step(begun, escalation.situation(alarm), now_ms, plan)
+    after, actions = escalation.step(begun, escalation.situation(alarm), now_ms, plan, duty)
     rungs = tuple(msgspec.structs.replace(one, tries=one.tries + _FROM) for one in after.rungs)
     return msgspec.structs.replace(after, rungs=rungs), tuple(
         msgspec.structs.replace(one, number=one.number + _FROM) if isinstance(one, Send) else one

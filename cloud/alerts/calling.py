@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from cloud.alerts.actions import CALLS, Action, Kind, Note, Send, Way, Withdraw
+from cloud.alerts.dutychanges import Duty
 from cloud.alerts.escalationstate import Escalation, Phase, Rung
 from cloud.alerts.plan import Plan
 from wire.messages import Level
@@ -18,10 +19,11 @@ NEVER: Final = 2**53
 class Calling:
     """One step on its way; nothing of it lasts longer than the step."""
 
-    def __init__(self, state: Escalation, now_ms: int, plan: Plan) -> None:
+    def __init__(self, state: Escalation, now_ms: int, plan: Plan, duty: Duty) -> None:
         self.state = state
         self.now_ms = now_ms
         self.plan = plan
+        self.duty = duty
         self.actions: list[Action] = []
         self.fresh: set[str] = set()
         """Contacts that a person has had called in this step."""
@@ -51,7 +53,7 @@ class Calling:
         """Call an area for the first time in this round. One without contacts has no time either:
         there is nobody to wait for."""
         self._announce(area)
-        if not self.plan.members(area):
+        if not self._in_area(area):
             self._note("empty", area, "has no contacts")
             rung = Rung(area, self.now_ms, self.now_ms, NEVER, 0, ())
             self._set(rungs=(*self.state.rungs, rung))
@@ -65,22 +67,23 @@ class Calling:
         """Call all who are on duty in an area; if nobody is, everyone of it. Who has declined is
         left alone, but at the top, where nobody else is left."""
         rung = self.state.rungs[place]
-        on_duty = self.plan.on_duty(rung.area, self.now_ms)
-        wanted = on_duty or self.plan.members(rung.area)
+        on_duty = self.duty.on_duty(self.plan, rung.area, self.now_ms)
+        wanted = on_duty or self.duty.everyone(self.plan, rung.area, self.now_ms)
         if place == len(self.state.rungs) - 1:
             wanted += tuple(
                 one for one in self.state.added if one not in wanted and one not in self.fresh
             )
         if not wanted:
             return
+        times = self.plan.deadlines(rung.area, self.state.stage)
         contacts = tuple(one for one in wanted if one not in self.state.declined)
         if not contacts:
             if not self._is_top(place):
-                ended_ms = min(rung.deadline_ms, self.now_ms)
-                self._replace(place, next_ms=NEVER, deadline_ms=ended_ms)
+                # Somebody else may come on duty.
+                again_ms, ended_ms = self.now_ms + times.ring, min(rung.deadline_ms, self.now_ms)
+                self._replace(place, next_ms=again_ms, deadline_ms=ended_ms)
                 return
             contacts = wanted
-        times = self.plan.deadlines(rung.area, self.state.stage)
         early = self.now_ms < rung.deadline_ms
         for contact in contacts:
             self._send(
@@ -129,26 +132,31 @@ class Calling:
         if state.level is None:
             return
         named = self.plan.told(at, state.site, state.hazard, state.level)
-        copies = dict.fromkeys((*named, *also))
+        copies = dict.fromkeys(one for one in (*named, *also) if self._asks(one))
         called = {one for rung in state.rungs for one in rung.contacts}
-        others = [one for one in copies if one not in called and self._asks(one)]
-        self._inform(Kind.COPY, self._on_duty(others))
+        found = self._on_duty(copies)
+        self._inform(Kind.COPY, {one: area for one, area in found.items() if one not in called})
 
     def _in_area(self, area: str) -> tuple[str, ...]:
-        return self.plan.on_duty(area, self.now_ms) or self.plan.members(area)
+        """Whom a call to an area reaches now."""
+        on_duty = self.duty.on_duty(self.plan, area, self.now_ms)
+        return on_duty or self.duty.everyone(self.plan, area, self.now_ms)
 
     def _on_duty(self, contacts: Iterable[str]) -> dict[str, str]:
-        """Those of them who are on duty, with their areas."""
-        areas = {one: self.plan.contact[one].area for one in contacts}
-        return {
-            one: area for one, area in areas.items() if one in self.plan.on_duty(area, self.now_ms)
-        }
+        """Those of them who are on duty, or who covers them, with their areas."""
+        found: dict[str, str] = {}
+        for one in contacts:
+            found |= self.duty.in_place_of(self.plan, one, self.now_ms)
+        return found
 
     def _asks(self, contact: str) -> bool:
         return not self.plan.contact[contact].public
 
     def _nobody_left(self, rung: Rung) -> bool:
-        return all(one in self.state.declined for one in rung.contacts)
+        return all(
+            one in self.state.declined or self.duty.absence(one, self.now_ms) is not None
+            for one in rung.contacts
+        )
 
     def _inform(self, kind: Kind, contacts: dict[str, str]) -> None:
         """Tell contacts something that needs no answer."""

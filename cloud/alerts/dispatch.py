@@ -6,6 +6,7 @@ committed with what it was decided from: a finding is taken, a deadline passes, 
 once, wherever the process is killed. Several processes may call at the same time: they take turns.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -13,12 +14,14 @@ from sqlalchemy import Connection, Row, text
 
 from cloud import database
 from cloud.alerts import alarm as alarms
-from cloud.alerts import causes, episodes, escalation, incident, setback
+from cloud.alerts import causes, dutystore, episodes, escalation, incident, setback
 from cloud.alerts.actions import Action, Note, Reopen, Send, Withdraw
 from cloud.alerts.adoption import adopt
 from cloud.alerts.alarm import Alarm, Condition, Hold, Trigger
 from cloud.alerts.answering import Answering, Outcome
 from cloud.alerts.cap import Publisher
+from cloud.alerts.dutychanges import AS_PLANNED, Duty
+from cloud.alerts.escalationstate import Escalation
 from cloud.alerts.handover import HandOver
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.keptplans import KeptPlans
@@ -41,8 +44,12 @@ from wire.messages import Level
 
 __all__ = ["EXERCISE", "Dispatch", "News", "Outcome", "Settings"]
 
+log: Final = logging.getLogger("shuichi.dispatch")
+
 EXERCISE: Final = "exercise"
 """The source of an exercise's conditions."""
+
+Actions = tuple[Action, ...]
 
 _TURN: Final = 0x5EED_A1A2
 """Of PostgreSQL's advisory locks, the one that says: somebody dispatches."""
@@ -78,6 +85,7 @@ class Dispatch(Answering):
         self._press = Press(settings.publisher, of_documents, settings.answer_url)
         self._plans = KeptPlans(plan)
         self._rounds = Rounds(self)
+        self._duty = dutystore.Reader()
         self._latest_ms = 0
 
     def use(self, plan: Plan) -> None:
@@ -277,14 +285,31 @@ class Dispatch(Answering):
         plan = self.plan_of(records, state.plan)
         if plan.version != state.plan:
             alarm, _ = records.alarm(AlarmKey(state.site, state.hazard, state.exercise))
-            state, actions = adopt(state, alarm, now_ms, plan)
+            state, actions = self._with_duty(
+                records, now_ms, lambda duty: adopt(state, alarm, now_ms, plan, duty)
+            )
             case = Case(state, case.incident)
             records.put_case(case)
             self._do(records, case, actions, now_ms)
-        after, actions = escalation.step(state, given, now_ms, plan)
+        before = state
+        after, actions = self._with_duty(
+            records, now_ms, lambda duty: escalation.step(before, given, now_ms, plan, duty)
+        )
         if after != case.escalation or actions:
             records.put_case(Case(after, case.incident))
         self._do(records, case, actions, now_ms)
+
+    def _with_duty(
+        self, records: Records, now_ms: int, work: Callable[[Duty], tuple[Escalation, Actions]]
+    ) -> tuple[Escalation, Actions]:
+        """Do `work` with duty as it has been changed; by the plan alone if that fails."""
+        duty = self._duty.at(records.connection, records, now_ms)
+        if duty is not AS_PLANNED:
+            try:
+                return work(duty)
+            except Exception:  # a seam: no change of duty may keep anybody from being called
+                log.exception("duty is as the plan has it: its changes cannot be followed")
+        return work(AS_PLANNED)
 
     def _give_up(self, records: Records, lost: Sequence[Send], now_ms: int) -> None:
         """Calls that the config has no channel for: nobody is waited for."""

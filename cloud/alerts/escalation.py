@@ -1,6 +1,6 @@
 """Call the tiers, nearest first, until a human answers (叫应). Pure.
 
-    state, actions = step(state, given, now_ms, plan)
+    state, actions = step(state, given, now_ms, plan, duty)
 
 A *rung* is an area of the site's ladder that is being called. The rules:
 
@@ -23,7 +23,8 @@ A *rung* is an area of the site's ladder that is being called. The rules:
 - The end is told to all who were told, and to whom the plan names, if on duty. If nobody has
   answered by then, the alarm still knows.
 
-A plan that is edited has another version; a running escalation goes on with its own.
+A plan that is edited has another version; a running escalation goes on with its own. A change of
+duty (`dutychanges`) counts at its next call.
 """
 
 from typing import Final
@@ -31,6 +32,7 @@ from typing import Final
 from cloud.alerts.actions import Action, Kind, Reopen, Withdraw
 from cloud.alerts.alarm import Alarm, Status
 from cloud.alerts.calling import NEVER, Calling
+from cloud.alerts.dutychanges import AS_PLANNED, Duty
 from cloud.alerts.escalationstate import (
     Add,
     Answer,
@@ -102,15 +104,16 @@ def next_due_ms(state: Escalation) -> int | None:
 
 
 def step(
-    state: Escalation, given: Input, now_ms: int, plan: Plan
+    state: Escalation, given: Input, now_ms: int, plan: Plan, duty: Duty = AS_PLANNED
 ) -> tuple[Escalation, tuple[Action, ...]]:
-    """The state after `given`, and what is to be done, in order.
+    """The state after `given`, and what is to be done, in order. `duty` has what has been changed
+    of the plan's duty; it counts at each call.
 
     Raises ValueError if `plan` is not the version with which the escalation began.
     """
     if plan.version != state.plan:
         raise ValueError(f"{state.alert} keeps to plan {state.plan}, this is {plan.version}")
-    change = _Change(state, now_ms, plan)
+    change = _Change(state, now_ms, plan, duty)
     match given:
         case Situation():
             change.follow(given)
@@ -237,7 +240,7 @@ class _Change(Calling):
             return
         by = state.answer.by
         if state.follow_ups >= FOLLOW_UPS or (
-            by not in self.plan.contact and not self.plan.members(state.area)
+            by not in self.plan.contact and not self._in_area(state.area)
         ):
             self._set(follow_ms=None, declined=(*state.declined, by))
             self.actions.append(Reopen(state.alert, by, f"{by} has reported no result"))

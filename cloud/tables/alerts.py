@@ -250,3 +250,19 @@ cap_document: Final = Table(
     Column("due_ms", BigInteger, index=True),  # when it is to be renewed
 )
 """What was published of each alert, as CAP: see `alerts.press`."""
+
+duty_change: Final = Table(
+    "duty_change",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("contact", String, nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("ends_ms", BigInteger, nullable=False, index=True),
+    Column("removed_ms", BigInteger),
+    Column("calendar", String, nullable=False),
+    Column("change", String, nullable=False),  # JSON, all but the number and the removal time
+)
+"""Absences, covers, swaps and imported rosters, those that are over too: see
+`alerts.dutychanges`."""

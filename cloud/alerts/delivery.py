@@ -13,8 +13,8 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 from sqlalchemy import Connection, func, select, update
 
 from cloud import tables
-from cloud.alerts.handover import CANNOT_BE_SENT, Desk, Stored
-from cloud.channels import Channel, Receipt
+from cloud.alerts.handover import CANNOT_BE_SENT, Desk, Stored, is_exercise
+from cloud.channels import Channel, Message, Receipt
 from cloud.channels.running import Expired
 from cloud.errors import Rejected, Unavailable
 from cloud.state import State
@@ -52,10 +52,12 @@ class Paced(Protocol):
 
 class _Due(NamedTuple):
     """The contacts who may be told something now, who has waited longest first; and when (UTC, ms)
-    the next may be, if there is nobody now."""
+    the next may be, if there is nobody now. While anything real waits nobody is told of an
+    exercise, and then one at a time: a real alert may come meanwhile."""
 
     contacts: list[str]
     next_ms: int | None
+    exercise: bool = False
 
 
 class _Line:
@@ -203,14 +205,14 @@ class Delivery:
                     if self._not_taken(name, line, contact, error):
                         return max(min(line.waits().values(), default=0.0), line.rests_s())
                     continue
-                compose = partial(self._desk.next, channel=name, contact=contact, now_ms=_now_ms())
-                message = await self._database.run(compose)
+                compose = partial(self._compose, channel=name, due=due, without=put_off)
+                told, message = await self._database.run(partial(compose, contact=contact))
                 if message is None:
                     continue  # nothing is left to say
                 try:
                     receipt = await line.channel.send(message)
                 except Unavailable as error:
-                    if self._not_taken(name, line, contact, error):
+                    if self._not_taken(name, line, told, error):
                         return max(min(line.waits().values(), default=0.0), line.rests_s())
                     continue
                 except Rejected as error:
@@ -221,7 +223,7 @@ class Delivery:
                     await self._refused(message.key, str(error))
                 except Exception as error:  # noqa: BLE001  # it must cost no other message
                     if not self._failed(name, line, message.key, error):
-                        line.put_off(contact)
+                        line.put_off(told)
                         continue
                     await self._refused(message.key, f"{CANNOT_BE_SENT}: {_line(error)}")
                 else:
@@ -230,8 +232,25 @@ class Delivery:
                     )
                     if line.works():
                         log.info("channel %s: delivers again", name)
-                line.later.pop(contact, None)
+                line.later.pop(told, None)
                 line.faults.pop(message.key, None)
+
+    def _compose(
+        self,
+        connection: Connection,
+        *,
+        channel: str,
+        contact: str,
+        due: _Due,
+        without: Collection[str],
+    ) -> tuple[str, Message | None]:
+        """The next message to `contact`. Where it is of an exercise, and something real has come
+        while it waited for its turn, that goes first, to whomever."""
+        now_ms = _now_ms()
+        if due.exercise:
+            again = _due(connection, channel=channel, now_ms=now_ms, without=without)
+            contact = next(iter(again.contacts), contact)
+        return contact, self._desk.next(connection, channel, contact, now_ms)
 
     def _not_taken(self, name: str, line: _Line, contact: str, error: Unavailable) -> bool:
         """A contact's message was not taken: whether it is the channel, and the others wait too."""
@@ -281,16 +300,18 @@ def _due(connection: Connection, *, channel: str, now_ms: int, without: Collecti
         out.c.done_ms.is_(None),
         out.c.contact.not_in(without),
     )
-    first = func.min(out.c.not_before_ms)
-    contacts = connection.execute(
-        select(out.c.contact)
+    first, exercise = func.min(out.c.not_before_ms), func.min(is_exercise())
+    found = connection.execute(
+        select(out.c.contact, exercise.label("exercise"))
         .where(*waiting, out.c.not_before_ms <= now_ms)
         .group_by(out.c.contact)
-        .order_by(first, out.c.contact)
+        .order_by(exercise, first, out.c.contact)
         .limit(AT_A_TIME)
-    ).scalars()
-    if found := list(contacts):
-        return _Due(found, None)
+    ).all()
+    if real := [row.contact for row in found if not row.exercise]:
+        return _Due(real, None)
+    if found:
+        return _Due([found[0].contact], None, exercise=True)
     return _Due([], connection.execute(select(first).where(*waiting)).scalar_one())
 
 

@@ -14,7 +14,15 @@ from sqlalchemy import Connection, Row, text
 
 from cloud import database
 from cloud.alerts import alarm as alarms
-from cloud.alerts import causes, dutystore, episodes, escalation, incident, setback
+from cloud.alerts import (
+    causes,
+    dutystore,
+    episodes,
+    escalation,
+    exercises,
+    incident,
+    setback,
+)
 from cloud.alerts.actions import Action, Note, Reopen, Send, Withdraw
 from cloud.alerts.adoption import adopt
 from cloud.alerts.alarm import Alarm, Condition, Hold, Trigger
@@ -22,6 +30,7 @@ from cloud.alerts.answering import Answering, Outcome
 from cloud.alerts.cap import Publisher
 from cloud.alerts.dutychanges import AS_PLANNED, Duty
 from cloud.alerts.escalationstate import Escalation
+from cloud.alerts.exercises import Scenario
 from cloud.alerts.handover import HandOver
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.keptplans import KeptPlans
@@ -42,12 +51,9 @@ from cloud.alerts.rounds import Rounds
 from cloud.alerts.tokens import Tokens
 from wire.messages import Level
 
-__all__ = ["EXERCISE", "Dispatch", "News", "Outcome", "Settings"]
+__all__ = ["Dispatch", "News", "Outcome", "Settings"]
 
 log: Final = logging.getLogger("shuichi.dispatch")
-
-EXERCISE: Final = "exercise"
-"""The source of an exercise's conditions."""
 
 Actions = tuple[Action, ...]
 
@@ -146,17 +152,13 @@ class Dispatch(Answering):
         """Run the plan for real, every message marked as an exercise; level None ends it, at
         once. `figures` fill placeholders. The id of the alert, "" if there is none."""
         records = self.begin(connection)
-        key = AlarmKey(site, hazard, exercise=True)
-        known = Known({**(figures or {})}, {"zh": "演练情景", "en": "Exercise scenario"})
         if level is None:
-            if records.alarm(key)[0].level is None:
-                return ""
-            records.rule = records.rule._replace(off_delay_ms=0)  # nothing that could come back
-        self.step(records, key, Condition(EXERCISE, level, now_ms, stage), now_ms, known)
-        if level is None:
-            self.step(records, key, alarms.Tick(), now_ms)
+            alert = exercises.end(self, records, AlarmKey(site, hazard, exercise=True), now_ms)
+        else:
+            scenario = Scenario(site, hazard, level, stage, figures or {})
+            alert = exercises.run(self, records, scenario, now_ms)
         records.save()
-        return records.alarm(key)[0].alert
+        return alert
 
     def begin(self, connection: Connection) -> Records:
         """A view of what is on disk; until the transaction ends nobody else dispatches."""
@@ -229,6 +231,9 @@ class Dispatch(Answering):
             sayings = {**_standing(sayings, after), given.source: known}
         records.put_alarm(key, after, sayings)
         self._keep_incident(records, key, before, after, now_ms)
+        begins = after.alert != before.alert and not key.exercise
+        if begins and key.hazard is not Hazard.EQUIPMENT:
+            exercises.give_way(self, records, key.site, after.alert, now_ms)
         if after.alert and (case := records.case(after.alert)) is not None:
             for event in events:
                 if event.kind is Trigger.ANSWER:

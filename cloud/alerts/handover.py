@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, delete, select, update
 from sqlalchemy.exc import DBAPIError
 
 from cloud import database, state, tables
@@ -340,6 +340,11 @@ def _without_ends_that_began_anew(found: Sequence[Fact]) -> list[Fact]:
     ]
 
 
+def is_exercise() -> ColumnElement[int]:
+    """1 for a row of `outgoing` that belongs to an exercise, else 0: the incident's id says it."""
+    return case((tables.outgoing.c.incident.like("%.exercise"), 1), else_=0)
+
+
 def _waiting(
     connection: Connection, channel: str, contact: str, now_ms: int
 ) -> Sequence[Row[tuple[object, ...]]]:
@@ -352,7 +357,7 @@ def _waiting(
             out.c.done_ms.is_(None),
             out.c.not_before_ms <= now_ms,
         )
-        .order_by(out.c.not_before_ms, out.c.key)
+        .order_by(is_exercise(), out.c.not_before_ms, out.c.key)
     ).all()
 
 

@@ -32,6 +32,7 @@ class Answer(NamedTuple):
     contact: str
     channel: str
     call: Message
+    exercise: bool
     parts: tuple[Part, ...]
     words: Words
     must_come: bool
@@ -58,7 +59,7 @@ def send(connection: Connection, answer: Answer, now_ms: int) -> bool:
         language=answer.language,
         incident=answer.call.incident,
         site=answer.call.site,
-        exercise=answer.call.exercise,
+        exercise=answer.exercise,
     )
     # A call that ends takes back what asks for an answer: this does not.
     parts = [msgspec.structs.replace(part, asks=False) for part in answer.parts]

@@ -188,6 +188,7 @@ KINDS: Final[dict[str, tuple[str, str]]] = {
     "fell": ("等级下降", "Level falls"),
     "held": ("暂缓呼叫", "Calls held back"),
     "cleared": ("预警解除", "Over"),
+    "gave way": ("让位于真实预警", "Gives way to a real alert"),
     "closed": ("事件结束", "Incident closed"),
     "rise": ("升级", "Rises"),
     "fall": ("降级", "Falls"),

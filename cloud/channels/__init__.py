@@ -21,6 +21,12 @@ Language = Literal["zh", "en"]
 EXERCISE: Final[dict[str, str]] = {"zh": "【演练】", "en": "[EXERCISE] "}
 """What title and text of an exercise begin with, by language."""
 
+
+def marked(words: str, language: str) -> str:
+    """What is said of an exercise, with its mark, once."""
+    return words if words.startswith(EXERCISE[language]) else EXERCISE[language] + words
+
+
 TEST: Final[dict[str, str]] = {"zh": "【测试】", "en": "[TEST] "}
 """What title and text of a test message begin with."""
 

@@ -15,7 +15,7 @@ from cloud.alerts.alarm import Alarm, Status
 from cloud.alerts.dispatch import Dispatch
 from cloud.alerts.escalation import Escalation, Phase
 from cloud.alerts.records import CODE_LASTS_MS, read_parts
-from cloud.channels import Language, Message
+from cloud.channels import Language, Message, marked
 from cloud.web.pages import Answered, CallPage, Item
 from cloud.web.replies import OpenCall, is_same_number
 from wire.messages import Level
@@ -128,6 +128,9 @@ def _items(
         plan = dispatch.plan_of(records, case.plan)
         fact = facts.stand(records, plan, send)
         words = compose.standing(plan, fact, now_ms)
+        if send.exercise:
+            tongue = wording.language(plan, contact)
+            words = words._replace(title=marked(words.title, tongue))
         answered = case.phase is Phase.ANSWERED
         found[send.alert] = Item(
             send.alert,

@@ -4,6 +4,7 @@ came of it, or is only recorded; and it is answered. In the transaction of the d
 import hashlib
 import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -15,7 +16,7 @@ from cloud.alerts.dispatch import Dispatch, News
 from cloud.alerts.replies import Around, Says
 from cloud.alerts.replyanswers import Answer
 from cloud.alerts.replywording import About, Came
-from cloud.channels import EXERCISE, Language
+from cloud.channels import EXERCISE, Language, marked
 from cloud.web import calls
 from cloud.web.replies import OpenCall, Reply
 from cloud.web.settings import Hook
@@ -258,9 +259,13 @@ def _answer(connection: Connection, dispatch: Dispatch, told: Told, now_ms: int)
     if told.came is Came.UNCLEAR and not ours.open:
         return  # thanks, after all is said
     tongue = by.message.language
+    meant, offered = told.meant.about, [*_offered(told)]
+    # Where a real alert is among them, each exercise says by itself that it is one.
+    exercise = all(_is_exercise(one) for one in (*meant, *offered) or (by,))
+    titled = partial(_title, dispatch, tongue=tongue, marks=not exercise)
     about = About(
-        tuple(dict.fromkeys(_title(dispatch, one, tongue) for one in told.meant.about)),
-        tuple(_codes(dispatch, told, tongue)),
+        tuple(dict.fromkeys(map(titled, meant))),
+        tuple((one.code, titled(one)) for one in offered),
         replywording.done(told.reply, tongue),
         next((_name(dispatch, one, tongue) for one in told.meant.about if one.answered_by), ""),
     )
@@ -270,6 +275,7 @@ def _answer(connection: Connection, dispatch: Dispatch, told: Told, now_ms: int)
         by.contact,
         by.channel,
         by.message,
+        exercise,
         by.parts,
         replywording.write(told.came, about, tongue),
         must_come=told.came in replywording.RECORDED,
@@ -282,7 +288,11 @@ def _can_carry(call: OpenCall, heard: Heard) -> bool:
     return is_text and call.message is not None and bool(call.number)
 
 
-def _codes(dispatch: Dispatch, told: Told, tongue: Language) -> Iterable[tuple[str, str]]:
+def _is_exercise(call: OpenCall) -> bool:
+    return call.message is not None and call.message.exercise
+
+
+def _offered(told: Told) -> Iterable[OpenCall]:
     """What can be replied: of each alert the newest call that waits."""
     named = [one for one in told.meant.calls if one.waits]
     waiting = named or [one for one in told.ours.open if one.alerts] or told.ours.open
@@ -290,17 +300,20 @@ def _codes(dispatch: Dispatch, told: Told, tongue: Language) -> Iterable[tuple[s
     for call in sorted(waiting, key=_when, reverse=True):
         if _alerts(call) not in seen:
             seen.add(_alerts(call))
-            yield call.code, _title(dispatch, call, tongue)
+            yield call
 
 
-def _title(dispatch: Dispatch, call: OpenCall, tongue: Language) -> str:
-    """A call in few words: site and level, or its title if it is about several."""
+def _title(dispatch: Dispatch, call: OpenCall, tongue: Language, *, marks: bool) -> str:
+    """A call in few words: site and level, or its title if it is about several. With `marks` that
+    of an exercise says so."""
     message = call.message
     assert message is not None
     if not message.site or len({part.alert for part in call.parts}) > 1:
-        return message.title.removeprefix(EXERCISE[message.language])
-    site = wording.site_name(dispatch.plan, message.site, tongue)
-    return replywording.title(site, message.level, tongue)
+        title = message.title.removeprefix(EXERCISE[message.language])
+    else:
+        site = wording.site_name(dispatch.plan, message.site, tongue)
+        title = replywording.title(site, message.level, tongue)
+    return marked(title, tongue) if marks and message.exercise else title
 
 
 def _name(dispatch: Dispatch, call: OpenCall, tongue: Language) -> str:

@@ -10,7 +10,7 @@ import pytest
 from cloud import database
 from cloud.alerts import episodes, plan
 from cloud.alerts.alarm import Hold, Status, Trigger
-from cloud.alerts.hazard import Hazard
+from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.records import AlarmKey
 from cloud.alerts.rule import Finding, Place
 from cloud.alerts.trend import Trend
@@ -359,3 +359,15 @@ async def test_a_state_that_does_not_answer_is_said_and_answers_nothing(tmp_path
         assert "您的应答尚未记录" in page.text
         assert await room.phase() == "ringing"
         assert (await room.http.post(path, data=YES)).status_code == 200
+
+
+async def test_the_page_of_an_exercise_says_that_it_is_one(room):
+    exercise = room.dispatch.exercise
+    place = (SITE, Hazard.UNDERPASS)
+    await room.run(exercise, *place, Level.RED, Stage.NOW, room.now_ms)
+    await room.deliver()
+    path = await room.path()
+    page = await room.http.get(path)
+    assert "【演练】红色预警：大坪下穿道积水" in page.text
+    assert "【演练】" in (await room.http.post(path, data=YES)).text
+    assert "【演练】" in (await room.http.get(path)).text

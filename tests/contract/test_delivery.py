@@ -38,7 +38,13 @@ def hook(*codes: int) -> Sink:
     return Scripted(plain.take, plain.admit, plain.yes, plain.never, plain.again, plain.denied)
 
 
-async def tell(database: State, channels: list[str], *keys: str, contact: str = "zhang") -> None:
+async def tell(
+    database: State,
+    channels: list[str],
+    *keys: str,
+    contact: str = "zhang",
+    incident: str = "inc-7",
+) -> None:
     """Leave messages to be told."""
 
     def write(connection: Connection) -> None:
@@ -48,7 +54,7 @@ async def tell(database: State, channels: list[str], *keys: str, contact: str = 
                 connection.execute(
                     insert(tables.outgoing).values(
                         key=one.key,
-                        incident="inc-7",
+                        incident=incident,
                         contact=contact,
                         channel=channel,
                         parts="[]",
@@ -297,3 +303,43 @@ async def test_a_channel_whose_secret_comes_later_delivers_what_has_waited(tmp_p
                 secret.write_text("s")
                 await until(lambda: server.requests)
             assert channel.fault == ""
+
+
+class Gated:
+    """A channel whose turns are given by the test; what it was handed, in order."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.gate = asyncio.Semaphore(0)
+        self.handed: list[str] = []
+
+    async def turn(self) -> None:
+        self.asked += 1
+        await self.gate.acquire()
+
+    async def send(self, message: Message) -> Receipt:
+        self.handed.append(message.key)
+        return Receipt()
+
+
+async def test_what_is_real_goes_before_any_exercise(tmp_path: Path) -> None:
+    """Though the exercise has waited longer, for a turn already, and is for somebody else."""
+    channel = Gated()
+    async with state.opened(tmp_path / "cloud.db") as database:
+        for number in range(4):
+            who = f"drilled-{number}"
+            await tell(database, ["x"], f"drill-{number}", contact=who, incident="i.exercise")
+        both = Delivery(database, {"x": channel})
+        async with delivering(both):
+            await until(lambda: channel.asked == 1)
+            await tell(database, ["x"], "real", contact="zhang")
+            await tell(database, ["x"], "also", contact="wang")
+            both.wake()
+            channel.gate.release()
+            await until(lambda: channel.handed)
+            await until(lambda: channel.asked == 2)
+            for _ in range(5):
+                channel.gate.release()
+            await until(lambda: len(channel.handed) == 6)
+    assert channel.handed[:2] == ["also-x", "real-x"]
+    assert channel.handed[2:] == [f"drill-{number}-x" for number in range(4)]

@@ -239,3 +239,25 @@ async def test_an_exercise_says_so(tmp_path):
         title, text = await Phone(room, (await room.call()).to).said("收到")
         assert title.startswith("【演练】")
         assert text.count("演练") == 1
+
+
+async def test_beside_an_exercise_it_is_said_which_call_is_the_real_one(tmp_path):
+    async with duty_room.opened(tmp_path, ALONE.model_copy(deep=True)) as room:
+        await room.find(Level.RED)
+        number = (await room.call()).to
+        river = ("jialing-huangshaxi", Hazard.RIVER)
+        await room.run(room.dispatch.exercise, *river, Level.RED, Stage.NOW, room.now_ms)
+        exercised = {row["contact"] for row in await room.rows("call", exercise=True)}
+        for row in await room.rows("call"):  # the same telephone
+            if row["contact"] in exercised:
+                contact = room.dispatch.plan.contact[row["contact"]]
+                contact.address["phone"] = number
+        await room.deliver()
+        title, text = await Phone(room, number).said("收到")
+        assert "演练" not in title
+        lines = [line for line in text.splitlines() if "预警" in line]
+        told = [part for line in lines for part in line.split("。") if "预警" in part]
+        assert any("大坪下穿道" in part and "演练" not in part for part in told)
+        assert all("【演练】" in part for part in told if "黄沙溪" in part)
+        assert any("黄沙溪" in part for part in told)
+        assert await room.phase() == "ringing"

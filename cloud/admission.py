@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from cloud.alerts.rule import SERVICE, ServiceFault
 from cloud.config import Config, Ingest, Unknown
 from cloud.limits import Quota, by_gateway
+from cloud.ownclock import PLAUSIBLE_MS, Shown
 from cloud.quarantine import UNNAMED, Reason
 from cloud.quotas import Quotas, Spoilt
 from cloud.room import Room
@@ -29,10 +30,6 @@ _KIND: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _UNPLANNED: Final = "is neither in the config nor in the response plan"
 
 _DAY_S: Final = 86_400
-
-PLAUSIBLE_MS: Final = range(1_672_531_200_000, 4_102_444_800_000)
-"""What a clock of ours can show: 2023 to 2100. One that shows something else (1970, without a
-battery) dates nothing, and judges no other clock."""
 
 
 class NotAllowed(Exception):
@@ -63,7 +60,8 @@ class Admitted(NamedTuple):
 class Admission:
     """`sites` are those of each gateway that the config names, empty where it names none: then the
     gateway may write all that are not another's, and are among the `known` unless that is empty.
-    Only `quotas`, `room`, what quarantine has for each gateway, and `known` change."""
+    Only `quotas`, `room`, what quarantine has for each gateway, `known` and `doubt` change: by so
+    much (ms) our own clock may be behind the time, and ahead of it."""
 
     sites: Mapping[str, frozenset[str]]
     unknown: Unknown
@@ -72,6 +70,7 @@ class Admission:
     known: frozenset[str] = frozenset()
     quotas: Quotas = field(default_factory=lambda: Quotas(Quota(), {}, (), accepted=True))
     room: Room | None = None
+    doubt: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(cls, config: Config, planned: Iterable[str] = ()) -> "Admission":
@@ -100,6 +99,11 @@ class Admission:
         # At once for all who look: what is decoded may be decoded in a thread.
         object.__setattr__(self, "known", _known(config, planned))
 
+    def judge_by(self, shown: Shown) -> None:
+        """From now on times are judged by this look at our clock."""
+        doubt = shown.latest_ms - shown.now_ms, shown.now_ms - shown.earliest_ms
+        object.__setattr__(self, "doubt", doubt)
+
     def check_origin(self, claimed: str, gateway: str) -> None:
         """Raise NotAllowed if a message says that it is of `claimed`, but came from `gateway`."""
         if claimed != gateway:
@@ -123,7 +127,7 @@ class Admission:
         return [
             ServiceFault(
                 "clock_implausible",
-                now_ms not in PLAUSIBLE_MS,
+                now_ms not in PLAUSIBLE_MS or self._was_set_far(),
                 detail={"utc": f"{shown:%Y-%m-%d %H:%M}"},
             ),
             *(
@@ -137,6 +141,11 @@ class Admission:
                 for one in self.quotas.exceeded(now_ms)
             ),
         ]
+
+    def _was_set_far(self) -> bool:
+        """Whether our clock was set, lately, by so much that one of its times refuses readings."""
+        behind_ms, ahead_ms = self.doubt
+        return behind_ms > self.future_ms or ahead_ms > self.oldest_ms
 
     def inherit(self, standing: Iterable[ServiceFault], now_ms: int) -> None:
         """Take over what an earlier process has reported (`Watch.standing`), so that it ends."""
@@ -202,8 +211,10 @@ class Admission:
         first_ms, last_ms = readings.first_ms, readings.last_ms
         if first_ms is None or last_ms is None:
             return True
+        behind_ms, ahead_ms = self.doubt
         if now_ms in PLAUSIBLE_MS and (
-            first_ms < now_ms - self.oldest_ms or last_ms > now_ms + self.future_ms
+            first_ms < now_ms - ahead_ms - self.oldest_ms
+            or last_ms > now_ms + behind_ms + self.future_ms
         ):
             return False
         if not self.sites and not self.known:
@@ -224,11 +235,12 @@ class Admission:
             return Reason.UNPLANNED if is_ours else Reason.NOT_ALLOWED, words
         if now_ms not in PLAUSIBLE_MS:
             return None
-        if (ahead_ms := one.at_ms - now_ms) > self.future_ms:
-            return Reason.TIME, f"is {_span(ahead_ms)} ahead; future_s = {self.future_ms / 1000:g}"
-        if -ahead_ms > self.oldest_ms:
+        behind_ms, ahead_ms = self.doubt
+        if (early_ms := one.at_ms - now_ms) > self.future_ms + behind_ms:
+            return Reason.TIME, f"is {_span(early_ms)} ahead; future_s = {self.future_ms / 1000:g}"
+        if -early_ms > self.oldest_ms + ahead_ms:
             days = self.oldest_ms / 1000 / _DAY_S
-            return Reason.TIME, f"is {_span(-ahead_ms)} old; oldest_days = {days:g}"
+            return Reason.TIME, f"is {_span(-early_ms)} old; oldest_days = {days:g}"
         return None
 
     def _not_its(self, gateway: str, site: str) -> str:

@@ -283,7 +283,7 @@ class Quotas:
         found = []
         for owner, use in [*self._uses.items()]:
             for quota, one in [*use.refused.items()]:
-                active = now_ms - one.last_ms < STANDS_MS
+                active = abs(now_ms - one.last_ms) < STANDS_MS  # a clock may be set back
                 found.append(Exceeded(owner, quota, active, one.count))
                 if not active:
                     del use.refused[quota]

@@ -1,22 +1,29 @@
 """Keeps tidy beside the ingest: rollups are brought up to what was written, what is older than the
-retention is let go, and so is what the quarantine has no room for."""
+retention is let go, and so is what the quarantine has no room for.
+
+Nothing is let go by a clock that was set to a later time a moment ago, nor by that of a machine
+that has just started and may not have asked for the time yet: see `cloud.ownclock`.
+"""
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 from cloud.errors import Rejected, Unavailable
+from cloud.ownclock import PLAUSIBLE_MS, OwnClock
 
 log: Final = logging.getLogger("shuichi.upkeep")
 
 EVERY_S: Final = 30.0
 
+SETTLED_S: Final = 600.0
+"""After the start, until which nothing is old."""
+
 
 class Chore(NamedTuple):
-    """`work` is given the time (ms) and may raise Unavailable or Rejected: then it is done at the
-    next turn, nothing of it is lost."""
+    """`work` is given the earliest time that it may be (ms), 0 if nobody knows, and may raise
+    Unavailable or Rejected: then it is done at the next turn, nothing of it is lost."""
 
     name: str
     work: Callable[[int], Awaitable[None]]
@@ -25,10 +32,14 @@ class Chore(NamedTuple):
 async def run(*chores: Chore) -> None:
     """Do all of them in turn, for ever."""
     failing: set[str] = set()
+    clock = OwnClock()
     while True:
         for name, work in chores:
+            now_ms = clock.look().earliest_ms
+            if clock.age_s < SETTLED_S or now_ms not in PLAUSIBLE_MS:
+                now_ms = 0
             try:
-                await work(time.time_ns() // 1_000_000)
+                await work(now_ms)
             except (Unavailable, Rejected) as error:
                 if name not in failing:
                     log.error("%s must wait: %s", name, error)

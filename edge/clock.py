@@ -108,6 +108,7 @@ class Clock:
         self._known_ms: int | None = None
         self._newest_ms = 0
         self._was_synchronised = False
+        self._steady_since = 0.0
         # Where UTC was set back, and what it then showed: from there it runs at half speed.
         self._set_back: tuple[int, int] | None = None
 
@@ -132,6 +133,7 @@ class Clock:
         stream. False if that is so far off that a new stream must begin, in which UTC may go
         back."""
         self._offset_ms = offset_ms
+        self._steady_since = self._machine.monotonic()
         self.trusted = True
         back_ms = not_before_ms - (self._now_ms() + offset_ms)
         if 0 <= back_ms <= ABSORBED_UP_TO_MS:
@@ -154,7 +156,14 @@ class Clock:
         self._offset_ms = offset_ms
         if abs(step_ms) < TOLD_FROM_MS:
             return None
+        if abs(step_ms) > ABSORBED_UP_TO_MS:
+            self._steady_since = self._machine.monotonic()
         return Jump(step_ms, step_ms > 0 or self._set_back is not None)
+
+    @property
+    def steady_s(self) -> float:
+        """For how long UTC has been known and was not set by more than an hour."""
+        return self._machine.monotonic() - self._steady_since if self.trusted else 0.0
 
     @property
     def offset_ms(self) -> int:

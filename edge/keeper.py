@@ -35,6 +35,9 @@ RETURN_EVERY: Final = 30
 """In looks: when deletions that wait for a seal are committed without one; when a disk that refused
 the outbox is tried again."""
 
+AGED_AFTER_S: Final = 12 * 3600.0
+"""A clock that has just begun, or was set, may be wrong: nothing is too old by it."""
+
 STEPS_AT_A_LOOK: Final = 16
 PAUSE_S: Final = 0.05
 DATED_AT_ONCE: Final = 8
@@ -239,7 +242,7 @@ class Keeper:
                 if self._shedder.step(file, priority, limit - limit // 50, "outbox full"):
                     return True
                 self._giving.discard(priority)
-            if self._clock.trusted and self._looks % FLUSH_EVERY == 0:
+            if self._clock.steady_s >= AGED_AFTER_S and self._looks % FLUSH_EVERY == 0:
                 oldest_ms = self._clock.now() - self._settings.limit_days(priority) * DAY_MS
                 if self._shedder.drop_older(file, priority, round(oldest_ms)):
                     return True

@@ -33,6 +33,7 @@ from cloud.ingest.unbelieved import Unbelieved
 from cloud.ingest.writing import SENDERS, Writing
 from cloud.intake import Intake, filters
 from cloud.ledger import Key
+from cloud.ownclock import OwnClock
 from cloud.shards import Lease
 from cloud.state import State
 from cloud.store import Store
@@ -107,6 +108,7 @@ class Ingest:
         self._broker = broker
         self._settings = settings
         self._admission = admission
+        self._clock = OwnClock()
         self._shard = shard
         self._watch = watch
         self._keys = keys or {}  # by gateway: what proves our acks
@@ -213,8 +215,10 @@ class Ingest:
         drawn = turns.draw(1 if beginning.is_careful else TAKE, TAKE_BYTES, clock())
         if beginning.is_careful:
             await self._writing.insist(partial(beginning.note, drawn[0]))
-        now_ms = time.time_ns() // 1_000_000
+        shown = self._clock.look()
         async with self._deciding:
+            self._admission.judge_by(shown)
+            now_ms = shown.now_ms
             found = await decode_beside(drawn, self._admission, now_ms, beginning.deadly)
         now = clock()
         turns.put_back(drawn[found.done :], now)
@@ -341,7 +345,9 @@ class Ingest:
                 inherited = {one.gateway for one in self._watch.standing("readings_refused")}
                 self._admission.inherit(self._watch.standing("quota_exceeded"), now_ms)
                 self._unbelieved.inherit(self._watch.standing(unbelieved.NAME))
+            shown = self._clock.look()
             async with self._deciding:
+                self._admission.judge_by(shown)
                 faults = self._admission.conditions(now_ms)
             over = set[str]()
             if time.monotonic() >= ends_at:

@@ -165,6 +165,34 @@ async def test_what_is_too_old_is_dropped_and_told(tmp_path):
         assert len(await gw.readings()) == 4
 
 
+@pytest.mark.parametrize("step_s", [40 * 86_400, 20 * 365 * 86_400])
+async def test_a_clock_that_was_set_ahead_makes_nothing_old(tmp_path, step_s):
+    async with gateway(tmp_path / "o.db", routine_days=30) as gw:
+        gw.add(3)
+        await gw.sealer.seal()
+        gw.machine.wait(86_400)
+        gw.machine.step(step_s)
+        await gw.look(12)
+        gw.machine.wait(3600)
+        await gw.look(12)
+        assert "clock_jump" in gw.told
+        gw.machine.step(-step_s)
+        await gw.look(12)
+        assert await gw.gaps() == []
+        assert len(await gw.readings()) == 3
+
+
+async def test_a_gateway_that_has_just_started_drops_nothing_for_its_age(tmp_path):
+    machine = FakeMachine()
+    async with gateway(tmp_path / "o.db", machine) as gw:
+        gw.add(3)
+        await gw.sealer.seal()
+    machine.step(400 * 86_400)  # an empty battery, or a wrong server
+    async with gateway(tmp_path / "o.db", machine) as gw:
+        await gw.look(12)
+        assert await gw.gaps() == []
+
+
 async def test_three_days_of_a_hundred_sensors_fit(tmp_path):
     dice, begin_ms, seconds = random.Random(1), UTC_MS, 60
     said = [r for s in range(seconds) for _, r in uplink_bytes.readings(dice, s, begin_ms)]

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -22,9 +21,10 @@ from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.placeholders import named_values, values_option
 from cloud.alerts.reportcli import report_command
 from cloud.alerts.views import AlertView, Line
-from cloud.cliparts import config_option, look, moment
+from cloud.cliparts import config_option, look, moment, when
 from cloud.desk import Operation, OrderT
 from cloud.statscli import command as stats_command
+from cloud.testcli import test_command, tests_command
 from configs.loader import UserError
 from configs.text import clean, for_terminal, is_visible_name
 from wire.messages import Level
@@ -204,6 +204,8 @@ _hold("out-of-service", Trigger.REMOVE, "Call nobody: the site is being worked o
 _hold("return-to-service", Trigger.RESTORE, "The site works again.")
 alert.add_command(report_command)
 alert.add_command(stats_command)
+alert.add_command(test_command)
+alert.add_command(tests_command)
 
 
 @alert.command()
@@ -244,11 +246,11 @@ def incidents(file: Path, since: str | None, as_json: bool) -> None:
         return
     console = Console()
     for one in found:
-        end = "open" if one.closed_ms is None else f"closed {_time(one.closed_ms)}"
+        end = "open" if one.closed_ms is None else f"closed {when(one.closed_ms)}"
         mark = " EXERCISE" if one.exercise else ""
         count = f"{len(one.alerts)} alert{'s' * (len(one.alerts) != 1)}"
         console.print(
-            Text.assemble((one.id, "bold"), f"{mark}  {_time(one.opened_ms)}, {end}, {count}"),
+            Text.assemble((one.id, "bold"), f"{mark}  {when(one.opened_ms)}, {end}, {count}"),
             highlight=False,
         )
     if not found:
@@ -260,7 +262,7 @@ def incidents(file: Path, since: str | None, as_json: bool) -> None:
 @json_option
 def replies(file: Path, as_json: bool) -> None:
     """Print the replies by SMS or keypress that answer nothing: who, what, and why not."""
-    lines = _read(file, lambda c: views.timeline(c, incident=""))
+    lines = _read(file, views.unheard)
     if as_json:
         click.echo(msgspec.json.encode(lines))
         return
@@ -284,7 +286,7 @@ def _show_alert(console: Console, one: AlertView) -> None:
     )
     facts = [f"id {one.id}"]
     if one.began_ms is not None:
-        facts.append(f"since {_time(one.began_ms)}, round {one.round}, back {one.flaps} times")
+        facts.append(f"since {when(one.began_ms)}, round {one.round}, back {one.flaps} times")
     if one.called:
         facts.append(f"called now: {', '.join(one.called)}")
     if one.told:
@@ -292,7 +294,7 @@ def _show_alert(console: Console, one: AlertView) -> None:
     if one.answered_by:
         facts.append(f"answered by {one.answered_by}")
     if one.shelved_until_ms is not None:
-        facts.append(f"shelved until {_time(one.shelved_until_ms)}")
+        facts.append(f"shelved until {when(one.shelved_until_ms)}")
     for fact in facts:
         console.print(Padding(Text(for_terminal(fact)), (0, 0, 0, 4)))
 
@@ -305,7 +307,7 @@ def _show_lines(console: Console, lines: Sequence[Line]) -> None:
         level = str(line.detail.get("level") or "")
         console.print(
             Text.assemble(
-                f"{_time(line.at_ms)}  ",
+                f"{when(line.at_ms)}  ",
                 (line.kind, "bold"),
                 *((" ", (level, _STYLES.get(level, ""))) if level else ()),
                 f"  {for_terminal(who)}" if who else "",
@@ -325,7 +327,3 @@ def _ask(file: Path, operation: Operation[OrderT, Done], order: OrderT) -> None:
     done = asyncio.run(desk.ask(config.read_in_part(file)[0], operation, order))
     click.echo(for_terminal(done.text), err=not done.ok)
     raise SystemExit(0 if done.ok else 1)
-
-
-def _time(at_ms: int) -> str:
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M:%S}"

@@ -5,7 +5,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
@@ -83,6 +83,15 @@ def moment_at(text: str | None, zone: ZoneInfo) -> int:
     if not 1970 < moment.year < 2200:
         raise UserError(f"--at {text}: is not a time between 1971 and 2199")
     return round((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()) * 1000
+
+
+def when(at_ms: int, *, seconds: bool = True) -> str:
+    """A moment as people read it, where this machine is, with the zone: `2026-11-30 22:10 +08:00`,
+    for who reads it may be elsewhere."""
+    local = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone()
+    offset = f"{local:%z}"
+    clock = f"{local:%Y-%m-%d %H:%M:%S}" if seconds else f"{local:%Y-%m-%d %H:%M}"
+    return f"{clock} {offset[:3]}:{offset[3:5]}"
 
 
 def progress(*, seen: bool) -> Progress:

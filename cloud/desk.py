@@ -26,6 +26,7 @@ from configs.loader import UserError
 
 if TYPE_CHECKING:  # it is long to import, and most who ask here want no alerts
     from cloud.alerts.dispatch import Dispatch
+    from cloud.alerts.testsend import Sender
 
 log: Final = logging.getLogger("shuichi.cloud")
 
@@ -42,7 +43,8 @@ AnswerT = TypeVar("AnswerT", bound=msgspec.Struct)
 
 class Clerk(NamedTuple):
     """Who serves at the desk: what an operation works with, who has asked for it, how the dispatch
-    is told that there is news, and that dispatch, where one runs."""
+    is told that there is news; and that dispatch, and who sends test messages, where a service
+    runs."""
 
     setup: Setup
     database: State
@@ -50,6 +52,7 @@ class Clerk(NamedTuple):
     who: str
     wake: Callable[[], None] = lambda: None
     dispatch: "Dispatch | None" = None
+    tests: "Sender | None" = None
 
 
 class Operation(NamedTuple, Generic[OrderT, AnswerT]):
@@ -122,6 +125,7 @@ async def open_desk(
     *operations: Operation[Any, Any],
     wake: Callable[[], None] = lambda: None,
     dispatch: "Dispatch | None" = None,
+    tests: "Sender | None" = None,
 ) -> AsyncIterator[None]:
     """Serve `operations` at the socket. One that cannot be opened is told and left: what is asked
     there can wait, the readings cannot."""
@@ -138,7 +142,7 @@ async def open_desk(
             )
         except msgspec.MsgspecError as error:
             return _Reply(f"the service that runs does not understand: {error}")
-        clerk = Clerk(setup, database, store, request.who, wake, dispatch)
+        clerk = Clerk(setup, database, store, request.who, wake, dispatch, tests)
         try:
             return _Reply(answer=_raw(await operation.run(clerk, order)))
         except (Unavailable, Rejected, UserError) as error:

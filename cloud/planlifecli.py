@@ -14,7 +14,7 @@ from rich.text import Text
 from cloud import config, desk
 from cloud.alerts import keptplans, plan, plandiff, planlife
 from cloud.alerts.plan import Plan
-from cloud.cliparts import config_option, look, moment_at
+from cloud.cliparts import config_option, look, moment_at, when
 from configs.loader import UserError, suggest
 from configs.text import for_terminal
 
@@ -75,7 +75,7 @@ def versions(file: Path, as_json: bool) -> None:
         return
     console = Console()
     for one in found:
-        since = "" if one.used_ms is None else _local(one.used_ms)
+        since = "" if one.used_ms is None else when(one.used_ms, seconds=False)
         mark = "  in force" if one.in_force else ""
         text = Text.assemble((one.version, "bold"), f"  {since}  {for_terminal(one.title)}{mark}")
         console.print(text, highlight=False)
@@ -159,7 +159,3 @@ def _kept(file: Path, version: str | None) -> Plan:
     if found is None:
         raise UserError("no plan is in force: name one")
     return found
-
-
-def _local(at_ms: int) -> str:
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M}"

@@ -28,7 +28,7 @@ from cloud import (
     writeoffs,
 )
 from cloud.admission import Admission, clock_fault
-from cloud.alerts import demands, planlife
+from cloud.alerts import demands, planlife, testsend
 from cloud.alerts.office import Office, alert_faults, office_of
 from cloud.alerts.plan import Plan
 from cloud.alerts.watch import Watch
@@ -96,11 +96,12 @@ async def serve(setup: Setup, faults: Sequence[str] = ()) -> None:
                 cases.RETRY,
                 cases.DROP,
                 writeoffs.CLOSE,
-                *demands.ALL,
+                *(*demands.ALL, *testsend.ALL),
                 planlife.RELOAD,
             ),
             wake=service.office.wake,
             dispatch=service.office.dispatch,
+            tests=service.tests,
         )
         async with desk, asyncio.TaskGroup() as group:
             tasks = [
@@ -131,6 +132,7 @@ class _Service:
         self.read_again = asyncio.Event()
         """Set by SIGHUP: the response plan is to be read again."""
         self.office: Office
+        self.tests: testsend.Sender
         self._beats = Heartbeats(self.notifier.alive, self.notifier.ready)
         self._setup = setup
         self._database = database
@@ -162,6 +164,7 @@ class _Service:
             made._channels[name] = channel
         beat = partial(made._beats.beat, _DISPATCH)
         made.office = await office_of(setup, database, made._channels, made.supervisor, beat)
+        made.tests = testsend.sender(database, made._channels, setup.config.channel, made.office)
         made._faults += made.office.faults
         made.office.dispatch.on_plan.append(made._mend)
         if (pulse := setup.config.heartbeat) is not None:
@@ -275,6 +278,7 @@ class _Service:
                 tokens=server.tokens_of(self._setup.folder, config.web),
                 publisher=config.cap,
                 url=config.alerts.settings.answer_url,
+                tests=self.tests,
                 spoken=frozenset(n for n, one in config.channel.items() if one.kind == "voice"),
             )
             with server.bound(config.web) as listening:

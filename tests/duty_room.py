@@ -17,6 +17,7 @@ from cloud.alerts import plan
 from cloud.alerts.alarm import Alarm
 from cloud.alerts.dispatch import Dispatch, Settings
 from cloud.alerts.plan import Plan
+from cloud.alerts.testsend import Line, Sender
 from cloud.alerts.tokens import Tokens
 from cloud.channels import Message
 from cloud.database import Place
@@ -142,6 +143,7 @@ async def opened(
     settings: Settings | None = None,
     place: Place | None = None,
     tokens: dict[str, str] | None = None,
+    lines: dict[str, Line] | None = None,
 ) -> AsyncIterator[DutyRoom]:
     settings = settings or Settings(answer_url=URL)
     dispatch = Dispatch(the_plan, the_plan.channel, Tokens(b"signing"), settings)
@@ -161,6 +163,7 @@ async def opened(
                 hooks={name: (hook, SECRET) for name, hook in (hooks or {}).items()},
                 token=token,
                 tokens=tokens or {},
+                tests=None if lines is None else Sender(database, lines, dispatch),
                 publisher=settings.publisher,
                 url=URL,
             )

@@ -139,6 +139,17 @@ class Delivery:
             if line.is_broken()
         }
 
+    def rests_s(self, channel: str) -> float:
+        """How long (s) the provider of a channel wants to be left alone."""
+        return self._lines[channel].rests_s()
+
+    def works(self, channel: str) -> None:
+        """Somebody has seen a channel take a message."""
+        if self._lines[channel].works():
+            log.info("channel %s: works again", channel)
+            self._lines[channel].later.clear()
+            self._lines[channel].news.set()
+
     def wake(self) -> None:
         """There is something new to tell, or less."""
         for line in self._lines.values():

@@ -99,6 +99,14 @@ class Office:
         """The channels that take nothing, and why."""
         return self._delivery.failing()
 
+    def rests_s(self, channel: str) -> float:
+        """How long (s) the provider of a channel wants to be left alone."""
+        return self._delivery.rests_s(channel)
+
+    def works(self, channel: str) -> None:
+        """Somebody has seen a channel take a message."""
+        self._delivery.works(channel)
+
     def turned_s(self) -> float:
         """When the dispatch went round last, by the monotonic clock; 0 before the first time."""
         return self._turned_s

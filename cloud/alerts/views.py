@@ -1,6 +1,6 @@
 """How alerts stand, for those who look: the command line, the API."""
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, select
@@ -8,6 +8,9 @@ from sqlalchemy import Connection, select
 from cloud import tables
 from cloud.alerts.alarm import Alarm
 from cloud.alerts.escalation import Escalation
+
+TEST: Final = "test message"
+"""The kind of a line about a test message."""
 
 
 class AlertView(msgspec.Struct, frozen=True):
@@ -117,6 +120,16 @@ def timeline(connection: Connection, *, alert: str = "", incident: str = "") -> 
         )
         for row in connection.execute(select(table).where(chosen).order_by(table.c.id))
     ]
+
+
+def tests(connection: Connection) -> list[Line]:
+    """The test messages that were sent, oldest first."""
+    return [line for line in timeline(connection, incident="") if line.kind == TEST]
+
+
+def unheard(connection: Connection) -> list[Line]:
+    """What belongs to no incident, but tests: replies that answer nothing, what was set aside."""
+    return [line for line in timeline(connection, incident="") if line.kind != TEST]
 
 
 def incidents(connection: Connection) -> list[IncidentView]:

@@ -93,6 +93,10 @@ class Kept:
         """As `Channel.send`."""
         return await (await self.open()).send(message)
 
+    async def send_beside(self, message: Message) -> Receipt:
+        """As `Running.send_beside`."""
+        return await (await self.open()).send_beside(message)
+
 
 class Running:
     """A channel that keeps its pace and its time limit, fills in the address, does not tell what
@@ -117,11 +121,19 @@ class Running:
 
     async def send(self, message: Message) -> Receipt:
         """As `Channel.send`, once it is its turn."""
-        if not message.to and self._config.to:
-            message = msgspec.structs.replace(message, to=self._config.to)
         if not self._has_turn:
             await self._turn()
         self._has_turn = False
+        return await self._send(message)
+
+    async def send_beside(self, message: Message) -> Receipt:
+        """The same beside whoever has waited for a `turn`, which stays theirs."""
+        await self._turn()
+        return await self._send(message)
+
+    async def _send(self, message: Message) -> Receipt:
+        if not message.to and self._config.to:
+            message = msgspec.structs.replace(message, to=self._config.to)
         if message.expires_ms is not None and message.expires_ms <= time.time_ns() // 1_000_000:
             raise Expired("it was not told in time, and is no longer worth telling")
         try:

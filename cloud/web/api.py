@@ -1,6 +1,7 @@
 """The API: what `shuichi alert` can do, for programs that have the token."""
 
 import hmac
+import math
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -12,12 +13,13 @@ from msgspec import Meta
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from cloud.alerts import byhand, demands, views
+from cloud.alerts import byhand, demands, testsend, views
 from cloud.alerts.alarm import Hold, Trigger
 from cloud.alerts.dispatch import Dispatch, Outcome
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.records import AlarmKey
 from cloud.web.desk import HEADERS, Desk, body_of, sender_of
+from configs.loader import UserError
 from wire.messages import Level
 
 _T = TypeVar("_T")
@@ -77,6 +79,7 @@ def add(made: FastAPI, desk: Desk) -> None:
     ):
         made.add_api_route(path, _guarded(desk, handler), methods=[method])
     made.add_api_route("/api/alerts", _guarded(desk, _raise), methods=["POST"])
+    made.add_api_route("/api/test", _guarded(desk, _test), methods=["POST"])
     for name, work in _BY_HAND.items():
         path = f"/api/alerts/{{alert}}/{name}"
         made.add_api_route(path, _guarded(desk, partial(_by_hand, work=work)), methods=["POST"])
@@ -132,8 +135,7 @@ async def _ack(desk: Desk, request: Request) -> object:
     said = await _read(request, Acknowledgement)
     one = await _known(desk, request)
     now_ms = time.time_ns() // 1_000_000
-    program = f" ({request.state.program})" if request.state.program else ""
-    how = f"API{program}, {sender_of(request)}"
+    how = _how(request)
     work = partial(desk.dispatch.acknowledge, alert=one.id, by=said.by, how=how, said=said.said)
     return await _done(desk, partial(work, now_ms=now_ms))
 
@@ -182,6 +184,26 @@ async def _by_hand(
     given = byhand.Demand(one.id, said.by, said.said, said.contact)
     now_ms = time.time_ns() // 1_000_000
     return await _done(desk, lambda c: work(desk.dispatch, c, given, now_ms))
+
+
+async def _test(desk: Desk, request: Request) -> object:
+    """Whatever came of it is an answer, but that it was not sent."""
+    asked = await _read(request, testsend.Asked)
+    if desk.tests is None:
+        raise HTTPException(409, "there are no channels here")
+    try:
+        result = await desk.tests.send(asked, _how(request))
+    except UserError as error:
+        raise HTTPException(422, str(error)) from None
+    if result.outcome == "not sent":
+        after = {"Retry-After": str(math.ceil(result.wait_s))} if result.wait_s else None
+        raise HTTPException(429 if result.wait_s else 409, result.detail, headers=after)
+    return result
+
+
+def _how(request: Request) -> str:
+    program = f" ({request.state.program})" if request.state.program else ""
+    return f"API{program}, {sender_of(request)}"
 
 
 async def _held(desk: Desk, request: Request, demand: Hold, now_ms: int) -> object:

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from cloud.alerts.cap import Publisher
 from cloud.alerts.dispatch import Dispatch
+from cloud.alerts.testsend import Sender
 from cloud.errors import Rejected, Unavailable
 from cloud.state import State
 from cloud.web.settings import Hook
@@ -41,7 +42,8 @@ class Desk:
     writes, and holds nobody up. `hooks` have their secrets beside them; `token` opens the API, and
     so do `tokens`, by the names of programs; "" opens nothing; without a `publisher` there is no
     CAP feed; `url` is where we are seen from afar; `wake` tells the dispatch that there is news; a
-    reply to a call by a `spoken` channel gets no answer."""
+    reply to a call by a `spoken` channel gets no answer; `tests` sends test messages, where there
+    are channels."""
 
     database: State
     reader: State
@@ -53,6 +55,7 @@ class Desk:
     url: str
     tokens: Mapping[str, str] = field(default_factory=dict)
     spoken: frozenset[str] = frozenset()
+    tests: Sender | None = None
     _refusals: Seldom = field(default_factory=lambda: Seldom(60.0), init=False, repr=False)
     _turns: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(AT_ONCE), init=False, repr=False

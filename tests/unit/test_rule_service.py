@@ -77,3 +77,17 @@ def test_the_rule_is_there_without_a_table_and_a_table_sets_its_levels() -> None
     own = {one.part: one for one in parse(table, Config, "cloud.toml").rules if one.name == "own"}
     assert own.keys() == set(FAULTS)
     assert own["store_away"].level is Level.RED  # type: ignore[attr-defined]
+
+
+def test_the_channel_that_fails_is_named_when_it_begins_and_when_it_ends() -> None:
+    watch, said = Watch(RULES), []
+    for active in (True, False):
+        detail = {"error": "no answer"} if active else {}
+        fault = ServiceFault("channel_failing", active, subject="channel sms", detail=detail)
+        findings = watch.report([fault], NOW)
+        watch.adopt(findings)
+        said += [(one.finding.text, one.finding.text_zh) for one in findings.changes]
+    assert said == [
+        ("channel sms takes no messages to people: no answer", "渠道“sms”发不出通知，请检查"),
+        ("channel sms takes messages to people again", "渠道“sms”恢复发送"),
+    ]

@@ -18,7 +18,7 @@ _Detail = Mapping[str, Any]
 
 class Text(NamedTuple):
     """What people read when a fault begins and when it is over: English, then Chinese. A name in
-    braces stands for a figure of the fault's detail."""
+    braces stands for a figure of the fault's detail, `{channel}` for the channel that it is of."""
 
     begins: str
     begins_zh: str
@@ -65,10 +65,10 @@ FAULTS: Final = {
         "服务部件恢复正常",
     ),
     "channel_failing": Text(
-        "messages to people are not taken: {error}",
-        "通知无法送达，请检查渠道",
-        "messages to people are taken again",
-        "通知恢复送达",
+        "channel {channel} takes no messages to people: {error}",
+        "渠道“{channel}”发不出通知，请检查",
+        "channel {channel} takes messages to people again",
+        "渠道“{channel}”恢复发送",
     ),
     "alerting_late": Text(
         "messages to people are late: {messages} wait, the oldest for {late_s} s",
@@ -143,7 +143,8 @@ class Fault(Rule[State]):
             return state, None
         text = FAULTS[self.part]
         begins = said.active
-        figures = _Figures(said.detail)
+        # By its end only the subject is known.
+        figures = _Figures(channel=said.subject.removeprefix("channel "), **said.detail)
         return State(self.level if begins else None), Finding(
             at_ms=now_ms,
             level=self.level if begins else None,

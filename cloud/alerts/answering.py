@@ -146,14 +146,23 @@ class Answering(ABC):
         records.save()
         return True
 
-    def report(self, connection: Connection, call: str, news: News, now_ms: int) -> None:
+    def report(
+        self,
+        connection: Connection,
+        call: str,
+        news: News,
+        now_ms: int,
+        alerts: Collection[str] | None = None,
+    ) -> None:
         """Somebody who was called says how the work stands, or what came of it: a line of the
-        timeline of each alert of the call, and a step of its escalation. Who has not answered
-        answers by it."""
+        timeline of each alert of the call, or of some, and a step of its escalation. Who has not
+        answered answers by it."""
         records = self.begin(connection)
         row = records.call(call)
         given = Report(row.contact, now_ms, news.how, news.outcome, news.people, news.said)
         for part in read_parts(row.parts):
+            if alerts is not None and part.alert not in alerts:
+                continue
             if not part.asks or (case := records.case(part.alert)) is None:
                 continue
             detail = {"how": news.how, "contact": row.contact, "round": part.round}

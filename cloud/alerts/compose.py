@@ -173,7 +173,8 @@ def whole(plan: Plan, fact: Fact, now_ms: int, link: str = "") -> Wording:
 
 
 def standing(plan: Plan, fact: Fact, now_ms: int) -> Wording:
-    """The same for somebody who looks at it: without a deadline if it has been answered."""
+    """The same for somebody who looks at it: without a deadline if it has been answered. What was
+    reported is `reported`."""
     if fact.answered is None:
         return whole(plan, fact, now_ms)
     tongue = wording.language(plan, fact.send.contact)
@@ -182,9 +183,15 @@ def standing(plan: Plan, fact: Fact, now_ms: int) -> Wording:
     lines = (
         wording.instruct(plan, fact.send, tongue, values),
         _situation(plan, fact, now_ms, tongue),
-        _reported(plan, fact, tongue) if fact.reported is not None else "",
     )
     return Wording(title, "\n".join(capital(line) for line in lines if line))
+
+
+def reported(plan: Plan, fact: Fact) -> str:
+    """What whoever answered says of the work, "" if they have said nothing."""
+    if fact.reported is None:
+        return ""
+    return _reported(plan, fact, wording.language(plan, fact.send.contact))
 
 
 def digest(plan: Plan, facts: Sequence[Fact], now_ms: int, link: str = "") -> Wording:

@@ -1,10 +1,11 @@
 """The routes. Whatever is said here goes to the dispatch, in one transaction; a request that is cut
 off by our end has counted or has not."""
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import parse_qs
 
 import msgspec
@@ -20,7 +21,7 @@ from cloud.web import api, calls, hearing, pages, replies, warnings
 from cloud.web.calls import Found, Standing
 from cloud.web.desk import HEADERS, Desk, body_of, sender_of
 from cloud.web.hearing import Heard
-from cloud.web.pages import More
+from cloud.web.pages import CallPage
 
 
 def app(desk: Desk) -> FastAPI:
@@ -31,7 +32,8 @@ def app(desk: Desk) -> FastAPI:
     made.add_api_route("/hooks/{name}", partial(_hear, desk), methods=["POST"])
     warnings.add(made, desk)
     api.add(made, desk)
-    made.add_exception_handler(HTTPException, _refuse)
+    made.add_exception_handler(HTTPException, partial(_refuse, desk))
+    made.add_exception_handler(Exception, partial(_refuse, desk))
     return made
 
 
@@ -53,67 +55,88 @@ async def _answer(desk: Desk, token: str, request: Request) -> Response:
     form = {name: values[0].strip().replace("\0", "") for name, values in fields.items()}
     call = desk.dispatch.call_of(token)
     assert call is not None
+    page = found.page
     verdict = form.get("answer", "")
-    if verdict in _RESULTS and found.page.wants_result:
-        return await _report(desk, found, call, verdict, form, sender_of(request))
-    if (closed := _closed(found)) is not None:
+    alerts = _ticked(page, fields.get("alert", ()))
+    gives_result = verdict in pages.RESULTS and page.wants_result
+    if not gives_result and (closed := _closed(found)) is not None:
         return closed
-    if verdict not in ("yes", "no"):
-        return _page(422, pages.call(found.page))
-    alerts = None
-    if found.page.items:
-        alerts = {one.alert for one in found.page.items}.intersection(fields.get("alert", ()))
-        if not alerts:
-            return _page(422, pages.call(found.page, warning="tick_first"))
+    if not gives_result and verdict not in ("yes", "no"):
+        return _page(422, pages.call(page, notice="press"))
+    if alerts is not None and not alerts:
+        return _page(422, pages.call(page, notice="tick_first"))
+    given = Given(call, verdict, form, f"link, {sender_of(request)}", alerts)
+    back = request.url.path
+    if gives_result:
+        return await _report(desk, token, given, back)
+    by, said = form.get("by", "")[:80], form.get("said", "")[:500]
     work: Callable[..., Outcome] = (
         desk.dispatch.answer if verdict == "yes" else desk.dispatch.decline
     )
     outcome = await desk.run(
-        partial(
-            work,
-            call=call,
-            by=form.get("by", "")[:80],
-            how=f"link, {sender_of(request)}",
-            said=form.get("said", "")[:500],
-            now_ms=_now_ms(),
-            alerts=alerts,
-        )
+        partial(work, call=call, by=by, how=given.how, said=said, now_ms=_now_ms(), alerts=alerts)
     )
     desk.wake()
-    page = found.page
-    more = More(phone=page.phone)
     if verdict == "no":
-        return _page(
-            200, pages.message(page.language, "declined", page.title, good=True, more=more)
-        )
-    if outcome.ok:  # what to do stays in sight
-        more = more._replace(text=page.text)
-        return _page(200, pages.message(page.language, "thanks", page.title, good=True, more=more))
-    # Somebody was quicker, or it has risen, since we looked.
+        return _page(200, pages.noted(page, "declined", back))
     found = await _find(desk, token)
-    return _closed(found) or _page(409, pages.message(page.language, "late", "late_text"))
+    if not outcome.ok:  # Somebody was quicker, or it has changed, since we looked.
+        return _closed(found) or _page(409, pages.call(found.page, notice="press"))
+    if found.page.wants_result:
+        return _page(200, pages.call(found.page, notice="thanks"))
+    if _closed(found) is None:
+        return _page(200, pages.call(found.page, notice="thanks_some"))
+    return _page(200, pages.closed(found.page, "thanks"))
 
 
-_RESULTS: Final = ("acting", "closed", "evacuated", "done", "false-alarm", "cannot-act")
+class Given(NamedTuple):
+    """What a form says: `alerts` are those that are ticked, None if there was nothing to tick."""
+
+    call: str
+    verdict: str
+    form: Mapping[str, str]
+    how: str
+    alerts: Collection[str] | None
 
 
-async def _report(
-    desk: Desk, found: Found, call: str, verdict: str, form: dict[str, str], sender: str
-) -> Response:
+def _ticked(page: CallPage, names: Sequence[str]) -> Collection[str] | None:
+    """Which alerts the reader means. A form that was read when there were more to tick means only
+    what is ticked in it."""
+    if page.items:
+        return {one.alert for one in page.items if not one.late}.intersection(names)
+    return set(names) or None
+
+
+async def _report(desk: Desk, token: str, given: Given, back: str) -> Response:
     """What was done, or is being done."""
+    verdict, said = given.verdict, given.form.get("said", "")
     detail: dict[str, object] = {}
     if verdict != "acting":
         detail["result"] = verdict
-    people = form.get("people", "")
-    if verdict == "evacuated" and people.isascii() and people.isdecimal() and len(people) <= 6:
-        detail["people"] = int(people)
+    if verdict == "evacuated" and (people := given.form.get("people", "")[:20]):
+        number = re.search(r"(?<!\d)\d{1,6}(?!\d)", people)
+        if number is not None:
+            detail["people"] = int(number[0])
+        if number is None or not people.isdecimal():  # what they wrote stays
+            said = f"{people} {said}".strip()
     kind = "acting" if verdict == "acting" else "result"
-    news = News(kind, f"link, {sender}", form.get("said", "")[:500], detail)
-    await desk.run(partial(desk.dispatch.report, call=call, news=news, now_ms=_now_ms()))
+    news = News(kind, given.how, said[:500], detail)
+    await desk.run(
+        partial(
+            desk.dispatch.report,
+            call=given.call,
+            news=news,
+            now_ms=_now_ms(),
+            alerts=given.alerts,
+        )
+    )
     desk.wake()
-    page = found.page
-    more = More(text=page.text, phone=page.phone)
-    return _page(200, pages.message(page.language, "reported", page.title, good=True, more=more))
+    page = (await _find(desk, token)).page
+    if verdict == "cannot-act":
+        return _page(200, pages.noted(page, "declined", back))
+    if page.wants_result:
+        return _page(200, pages.call(page, notice="reported"))
+    return _page(200, pages.noted(page, "reported", back))
 
 
 async def _find(desk: Desk, token: str) -> Found:
@@ -129,17 +152,21 @@ async def _find(desk: Desk, token: str) -> Found:
 def _closed(found: Found) -> Response | None:
     """The page of a call that cannot be answered, None if it can."""
     page = found.page
-    tongue = page.language
-    more = More(phone=page.phone)
     match found.standing:
+        case Standing.ANSWERED if page.wants_result:
+            return _page(410, pages.call(page, notice="answered_already"))
         case Standing.ANSWERED if found.answered is not None:
-            return _page(410, pages.answered(tongue, page, found.answered))
+            head = "over" if page.level is None else "answered_already"
+            return _page(410, pages.closed(page, head))
         case Standing.OVER:
-            return _page(410, pages.message(tongue, "over", page.title, more=more))
+            return _page(410, pages.closed(page, "over"))
         case Standing.LATE:
+            head = "late" if found.worse else "again"
+            text = f"{head}_alone" if found.newer is None else f"{head}_text"
+            if found.newer is None and found.answered is not None:
+                text = ""
             newer = "" if found.newer is None else f"/a/{found.newer}"
-            more = more._replace(text=page.title, newer=newer)
-            return _page(409, pages.message(tongue, "late", "late_text", more=more))
+            return _page(409, pages.closed(page, head, text, newer=newer))
     return None
 
 
@@ -175,19 +202,26 @@ async def _hear(desk: Desk, name: str, request: Request) -> Response:
 
 # What goes wrong
 
-_WORDS = {404: "unknown", 503: "later"}
+_LATER: Final = (408, 429)
+"""Nothing is wrong with what was sent: the same may be tried again, as after a fault of ours."""
 
 
-async def _refuse(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+async def _refuse(desk: Desk, request: Request, error: Exception) -> Response:
+    refusal = error if isinstance(error, HTTPException) else HTTPException(500, "a fault of ours")
+    status = refusal.status_code
     if request.url.path.startswith("/a/"):
-        key = _WORDS.get(error.status_code, "unreadable")
-        return _page(error.status_code, pages.message(_tongue(request), key, f"{key}_text"))
+        key = "unknown" if status == 404 else "unreadable"
+        if status >= 500 or status in _LATER:
+            key = "later" if request.method == "POST" else "unseen"
+        page = _page(status, pages.message(_tongue(request), key, desk.dispatch.duty_phone))
+        if refusal is not error:  # the server ends the connection, and so the reader must know
+            page.headers["Connection"] = "close"
+        return page
     return Response(
-        msgspec.json.encode({"error": str(error.detail)}),
-        error.status_code,
+        msgspec.json.encode({"error": str(refusal.detail)}),
+        status,
         media_type="application/json",
-        headers={**HEADERS, **(error.headers or {})},
+        headers={**HEADERS, **(refusal.headers or {})},
     )
 
 

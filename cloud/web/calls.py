@@ -47,6 +47,8 @@ class Found(NamedTuple):
     answered: Answered | None
     newer: str | None = None
     """The token of the call that takes the place of one that is LATE."""
+    worse: bool = True
+    """Of one that is LATE: whether it has risen since, not only begun again."""
 
 
 def find(connection: Connection, dispatch: Dispatch, call: str, now_ms: int) -> Found | None:
@@ -68,36 +70,51 @@ def find(connection: Connection, dispatch: Dispatch, call: str, now_ms: int) -> 
     cases = _cases(connection, {part.alert for part in parts})
     returned = _returned(connection, cases)
     standing = _of(parts, cases, returned)
-    if row.answered_ms is not None:
+    if row.answered_ms is not None and standing is not Standing.LATE:
         standing = Standing.ANSWERED
     elif now_ms - row.made_ms > LINK_LASTS_MS and standing is Standing.RETURNED:
         standing = Standing.OVER
     tongue = message.language
     told = dict.fromkeys(name for case in cases.values() for name in case.told)
-    items = _items(connection, dispatch, row.contact, sent.sends, parts, cases, now_ms)
+    sends = [] if sent.sends is None else msgspec.json.decode(sent.sends, type=list[Send])
+    items = _items(connection, dispatch, row.contact, sends, parts, cases, now_ms)
     head = items[0] if len(items) == 1 else None
+    is_late = standing is Standing.LATE
+    stands = any(case.level is not None for case in cases.values())
+    was = message.text_without_link if stands or standing is Standing.RETURNED else ""
     page = CallPage(
         tongue,
         message.title if head is None else head.title,
-        message.text_without_link if head is None else head.text,
-        message.level if head is None else head.level,
+        was if head is None else head.text,
+        (message.level if stands else None) if head is None else head.level,
         _local(dispatch, row.made_ms),
         [_name(dispatch, one, tongue) for one in told],
-        _answered_by(dispatch, row, cases, tongue),
+        _answered_by(dispatch, None if is_late else row, cases, tongue),
         is_over=standing is Standing.RETURNED,
         items=items if len(items) > 1 else (),
         wants_result=_wants_result(row.contact, row.answered_by, parts, cases),
         phone=dispatch.duty_phone,
+        reported="" if head is None else head.reported,
+        exercise=row.exercise,
     )
-    newer = _newer(connection, dispatch, row, parts) if standing is Standing.LATE else None
-    return Found(page, row.contact, standing, page.answered, newer)
+    newer = _newer(connection, dispatch, row, parts) if is_late else None
+    worse = not sends or any(
+        _is_worse(cases[one.alert], one) for one in sends if one.alert in cases
+    )
+    return Found(page, row.contact, standing, page.answered, newer, worse)
+
+
+def _is_worse(case: Escalation, send: Send) -> bool:
+    """Whether an alert has risen since it was sent."""
+    return (case.level or 0) > send.level or case.stage.rank > send.stage.rank
 
 
 def _answered_by(
     dispatch: Dispatch, row: Any, cases: Mapping[str, Escalation], tongue: Language
 ) -> Answered | None:
+    """Of the call `row`, or else of all its alerts as they stand."""
     answers = [case.answer for case in cases.values() if case.answer is not None]
-    if row.answered_ms is not None:
+    if row is not None and row.answered_ms is not None:
         name, at_ms = row.answered_by, row.answered_ms
         return Answered(_name(dispatch, name, tongue), _local(dispatch, at_ms))
     if answers and len(answers) == len(cases):
@@ -110,18 +127,16 @@ def _items(
     connection: Connection,
     dispatch: Dispatch,
     contact: str,
-    sends: str | None,
+    sends: Sequence[Send],
     parts: Sequence[Part],
     cases: Mapping[str, Escalation],
     now_ms: int,
 ) -> tuple[Item, ...]:
     """Each alert of a call as it stands now, the worst first; none that is over."""
-    if sends is None:
-        return ()
-    asked = {part.alert for part in parts}
+    asked = {part.alert: part.round for part in parts}
     found: dict[str, Item] = {}
     records = dispatch.view(connection)
-    for send in msgspec.json.decode(sends, type=list[Send]):
+    for send in sends:
         case = cases.get(send.alert)
         if send.alert not in asked or case is None or case.level is None:
             continue
@@ -140,6 +155,8 @@ def _items(
             wording.contact_name(plan, case.answer.by, wording.language(plan, contact))
             if answered and case.answer is not None
             else "",
+            compose.reported(plan, fact),
+            asked[send.alert] < case.round,
         )
     return tuple(sorted(found.values(), key=lambda one: -Level[one.level.upper()]))
 
@@ -163,7 +180,8 @@ def _wants_result(
 def _newer(
     connection: Connection, dispatch: Dispatch, row: Any, parts: Sequence[Part]
 ) -> str | None:
-    """The token of the contact's newest open call about the same alerts."""
+    """The token of the contact's newest call about the same alerts; whoever has answered that finds
+    there how to report."""
     call, out = tables.call, tables.outgoing
     alerts = {part.alert for part in parts}
     rows = connection.execute(
@@ -172,7 +190,6 @@ def _newer(
         .where(
             call.c.contact == row.contact,
             call.c.made_ms > row.made_ms,
-            call.c.answered_ms.is_(None),
             out.c.message != "",
         )
         .order_by(call.c.made_ms.desc())

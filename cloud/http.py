@@ -47,14 +47,17 @@ ENVIRONMENT: Final = "env:"
 """Begins what is not a file but a name in the environment."""
 
 
-def client(timeout_s: float, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
+def client(
+    timeout_s: float, headers: Mapping[str, str] | None = None, **more: Any
+) -> httpx.AsyncClient:
     """To ask with; `async with` it. It keeps no cookies: they would grow with each answer, and
-    nobody here has a session."""
+    nobody here has a session. `more` is for httpx."""
     return httpx.AsyncClient(
         timeout=timeout_s,
         headers={"Accept-Encoding": "gzip", **(headers or {})},
         verify=authorities(),
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        **more,
     )
 
 
@@ -88,6 +91,18 @@ async def ask(
     if response.status_code in refused:
         raise Rejected(text)
     raise Unavailable(text, retry_after_s(response.headers.get("Retry-After", "")))
+
+
+async def put(http: httpx.AsyncClient, path: str, params: Mapping[str, str], lines: bytes) -> None:
+    """Write `lines` into a store of time series. Raises as `ask`; also Unavailable where success is
+    not said as such a store says it (204, no content): a proxy's page to log in is a success too,
+    and nobody has what was written."""
+    answer = await ask(http, "POST", path, params=params, content=lines)
+    if answer.status_code != 204:
+        raise Unavailable(
+            f"{_origin(answer.request.url)} says {answer.status_code} to what is written, and a"
+            f" store says 204: what answers there? {_words(answer.content)}"
+        )
 
 
 def retry_after_s(header: str) -> float | None:

@@ -1,15 +1,12 @@
 """InfluxDB 1.x (`api = "v1"`), 2.x and 3.x (`api = "v2"`), and VictoriaMetrics, which takes both
 and is read with `dialect = "metricsql"`.
 
-A write has been answered before anything is acknowledged. influxdb-client is used in its
-synchronous mode only: its batching mode loses what it holds when the server is away.
+A write has been answered before anything is acknowledged.
 """
 
-import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Protocol, Self
@@ -19,7 +16,7 @@ from pydantic import Field, model_validator
 from sqlalchemy import Connection
 
 from cloud.errors import Rejected, Unavailable
-from cloud.http import Url, ask, authorities, secret
+from cloud.http import Url, client, put, secret
 from cloud.state import State
 from cloud.store import (
     Also,
@@ -43,9 +40,6 @@ _DROPPED: Final = re.compile(r"\bdropped=(\d+)")
 _CONNECTIONS: Final = httpx.Limits(max_connections=4)
 MOST_BYTES: Final = 8_000_000
 """In one body. A line is far shorter."""
-
-_WRITERS: Final = 2
-"""Threads of the blocking client, each with a connection of its own."""
 
 
 class Config(StoreConfig):
@@ -94,13 +88,12 @@ async def open(config: Config, folder: Path, state: State) -> AsyncIterator[Stor
     that cannot be read."""
     token = secret(folder, config.token_file)
     password = secret(folder, config.password_file)
-    async with httpx.AsyncClient(
+    async with client(
+        config.timeout_s,
+        {} if token is None else {"Authorization": f"Token {token}"},
         base_url=config.url,
-        headers={} if token is None else {"Authorization": f"Token {token}"},
         auth=(config.username, password or "") if config.username and config.api == "v1" else None,
-        timeout=config.timeout_s,
         limits=_CONNECTIONS,
-        verify=authorities(),
     ) as http:
         influxql = InfluxQL(
             http, config.database or config.bucket or "", creates=config.api == "v1"
@@ -128,11 +121,11 @@ async def open(config: Config, folder: Path, state: State) -> AsyncIterator[Stor
         def made(write: _Write) -> Store:
             return _Influx(write, server, kept, init, state, retirement)
 
-        if config.api == "v1":
-            yield made(_v1(http, server, config.database or ""))
-        else:
-            async with _v2(config, token) as write:
-                yield made(write)
+        yield made(
+            _v1(http, server, config.database or "")
+            if config.api == "v1"
+            else _v2(http, config.bucket or "", config.org)
+        )
 
 
 def _victoria_says(config: Config) -> str:
@@ -229,7 +222,7 @@ def _v1(http: httpx.AsyncClient, server: _Server, database: str) -> _Write:
             await server.check()
             is_there = True
         try:
-            await ask(http, "POST", "/write", params=where, content=lines)
+            await put(http, "/write", where, lines)
         except Unavailable:
             is_there = False  # perhaps: somebody may have dropped it
             raise
@@ -237,36 +230,11 @@ def _v1(http: httpx.AsyncClient, server: _Server, database: str) -> _Write:
     return write
 
 
-@asynccontextmanager
-async def _v2(config: Config, token: str | None) -> AsyncIterator[_Write]:
-    """`/api/v2/write` through influxdb-client, which blocks and so gets a thread."""
-    # Here, because it takes half a second which nobody else should pay.
-    from influxdb_client.client.influxdb_client import InfluxDBClient
-    from influxdb_client.client.write_api import SYNCHRONOUS
-    from influxdb_client.domain.write_precision import WritePrecision
-    from influxdb_client.rest import ApiException
-    from urllib3.exceptions import HTTPError
+def _v2(http: httpx.AsyncClient, bucket: str, org: str) -> _Write:
+    """`/api/v2/write` of InfluxDB 2.x and 3.x."""
+    where = {"bucket": bucket, "org": org, "precision": "ms"}
 
-    with (
-        ThreadPoolExecutor(_WRITERS, thread_name_prefix="cloud-influx") as threads,
-        InfluxDBClient(
-            config.url.rstrip("/"), token or "", org=config.org, timeout=int(config.timeout_s * 1e3)
-        ) as client,
-        client.write_api(SYNCHRONOUS) as api,
-    ):
+    async def write(lines: bytes) -> None:
+        await put(http, "/api/v2/write", where, lines)
 
-        def send(lines: bytes) -> None:
-            try:
-                api.write(config.bucket, config.org, lines, WritePrecision.MS)
-            except ApiException as error:
-                words = " ".join(str(error.message or error.reason).split())
-                text = f"{config.url} says {error.status}: {words}"
-                refused = error.status in (400, 413, 422)
-                raise (Rejected if refused else Unavailable)(text) from error
-            except HTTPError as error:
-                raise Unavailable(f"{config.url} cannot be reached: {error}") from error
-
-        async def write(lines: bytes) -> None:
-            await asyncio.get_running_loop().run_in_executor(threads, send, lines)
-
-        yield write
+    return write

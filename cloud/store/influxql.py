@@ -8,7 +8,7 @@ import httpx
 import msgspec
 
 from cloud.errors import Rejected, Unavailable
-from cloud.http import ask
+from cloud.http import MOST_BYTES, ask
 from cloud.store import Bucket, Counted, Query, Rollup, Row
 from wire.reading import Quantity
 
@@ -230,7 +230,7 @@ class InfluxQL:
         return query.cut([rollup for one in series for rollup in _rollups(one)])
 
     async def _select(self, statement: str) -> list[_Series]:
-        answer = await self._ask(statement)
+        answer = await self._ask(statement, most=MOST_ANSWER)
         error = _error(answer)
         if _NO_DATABASE in error or _NO_POLICY in error:
             return []  # nothing has been written yet
@@ -238,11 +238,9 @@ class InfluxQL:
             raise Unavailable(f"{self._http.base_url} says: {error}")
         return [one for result in answer.results for one in result.series]
 
-    async def _ask(self, statement: str, method: str = "GET") -> _Answer:
+    async def _ask(self, statement: str, method: str = "GET", most: int = MOST_BYTES) -> _Answer:
         asked = {"db": self._database, "epoch": "ms", "q": statement}
-        response = await ask(
-            self._http, method, "/query", params=asked, accept=(404,), most=MOST_ANSWER
-        )
+        response = await ask(self._http, method, "/query", params=asked, accept=(404,), most=most)
         try:
             return msgspec.json.decode(response.content, type=_Answer)
         except msgspec.MsgspecError as error:

@@ -35,6 +35,9 @@ class _Snapshot(msgspec.Struct):
     msg: str = ""
 
 
+MOST_LINE: Final = 1 << 28
+"""Bytes of one series in an answer."""
+
 _decode: Final = msgspec.json.Decoder(_Series).decode
 
 
@@ -136,7 +139,7 @@ class MetricsQL:
                 if not response.is_success:
                     words = (await response.aread())[:300].decode("utf-8", "replace")
                     raise Unavailable(f"{self._http.base_url} says: {words}")
-                async for line in response.aiter_lines():
+                async for line in _lines(response):
                     series = _decode(line)
                     quantity, _, field = series.metric["__name__"].rpartition("_")
                     yield Quantity(quantity), field, series
@@ -144,6 +147,20 @@ class MetricsQL:
             raise unavailable(self._http.base_url, error) from error
         except msgspec.MsgspecError as error:
             raise Unavailable(f"{self._http.base_url} exports no series: {error}") from error
+
+
+async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The lines of an answer. Raises Unavailable for one that is too long to be a series."""
+    rest = b""
+    async for piece in response.aiter_bytes():
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            if line.strip():
+                yield line
+        if len(rest) > MOST_LINE:
+            raise Unavailable(f"{response.url.host} exports a line of more than {MOST_LINE} bytes")
+    if rest.strip():
+        yield rest
 
 
 def rolled_up(rows: Iterable[Row], bucket: Bucket) -> Iterator[Rollup]:

@@ -14,7 +14,7 @@ import httpx
 from sqlalchemy import Connection
 
 from cloud.errors import Rejected
-from cloud.http import ask
+from cloud.http import put
 from cloud.state import State
 from cloud.store import Bucket, Points, Query, Retention, Retired, Rollup, marks
 from cloud.store.influxql import InfluxQL
@@ -78,7 +78,7 @@ class Rollups:
             where = {"db": self._database, "rp": bucket.level, "precision": "ms"}
             lines = "\n".join(map(_line, found)).encode()
             try:
-                await ask(self._http, "POST", "/write", params=where, content=lines)
+                await put(self._http, "/write", where, lines)
             except Rejected as error:
                 # Readings stay for two days more than these may; those that fit are written.
                 if _TOO_OLD not in str(error):

@@ -24,6 +24,11 @@ class Server:
         self.kept: dict[str, list[dict[str, Any]]] = {"orgs": [], "buckets": [], "tasks": []}
         self.changes: list[str] = []
 
+    def streamed(self, request: httpx.Request) -> httpx.Response:
+        """The answer, not read yet, as one from a socket."""
+        said = self.answer(request)
+        return httpx.Response(said.status_code, stream=httpx.ByteStream(said.content))
+
     def answer(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content) if request.content else {}
         kind, _, number = request.url.path.removeprefix("/api/v2/").partition("/")
@@ -68,7 +73,7 @@ class Server:
 
 
 async def set_up(server: Server, retention: Retention = RETENTION, **first: Any) -> list[str]:
-    transport = httpx.MockTransport(server.answer)
+    transport = httpx.MockTransport(server.streamed)
     async with httpx.AsyncClient(
         transport=transport, base_url="http://influx2", verify=False
     ) as http:

@@ -26,7 +26,7 @@ from cloud.limits import Quota
 from cloud.store import StoreConfig, sqlite
 from cloud.web.settings import Hook, Web
 from configs import loader
-from configs.loader import Fault, Kind, Model, Tables
+from configs.loader import Fault, Kind, Model, Tables, suggest
 from wire.mqtt import Broker
 from wire.topics import NAME_PATTERN
 
@@ -372,5 +372,13 @@ def _between(config: Config) -> Iterator[Fault]:
         and config.is_sound("alerts")
     ):
         yield Fault("alerts.answer_url", "is missing: the links of the CAP feed begin with it")
+    daily = None if config.heartbeat is None else config.heartbeat.daily
+    if daily is not None and config.is_sound("channel", daily.channel):
+        told = config.channel.get(daily.channel)
+        if told is None:
+            guess = suggest(daily.channel, config.channel)
+            yield Fault("heartbeat.daily.channel", f"{daily.channel!r} is no channel{guess}")
+        elif told.kind == cap.KIND:
+            yield Fault("heartbeat.daily.channel", f"{daily.channel!r} takes no messages")
     if config.hook and config.web is None and config.is_sound("web"):
         yield Fault("web", "is missing: nobody could reach [hook.NAME]")

@@ -68,19 +68,22 @@ class Health:
         self._config_faults = config_faults
         self._wake = wake
         self._unheld_since: dict[str, float] = {}
+        self.is_late = False
+        """Whether people are told too late."""
 
     async def run(self) -> None:
         """Look for ever. A database that does not answer is waited for."""
         await self._insist(self._watch.load)
         while True:
             unheld = await self._insist(partial(shards.unheld, names=self._shards))
-            late = await self._insist(self._waiting)
-            faults = [*self._of_shards(unheld), *self._of_parts(), *late, *self._of_config()]
+            waiting = await self._insist(self._waiting)
+            self.is_late = bool(waiting)
+            faults = [*self._of_shards(unheld), *self._of_parts(), *waiting, *self._of_config()]
             await self._report(faults)
             await asyncio.sleep(EVERY_S)
 
     def _waiting(self, connection: Connection) -> list[ServiceFault]:
-        return _late(connection, self._channels, time.time_ns() // 1_000_000)
+        return late(connection, self._channels, time.time_ns() // 1_000_000)
 
     def _of_shards(self, unheld: Iterable[Unheld]) -> list[ServiceFault]:
         """One that is taken over, or whose worker connects again, is no fault yet."""
@@ -144,7 +147,7 @@ class Health:
             await asyncio.sleep(EVERY_S)
 
 
-def _late(connection: Connection, channels: Collection[str], now_ms: int) -> list[ServiceFault]:
+def late(connection: Connection, channels: Collection[str], now_ms: int) -> list[ServiceFault]:
     """Whether what people are to be told waits for too long."""
     out, change = tables.outgoing, tables.alert_change
     oldest, number = connection.execute(

@@ -32,6 +32,7 @@ from cloud.alerts import demands, planlife, testsend
 from cloud.alerts.office import Office, alert_faults, office_of
 from cloud.alerts.plan import Plan
 from cloud.alerts.watch import Watch
+from cloud.allwell import AllWell
 from cloud.channels import running
 from cloud.channels.running import Kept
 from cloud.config import NOBODY_NAMED, Config, Setup
@@ -142,6 +143,8 @@ class _Service:
         self._channels: dict[str, Kept] = {}
         self._keys: Mapping[str, Keys] = {}
         self._pulse: Pulse | None = None
+        self._health: Health | None = None
+        self._all_well: AllWell | None = None
 
     @classmethod
     async def of(
@@ -167,8 +170,15 @@ class _Service:
         made.tests = testsend.sender(database, made._channels, setup.config.channel, made.office)
         made._faults += made.office.faults
         made.office.dispatch.on_plan.append(made._mend)
-        if (pulse := setup.config.heartbeat) is not None:
-            made._pulse = Pulse(pulse, made.office.turned_s, made.office.failing)
+        if (beat_of := setup.config.heartbeat) is not None:
+            if beat_of.url is not None:
+                made._pulse = Pulse(beat_of, beat_of.url, made.office.turned_s, made._unwell)
+            if beat_of.daily is not None:
+                made._all_well = AllWell(
+                    *(beat_of.daily, database, made.office, made._mute),
+                    [*setup.config.gateway],
+                    [*setup.config.channel],
+                )
         for line in (*made._faults, *made._closed().values()):
             log.error("%s", line)
         return made
@@ -236,11 +246,15 @@ class _Service:
             self.office.wake,
             config.channel,
         )
+        self._health = health
         self._beats.watch(_DISPATCH)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.office.run(), name="alerts office")
                 group.create_task(self.supervisor.keep("health", health.run), name="health")
+                if self._all_well is not None:
+                    written = self.supervisor.keep("all-well message", self._all_well.run)
+                    group.create_task(written, name="all-well message")
         finally:
             self._beats.forget(_DISPATCH)
 
@@ -315,8 +329,18 @@ class _Service:
 
     def _unheard(self) -> dict[str, str]:
         """That nobody outside hears that we live."""
-        fault = "" if self._pulse is None else self._pulse.fault
-        return {"outgoing heartbeat": fault} if fault else {}
+        heard = {"outgoing heartbeat": self._pulse, "all-well message": self._all_well}
+        return {name: one.fault for name, one in heard.items() if one is not None and one.fault}
+
+    def _mute(self) -> dict[str, str]:
+        """The channels by which nobody is told now, and why."""
+        closed = {name: why for name, why in self._closed().items() if name != "store"}
+        return closed | self.office.failing()
+
+    def _unwell(self) -> dict[str, str]:
+        """What is wrong with alerting."""
+        is_late = self._health is not None and self._health.is_late
+        return self._mute() | ({"alerts": "messages to people are late"} if is_late else {})
 
     async def _reopen(self) -> None:
         """Try the channels that could not be opened, so that it is known when they can."""

@@ -95,6 +95,11 @@ class Office:
         self._news = news or asyncio.Event()
         self._turned_s = 0.0
 
+    @property
+    def plan(self) -> plan.Plan:
+        """The response plan that is in force."""
+        return self.dispatch.plan
+
     def failing(self) -> dict[str, str]:
         """The channels that take nothing, and why."""
         return self._delivery.failing()

@@ -142,8 +142,8 @@ async def test_messages_that_wait_too_long_are_a_fault(tmp_path: Path) -> None:
 
         now_ms = 1_750_000_000_000
         await database.run(lambda c: wait(c, now_ms - health.LATE_MS + 1))
-        assert await database.run(lambda c: health._late(c, ("sms",), now_ms)) == []
+        assert await database.run(lambda c: health.late(c, ("sms",), now_ms)) == []
         await database.run(lambda c: wait(c, now_ms - 3 * health.LATE_MS))
-        (fault,) = await database.run(lambda c: health._late(c, ("sms",), now_ms))
+        (fault,) = await database.run(lambda c: health.late(c, ("sms",), now_ms))
         assert fault.name == "alerting_late"
         assert fault.detail == {"messages": 1, "late_s": 180}

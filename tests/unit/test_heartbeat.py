@@ -18,11 +18,12 @@ class World:
         self.heard: list[tuple[str, dict[str, object]]] = []
         self.status = 200
         config = Config(url=URL, fail_url=fail_url)
-        self.pulse = Pulse(config, lambda: self.turned_s, lambda: self.failing, lambda: self.now_s)
+        turned, failing, now = (lambda: self.turned_s), (lambda: self.failing), (lambda: self.now_s)
+        self.pulse = Pulse(config, URL, turned, failing, now)
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         self.heard.append((str(request.url), msgspec.json.decode(request.content)))
-        return httpx.Response(self.status)
+        return httpx.Response(self.status, stream=httpx.ByteStream(b""))
 
     async def beat(self) -> bool:
         async with httpx.AsyncClient(transport=httpx.MockTransport(self.answer)) as http:

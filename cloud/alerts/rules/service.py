@@ -144,7 +144,7 @@ class Fault(Rule[State]):
         text = FAULTS[self.part]
         begins = said.active
         # By its end only the subject is known.
-        figures = _Figures(channel=said.subject.removeprefix("channel "), **said.detail)
+        figures = _Figures({"channel": said.subject.removeprefix("channel "), **said.detail})
         return State(self.level if begins else None), Finding(
             at_ms=now_ms,
             level=self.level if begins else None,

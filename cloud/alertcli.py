@@ -21,12 +21,12 @@ from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.placeholders import named_values, values_option
 from cloud.alerts.reportcli import report_command
 from cloud.alerts.views import AlertView, Line
-from cloud.cliparts import config_option, look, moment, when
+from cloud.cliparts import config_option, look, moment, when, words
 from cloud.desk import Operation, OrderT
 from cloud.statscli import command as stats_command
 from cloud.testcli import test_command, tests_command
 from configs.loader import UserError
-from configs.text import clean, for_terminal, is_visible_name
+from configs.text import for_terminal
 from wire.messages import Level
 
 _T = TypeVar("_T")
@@ -36,19 +36,6 @@ _LEVELS: Final = [level.name.lower() for level in Level]
 _STYLES: Final = {"red": "bold red", "orange": "dark_orange", "yellow": "yellow", "blue": "blue"}
 
 _LONGEST_SHELF_MIN: Final = 10_080
-
-
-def _words(_: click.Context, option: click.Parameter, text: str) -> str:
-    """Words that can be kept."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise click.BadParameter("is not text in UTF-8") from None
-    if option.required and not text.strip():
-        raise click.BadParameter("is empty")
-    if option.required and not is_visible_name(text):
-        raise click.BadParameter("has no letters, or characters that nobody sees")
-    return clean(text)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
@@ -96,8 +83,8 @@ def show(file: Path, name: str, as_json: bool) -> None:
 @alert.command()
 @config_option
 @click.argument("name", metavar="ALERT")
-@click.option("--by", required=True, callback=_words, help="Who answers.")
-@click.option("--said", default="", callback=_words, help="What was said.")
+@click.option("--by", required=True, callback=words, help="Who answers.")
+@click.option("--said", default="", callback=words, help="What was said.")
 def ack(file: Path, name: str, by: str, said: str) -> None:
     """Answer an alert: somebody acts. The calls end."""
     _ask(file, demands.ANSWER, Answer(name, by, said))
@@ -109,9 +96,9 @@ def ack(file: Path, name: str, by: str, said: str) -> None:
 @click.argument("hazard", type=click.Choice([str(one) for one in Hazard]))
 @click.option("--level", type=click.Choice(_LEVELS), required=True, help="How bad it is.")
 @click.option("--stage", type=click.Choice([str(one) for one in Stage]), default="now")
-@click.option("--by", required=True, callback=_words, help="Who reports it.")
+@click.option("--by", required=True, callback=words, help="Who reports it.")
 @click.option(
-    "--said", required=True, callback=_words, help="What was seen; all who are called read it."
+    "--said", required=True, callback=words, help="What was seen; all who are called read it."
 )
 def raise_(file: Path, site: str, hazard: str, level: str, stage: str, by: str, said: str) -> None:
     """Raise an alert that no sensor has seen: "the village phoned". Prints its id."""
@@ -136,9 +123,9 @@ def _by_hand(
 
     command.__doc__ = explanation
     default = None if is_needed else ""
-    text = click.option("--said", required=is_needed, default=default, callback=_words, help=said)
+    text = click.option("--said", required=is_needed, default=default, callback=words, help=said)
     command = text(command)
-    command = click.option("--by", required=True, callback=_words, help="Who wants it.")(command)
+    command = click.option("--by", required=True, callback=words, help="Who wants it.")(command)
     if whom:
         command = click.argument("contact", metavar="CONTACT")(command)
     command = click.argument("name", metavar="ALERT")(command)
@@ -176,8 +163,8 @@ def _hold(name: str, trigger: Trigger, explanation: str, *, lasts: bool = False)
     @config_option
     @click.argument("site")
     @click.argument("hazard", type=click.Choice([str(one) for one in Hazard]))
-    @click.option("--by", required=True, callback=_words, help="Who demands it.")
-    @click.option("--reason", default="", callback=_words, help="Why, for the timeline.")
+    @click.option("--by", required=True, callback=words, help="Who demands it.")
+    @click.option("--reason", default="", callback=words, help="Why, for the timeline.")
     @click.option("--exercise", is_flag=True, help="That of an exercise.")
     def hold(file: Path, site: str, hazard: str, **given: Any) -> None:
         if up_to := given.pop("up_to", None):

@@ -22,10 +22,13 @@ from rich.progress import (
 )
 
 from cloud import config, service
+from cloud.alerts import keptplans
+from cloud.alerts.plan import Plan
 from cloud.errors import Rejected, Unavailable
 from cloud.state import State
 from cloud.store import Store
 from configs.loader import UserError
+from configs.text import clean, is_visible_name
 
 _T = TypeVar("_T")
 
@@ -92,6 +95,27 @@ def when(at_ms: int, *, seconds: bool = True) -> str:
     offset = f"{local:%z}"
     clock = f"{local:%Y-%m-%d %H:%M:%S}" if seconds else f"{local:%Y-%m-%d %H:%M}"
     return f"{clock} {offset[:3]}:{offset[3:5]}"
+
+
+def words(_: click.Context, option: click.Parameter, text: str) -> str:
+    """Words that can be kept."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("is not text in UTF-8") from None
+    if option.required and not text.strip():
+        raise click.BadParameter("is empty")
+    if option.required and not is_visible_name(text):
+        raise click.BadParameter("has no letters, or characters that nobody sees")
+    return clean(text)
+
+
+def plan_in_force(setup: config.Setup) -> Plan:
+    """The plan that came into force last, from the state. Raises UserError."""
+    found = look(setup, lambda state, _: state.run(keptplans.last_good))
+    if found is None:
+        raise UserError("no plan is in force: name one")
+    return found
 
 
 def progress(*, seen: bool) -> Progress:

@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -16,13 +17,14 @@ from rich.table import Table
 from rich.text import Text
 
 from cloud import config, planlifecli
-from cloud.alerts import people, plan, plancheck, simulate
+from cloud.alerts import dutystore, dutyviews, people, plan, plancheck, simulate
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.placeholders import named_values, values_option
 from cloud.alerts.plan import Plan
 from cloud.alerts.plantables import Tier
 from cloud.alerts.simulate import Answering, Line
-from cloud.cliparts import moment_at
+from cloud.cliparts import look, moment_at
+from cloud.config import Setup
 from configs import loader, tomlfile
 from configs.loader import ConfigError, Fault, UserError, suggest
 from configs.numbers import Count
@@ -64,7 +66,8 @@ def check(files: tuple[Path, ...], cloud_file: Path | None, as_json: bool) -> No
 
     Exit code 1 if there are findings, 2 if a plan cannot be read.
     """
-    configured = config.read(cloud_file).config if cloud_file else None
+    setup = config.read(cloud_file) if cloud_file else None
+    configured = setup.config if setup else None
     channels = configured.channel if configured else None
     published = configured is not None and configured.cap is not None
     unreadable: list[str] = []
@@ -77,6 +80,8 @@ def check(files: tuple[Path, ...], cloud_file: Path | None, as_json: bool) -> No
             continue
         today = datetime.now(checked.zone).date()
         faults = plancheck.findings(checked, channels, str(cloud_file), today, published=published)
+        if setup is not None:
+            faults += _changes_left_out(setup, checked)
         found += [(file, fault) for fault in faults]
         if not faults and not as_json:
             click.echo(
@@ -92,6 +97,19 @@ def check(files: tuple[Path, ...], cloud_file: Path | None, as_json: bool) -> No
     if unreadable:
         raise UserError("\n".join(unreadable))
     sys.exit(1 if found else 0)
+
+
+def _changes_left_out(setup: Setup, checked: Plan) -> list[Fault]:
+    """The changes of duty in the state, if there is one yet, that the plan cannot follow."""
+    if isinstance(setup.database, Path) and not setup.database.exists():
+        return []
+    now_ms = moment_at(None, checked.zone)
+    try:
+        changes = look(setup, lambda state, _: state.run(partial(dutystore.read, since_ms=now_ms)))
+    except UserError as error:
+        click.echo(f"changes of duty were not looked at: {error}", err=True)
+        return []
+    return dutyviews.left_out(checked, changes)
 
 
 @group.command("simulate")

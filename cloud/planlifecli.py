@@ -1,7 +1,6 @@
 """`shuichi plan reload`, `diff`, `versions` and `who`: the life of a response plan."""
 
 import asyncio
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -9,13 +8,16 @@ from typing import Final
 import click
 import msgspec
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from cloud import config, desk
-from cloud.alerts import keptplans, plan, plandiff, planlife
+from cloud.alerts import dutystore, dutytimes, dutyviews, plan, plandiff, planlife
+from cloud.alerts.dutychanges import Duty
+from cloud.alerts.dutyviews import AreaDuty
 from cloud.alerts.plan import Plan
-from cloud.cliparts import config_option, look, moment_at, when
-from configs.loader import UserError, suggest
+from cloud.cliparts import config_option, look, moment_at, plan_in_force, when
+from configs.loader import UserError
 from configs.text import for_terminal
 
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="For machines.")
@@ -88,7 +90,7 @@ def versions(file: Path, as_json: bool) -> None:
     "--plan",
     "plan_file",
     type=click.Path(path_type=Path),
-    help="A plan.  [default: the one in force]",
+    help="A plan, without changes of duty.  [default: the one in force]",
 )
 @config_option
 @click.option("--at", help="When, such as '2026-07-01 03:00'.  [default: now]")
@@ -103,51 +105,37 @@ def who(
     site: str | None,
     as_json: bool,
 ) -> None:
-    """Print who is on duty."""
-    asked = plan.read(plan_file) if plan_file is not None else _kept(file, None)
-    at_ms = moment_at(at, asked.zone)
-    areas = _areas(asked, area, site)
-    found = [
-        {
-            "area": name,
-            "name": asked.area[name].name,
-            "on_duty": asked.on_duty(name, at_ms),
-            "members": asked.members(name),
-        }
-        for name in areas
-    ]
+    """Print who is on duty and why, and who is away. `shuichi duty` changes it."""
+    if plan_file is not None:
+        asked = plan.read(plan_file)
+        at_ms, changes = moment_at(at, asked.zone), []
+    else:
+        setup = config.read_in_part(file)[0]
+        asked = plan_in_force(setup)
+        at_ms, now_ms = moment_at(at, asked.zone), moment_at(None, asked.zone)
+        work = partial(dutystore.as_of, at_ms=at_ms, now_ms=now_ms)
+        changes = look(setup, lambda state, _: state.run(work))
+    areas = dutyviews.asked_areas(asked, area, site)
+    found = dutyviews.who(asked, Duty(changes), areas, at_ms)
     if as_json:
         click.echo(msgspec.json.encode(found))
         return
     console = Console()
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(asked.zone)
-    console.print(f"{moment:%Y-%m-%d %H:%M} ({asked.timezone})", highlight=False)
-    for name in areas:
-        on_duty = asked.on_duty(name, at_ms)
-        if on_duty:
-            people = ", ".join(asked.contact[one].name for one in on_duty)
-        elif asked.members(name):
-            people = "nobody: all of the area would be called"
-        else:
-            people = "nobody belongs to it"
-        text = Text.assemble(
-            (for_terminal(asked.area[name].name), "bold"), f": {for_terminal(people)}"
-        )
-        console.print(text, highlight=False)
+    console.print(f"{dutytimes.shown(at_ms, asked.zone)} ({asked.timezone})", highlight=False)
+    for one in found:
+        _show(console, one, asked)
 
 
-def _areas(asked: Plan, area: str | None, site: str | None) -> tuple[str, ...]:
-    if area is not None and site is not None:
-        raise UserError("give either --area or --site")
-    if area is not None:
-        if area not in asked.area:
-            raise UserError(f"{area!r} is no area of the plan{suggest(area, asked.area)}")
-        return (area,)
-    if site is not None:
-        if site not in asked.site:
-            raise UserError(f"{site!r} is no site of the plan{suggest(site, asked.site)}")
-        return asked.ladder(site)
-    return tuple(asked.area)
+def _show(console: Console, one: AreaDuty, asked: Plan) -> None:
+    heading = Text.assemble((for_terminal(one.name), "bold"), f" ({one.area})")
+    console.print(heading, highlight=False)
+    lines = [f"{person.name} ({person.contact}): {person.why}" for person in one.people]
+    if not lines:
+        names = ", ".join(asked.contact[contact].name for contact in one.called)
+        lines = [f"nobody: a call reaches {names}" if names else "nobody belongs to it"]
+    lines += [f"away: {away.name} ({away.contact}), {away.why}" for away in one.away]
+    for line in lines:
+        console.print(Padding(Text(for_terminal(line)), (0, 0, 0, 4)), highlight=False)
 
 
 def _kept(file: Path, version: str | None) -> Plan:
@@ -155,7 +143,4 @@ def _kept(file: Path, version: str | None) -> Plan:
     setup = config.read_in_part(file)[0]
     if version is not None:
         return look(setup, lambda state, _: state.run(partial(planlife.of, version=version)))
-    found = look(setup, lambda state, _: state.run(keptplans.last_good))
-    if found is None:
-        raise UserError("no plan is in force: name one")
-    return found
+    return plan_in_force(setup)

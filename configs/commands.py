@@ -29,6 +29,7 @@ _ROOMS: Final = {
     ),
     "alert": ("cloud.alertcli:alert", "What is open; answer it, or hold it back."),
     "command": ("cloud.orders:command", "Give signed orders to an interlock."),
+    "duty": ("cloud.dutycli:group", "Who is absent, who covers whom: at once."),
     "plan": ("cloud.plancli:group", "Check a response plan, rehearse it, bring people into it."),
     "sim": ("firmware_sim.cli:sim", "Run simulated devices on real lines."),
 }

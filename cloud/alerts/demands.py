@@ -58,13 +58,13 @@ class Done(msgspec.Struct, frozen=True):
     text: str
 
 
-async def _dispatch(clerk: Clerk) -> Dispatch:
+async def dispatch_for(clerk: Clerk) -> Dispatch:
     """That of the service: an answer must count although the plan is being edited just now."""
     return clerk.dispatch or await dispatch_of(clerk.setup, clerk.database)
 
 
 async def _answer(clerk: Clerk, order: Answer) -> Done:
-    dispatch = await _dispatch(clerk)
+    dispatch = await dispatch_for(clerk)
     how = f"command line, {clerk.who}"
     work = partial(dispatch.acknowledge, alert=order.alert, by=order.by, how=how, said=order.said)
     done = await clerk.database.run(lambda connection: work(connection, now_ms=_now_ms()))
@@ -73,7 +73,7 @@ async def _answer(clerk: Clerk, order: Answer) -> Done:
 
 
 async def _hold(clerk: Clerk, order: HoldBack) -> Done:
-    dispatch = await _dispatch(clerk)
+    dispatch = await dispatch_for(clerk)
     now_ms = _now_ms()
     demand = Hold(
         order.trigger,
@@ -94,7 +94,7 @@ async def _hold(clerk: Clerk, order: HoldBack) -> Done:
 
 
 async def _exercise(clerk: Clerk, order: Exercise) -> Done:
-    dispatch = await _dispatch(clerk)
+    dispatch = await dispatch_for(clerk)
     if order.level is not None and order.site not in dispatch.plan.site:
         raise UserError(f"{order.site!r} is no site of the plan: whom should the exercise call?")
     alert = await clerk.database.run(
@@ -121,7 +121,7 @@ def _by_hand(name: str, kind: type[Any], work: _Work) -> Operation[Any, Done]:
     """An operation of `byhand`."""
 
     async def run(clerk: Clerk, given: Any) -> Done:
-        dispatch = await _dispatch(clerk)
+        dispatch = await dispatch_for(clerk)
         done = await clerk.database.run(
             lambda connection: work(dispatch, connection, given, _now_ms())
         )

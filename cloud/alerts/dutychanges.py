@@ -17,7 +17,7 @@ A cover by `days` counts for the duty that begins on these days, though it ends 
 times counts from the first moment to the last. A duty of more than 24 hours begins on each day.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -102,7 +102,11 @@ class Duty:
         )
         self.changes = tuple(valid)
         self._absences = tuple(one for one in valid if one.kind is Kind.ABSENCE)
-        self._rosters = tuple(one for one in reversed(valid) if one.kind is Kind.ROSTER)
+        self._rosters: dict[str, list[Change]] = {}
+        """By area, the newest first."""
+        for one in reversed(valid):
+            if one.kind is Kind.ROSTER:
+                self._rosters.setdefault(one.area, []).append(one)
         self._covers = tuple(_steps(one for one in valid if one.kind is Kind.COVER))
         self._found: dict[tuple[str, str, int], tuple[Slot, ...]] = {}
 
@@ -125,13 +129,14 @@ class Duty:
     def everyone(self, plan: Plan, area: str, at_ms: int) -> tuple[str, ...]:
         """Whom to call where nobody is on duty: an absent contact only if nobody else is left."""
         members = plan.members(area)
-        today = local(at_ms, plan.zone).date()
-        present = (
-            one
-            for one in members
-            if self.absence(one, at_ms) is None and today not in plan.shifts(one)[1]
-        )
-        return tuple(present) or members
+        return tuple(one for one in members if not self.is_away(plan, one, at_ms)) or members
+
+    def is_away(self, plan: Plan, contact: str, at_ms: int) -> bool:
+        """Whether a contact is absent, by a change or by a date of the plan."""
+        if self.absence(contact, at_ms) is not None:
+            return True
+        _, away = plan.shifts(contact)
+        return bool(away) and local(at_ms, plan.zone).date() in away
 
     def in_place_of(self, plan: Plan, contact: str, at_ms: int) -> dict[str, str]:
         """Who is on duty where `contact` would be, with the areas: they, or who covers them."""
@@ -139,7 +144,7 @@ class Duty:
         if not self.changes:
             return {contact: own} if contact in plan.on_duty(own, at_ms) else {}
         found = {one.contact: own for one in self.slots(plan, own, at_ms) if one.owner == contact}
-        for area in self._areas(plan, own):
+        for area in self.areas_of(plan, contact):
             if any(one.contact == contact for one in self.slots(plan, area, at_ms)):
                 found.setdefault(contact, area)
         return found
@@ -171,8 +176,8 @@ class Duty:
     def _planned(self, plan: Plan, area: str, at_ms: int) -> Iterator[Slot]:
         """By rosters and windows."""
         rosters: dict[str, Change] = {}
-        for one in self._rosters:  # the newest first
-            if one.area == area and one.holds(at_ms) and _is_person(plan, one.contact):
+        for one in self._rosters.get(area, ()):
+            if one.holds(at_ms) and _is_person(plan, one.contact):
                 rosters.setdefault(one.contact, one)
         members = plan.members(area)
         for contact in (*members, *(one for one in rosters if one not in members)):
@@ -192,9 +197,9 @@ class Duty:
         """Whether who covers can: an absent contact cannot, nor one that the plan does not have."""
         return _is_person(plan, cover.contact) and self.absence(cover.contact, at_ms) is None
 
-    def _areas(self, plan: Plan, own: str) -> tuple[str, ...]:
-        """Where somebody may have duty by a change: `own` first."""
-        areas = {own: None}
+    def areas_of(self, plan: Plan, contact: str) -> tuple[str, ...]:
+        """Where a contact may be on duty, by a change too: their own area first."""
+        areas = {plan.contact[contact].area: None}
         for one in self.changes:
             if one.area:
                 areas[one.area] = None
@@ -269,14 +274,6 @@ def _applies(cover: Change, slot: Slot, at_ms: int, zone: ZoneInfo) -> bool:
 def _day_of(begin_ms: int, end_ms: int, at_ms: int, zone: ZoneInfo) -> date:
     """The day to which a duty belongs: that of its begin, or today if it lasts over a day."""
     return local(begin_ms if end_ms - begin_ms <= DAY_MS else at_ms, zone).date()
-
-
-def by_contact(changes: Iterable[Change]) -> Mapping[str, tuple[Change, ...]]:
-    """Changes by the contact that they are about."""
-    found: dict[str, tuple[Change, ...]] = {}
-    for one in changes:
-        found[one.contact] = (*found.get(one.contact, ()), one)
-    return found
 
 
 AS_PLANNED: Final = Duty()

@@ -33,6 +33,26 @@ def read(connection: Connection, since_ms: int) -> list[Change]:
     return [one for row in rows if (one := _change(row)) is not None]
 
 
+def as_of(connection: Connection, at_ms: int, now_ms: int) -> list[Change]:
+    """Those by which duty at `at_ms` is worked out: of a moment that has passed, what was known
+    then, though it has been removed since."""
+    if at_ms >= now_ms:
+        return read(connection, at_ms)
+    rows = connection.execute(
+        select(_TABLE)
+        .where(_TABLE.c.ends_ms > at_ms, _TABLE.c.from_ms <= at_ms)
+        .order_by(_TABLE.c.number.desc())
+        .limit(MOST_AT_ONCE)
+    )
+    return [
+        msgspec.structs.replace(one, removed_ms=None)
+        for row in rows
+        if (one := _change(row)) is not None
+        and one.made_ms <= at_ms
+        and (one.removed_ms is None or one.removed_ms > at_ms)
+    ]
+
+
 def recorded(connection: Connection, most: int) -> list[Change]:
     """All of them, the newest first."""
     rows = connection.execute(select(_TABLE).order_by(_TABLE.c.number.desc()).limit(most))

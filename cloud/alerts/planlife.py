@@ -9,11 +9,14 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from cloud import tables
-from cloud.alerts import keptplans, plan, plandiff
+from cloud.alerts import dutystore, dutyviews, keptplans, plan, plandiff
 from cloud.alerts.demands import Done
 from cloud.alerts.plan import Plan
 from cloud.desk import Clerk, Operation
 from configs.loader import ConfigError, UserError
+
+_MOST_LEFT_OUT: Final = 5
+"""Changes of duty that an answer names."""
 
 
 class Reload(msgspec.Struct, frozen=True):
@@ -42,15 +45,19 @@ async def reload(clerk: Clerk, _: Reload) -> Done:
     except ConfigError as error:
         raise UserError(f"{error}; plan {clerk.dispatch.plan.version} stays in force") from None
     before = clerk.dispatch.plan
-    kept = partial(keptplans.come_into_force, plan=fresh, now_ms=time.time_ns() // 1_000_000)
+    now_ms = time.time_ns() // 1_000_000
+    kept = partial(keptplans.come_into_force, plan=fresh, now_ms=now_ms)
     await clerk.database.run(kept)
+    changed = await clerk.database.run(partial(dutystore.read, since_ms=now_ms))
     clerk.dispatch.use(fresh)
     clerk.wake()
     changes = len(plandiff.lines(before, fresh))
+    left_out = [f"; {one.key}: {one.problem}" for one in dutyviews.left_out(fresh, changed)]
+    more = "".join(left_out[:_MOST_LEFT_OUT])
     if not changes:
-        return Done(True, f"plan {fresh.version} is in force, as before")
+        return Done(True, f"plan {fresh.version} is in force, as before{more}")
     plural = "s" * (changes != 1)
-    return Done(True, f"plan {fresh.version} is in force, with {changes} change{plural}")
+    return Done(True, f"plan {fresh.version} is in force, with {changes} change{plural}{more}")
 
 
 def versions(connection: Connection) -> list[Version]:

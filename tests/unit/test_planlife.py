@@ -123,7 +123,10 @@ def test_the_commands(folder):
     assert (code, "in force" in out, PLAN.version in out) == (0, True, True)
     out, _ = run("who", "--config", file, "--at", "2026-07-01 03:00", "--site", "daping-underpass")
     assert out.splitlines()[0] == "2026-07-01 03:00 (Asia/Shanghai)"
-    assert out.splitlines()[1] == "石桥社区第3网格: 何岚"
+    assert [line.strip() for line in out.splitlines()[1:3]] == [
+        "石桥社区第3网格 (daping-shiqiao-3)",
+        "何岚 (he-lan): night: daily 20:00-08:00",
+    ]
     found = json.loads(run("who", "--config", file, "--area", "dongjiang", "--json")[0])
     assert found[0]["members"] == [
         "dongjiang-duty-day",

@@ -1,0 +1,277 @@
+"""Changes of duty by hand, in the dispatch: who is called next, what is refused, what is told."""
+
+import json
+
+import msgspec
+import pytest
+from sqlalchemy import insert
+
+from cloud import tables
+from cloud.alerts import dutyorders, dutystore, dutyviews
+from cloud.alerts.actions import Send
+from cloud.alerts.dutychanges import Duty
+from cloud.alerts.dutyorders import Absence, Asked, Cover, Remove, Swap
+from cloud.alerts.hazard import Hazard
+from configs.loader import UserError
+from tests import plans
+from tests.dispatching import BEGIN_MS, Office
+from wire.messages import Level
+
+# BEGIN_MS is 2025-06-15 23:06:40 in Shanghai.
+HOUR = 3_600_000
+NIGHT = {"night": {"windows": ["daily 20:00-08:00"]}, "day": {"windows": ["daily 08:00-20:00"]}}
+
+
+def city():
+    written = plans.tables(3, duty=NIGHT, digest_window_s=0)
+    one = written["contact"].pop("grid-1")
+    for name, duty in (("zhang", ["night"]), ("li", ["day"])):
+        written["contact"][name] = one | {"name": name.title(), "duty": duty, "channels": ["sms"]}
+    written["contact"]["horn"] = one | {"name": "Horn", "public": True}
+    return written
+
+
+PLAN = plans.made(city())
+
+
+@pytest.fixture
+def office():
+    return Office(PLAN)
+
+
+def do(office, given):
+    """Carry it out, and what whoever did it is told."""
+    work = {
+        Absence: dutyorders.absence,
+        Cover: dutyorders.cover,
+        Swap: dutyorders.swap,
+        Remove: dutyorders.remove,
+    }[type(given)]
+    asked = Asked("command line, root", office.now_ms)
+    drawn = office.work(lambda c, _: work(office.dispatch, c, given, asked))
+    return drawn.told()
+
+
+def flood(office, level=Level.RED):
+    office.find(level, site="north", hazard=Hazard.RIVER)
+
+
+def sent(office):
+    """Who was called until now, by kind."""
+    rows = sorted(office.rows(tables.outgoing), key=lambda row: row.made_ms)
+    found = []
+    for row in rows:
+        for one in msgspec.json.decode(row.sends, type=list[Send]):
+            if (str(one.kind), one.contact) not in found:
+                found.append((str(one.kind), one.contact))
+    return found
+
+
+def ill(**more):
+    return Absence(contact="zhang", until="2025-06-16 12:00", by="Wang", **more)
+
+
+def takes_the_night(**more):
+    return Cover(contact="li", covered="zhang", until="08:00", by="Wang", **more)
+
+
+def test_a_running_alert_calls_whoever_covers_with_its_next_call(office):
+    flood(office)
+    assert sent(office) == [("public", "horn"), ("raise", "zhang")]
+    do(office, ill(said="fever"))
+    told = do(office, takes_the_night())
+    assert told.lines == (
+        "2: Li (li) covers Zhang (zhang) from 2025-06-15 23:06 to 2025-06-16 08:00 (Asia/Shanghai)",
+    )
+    assert told.notes == ()
+    office.run(2)
+    assert sent(office)[2:] == [("again", "li")]
+    calls = [row.contact for row in office.rows(tables.outgoing)]
+    assert calls.count("zhang") == 1
+
+
+def test_it_holds_over_a_restart_and_for_an_alert_that_begins_later(office):
+    do(office, takes_the_night())
+    office.restart()
+    flood(office)
+    assert sent(office) == [("public", "horn"), ("raise", "li")]
+
+
+def test_a_running_alert_of_an_older_plan_follows_changes_too(office):
+    flood(office)
+    office.dispatch.use(plans.made(city() | {"title": "another"}))
+    do(office, takes_the_night())
+    office.run(2)
+    assert ("again", "li") in sent(office)
+
+
+def test_when_all_of_a_tier_have_declined_whoever_comes_on_duty_is_called(office):
+    flood(office)
+    call = office.last_call()
+    decline = office.dispatch.decline
+    office.work(lambda c, now_ms: decline(c, call.id, "zhang", "link", "", now_ms))
+    do(office, Cover(contact="village-1", area="grid", until="+12h", by="Wang"))
+    office.run(11)
+    grid = [
+        one.area
+        for row in office.rows(tables.outgoing)
+        for one in msgspec.json.decode(row.sends, type=list[Send])
+        if one.contact == "village-1"
+    ]
+    assert "grid" in grid
+
+
+def test_nobody_on_duty_is_told_and_everybody_else_is_called(office):
+    told = do(office, ill())
+    assert told.notes == (
+        "nobody is on duty in Grid (grid) from 2025-06-15 23:06 to 2025-06-16 08:00: "
+        "Li would be called",
+    )
+    flood(office)
+    assert ("raise", "li") in sent(office)
+    assert ("raise", "zhang") not in sent(office)
+
+
+def test_a_swap_is_removed_as_a_whole_and_stays_on_record(office):
+    swap = Swap(first="zhang", second="li", on="2025-06-16", by="Wang")
+    assert do(office, swap).numbers == (1, 2)
+    assert do(office, Remove(number=2, by="Zhao")).lines == ("1 is removed", "2 is removed")
+    assert office.work(lambda c, now_ms: dutystore.read(c, now_ms)) == []
+    kept = office.work(lambda c, _: dutystore.recorded(c, 10))
+    stands = [one.stands for one in dutyviews.rows(PLAN, kept, office.now_ms)]
+    assert stands == ["removed 2025-06-15 23:06 by Zhao (command line, root)"] * 2
+    for again in (1, 7):
+        with pytest.raises(UserError, match=r"was removed already|there is no change 7"):
+            do(office, Remove(number=again, by="Zhao"))
+
+
+def test_what_was_known_then_says_who_was_on_duty_then(office):
+    do(office, takes_the_night())
+    office.now_ms += HOUR
+    do(office, Remove(number=1, by="Zhao"))
+
+    def on_duty(at_ms):
+        changes = office.work(lambda c, now_ms: dutystore.as_of(c, at_ms, now_ms))
+        return Duty(changes).on_duty(PLAN, "grid", at_ms)
+
+    assert on_duty(BEGIN_MS + HOUR // 2) == ("li",)
+    assert on_duty(office.now_ms) == ("zhang",)
+    assert on_duty(BEGIN_MS - HOUR) == ("zhang",)
+
+
+MISTAKES = [
+    (Absence(contact="zhong", until="+1h", by="W"), "'zhong' is no contact of the plan (did you"),
+    (Absence(contact="horn", until="+1h", by="W"), "is a loudspeaker or a board"),
+    (Absence(contact="zhang", begin="+2h", until="2025-06-16 00:30", by="W"), "would end at"),
+    (Absence(contact="zhang", begin="2025-06-01", until="2025-06-14", by="W"), "it was over at"),
+    (Absence(contact="zhang", until="tomorrow", by="W"), "'tomorrow' is not a time such as"),
+    (Absence(contact="zhang", until="+999999d", by="W"), "too far ahead"),
+    (Absence(contact="zhang", until="2029-01-01", by="W"), "more than two years"),
+    (Absence(contact="zhang", until="1999-01-01", by="W"), "not between 2000 and 2199"),
+    (Absence(contact="zhang", until="2025-02-30", by="W"), "is not a date"),
+    (Absence(contact="zhang", until="9999-12-31 24:00", by="W"), "not between 2000 and 2199"),
+    (Absence(contact="zhang", until="", by="W"), "say until when"),
+    (Cover(contact="li", covered="li", until="+1h", by="W"), "cannot cover themselves"),
+    (Cover(contact="Li", covered="li", until="+1h", by="W"), "cannot cover themselves"),
+    (Cover(contact="li", until="+1h", by="W"), "give whom or which area"),
+    (Cover(contact="li", covered="zhang", area="grid", until="+1h", by="W"), "give whom or which"),
+    (Cover(contact="li", area="gird", until="+1h", by="W"), "(did you mean 'grid'?)"),
+    (Cover(contact="li", area="grid", on="2025-06-16", by="W"), "days are for the duty of"),
+    (Cover(contact="li", covered="zhang", instead=True, until="+1h", by="W"), "is for an area"),
+    (Cover(contact="li", covered="zhang", on="2025-06-16", until="+1h", by="W"), "either days"),
+    (Cover(contact="li", covered="zhang", on="2025-06-18..2025-06-16", by="W"), "ends before"),
+    (Swap(first="zhang", second="zhang", until="+1h", by="W"), "cannot swap with themselves"),
+    (Remove(number=1, by="W"), "there is no change 1"),
+]
+
+
+@pytest.mark.parametrize(("given", "words"), MISTAKES)
+def test_mistakes_are_refused_in_one_line_and_change_nothing(office, given, words):
+    with pytest.raises(UserError) as refused:
+        do(office, given)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert office.rows(tables.duty_change) == []
+
+
+def test_the_same_change_twice_is_one(office):
+    do(office, takes_the_night())
+    with pytest.raises(UserError, match="that is change 1 already"):
+        do(office, takes_the_night())
+
+
+def test_a_cover_that_changes_nothing_says_so(office):
+    told = do(office, Cover(contact="zhang", covered="li", until="+3h", by="W"))
+    assert told.notes == ("Li (li) has no duty then: it changes nothing",)
+    do(office, ill())
+    told = do(office, Cover(contact="zhang", covered="li", on="2025-06-16", by="W"))
+    assert told.notes == (
+        "Zhang (zhang) is absent until 2025-06-16 12:00, and covers nothing before",
+    )
+
+
+def test_what_cannot_be_read_or_followed_costs_no_call(office, caplog):
+    do(office, takes_the_night())
+    row = office.rows(tables.duty_change)[0]._asdict()
+    broken = ["nonsense", "{}", json.dumps(json.loads(row["change"]) | {"until_ms": 2**62})]
+    with office.connection.begin():
+        for number, text in enumerate(broken, 10):
+            office.connection.execute(
+                insert(tables.duty_change).values(row | {"number": number, "change": text})
+            )
+    flood(office)
+    assert ("raise", "li") in sent(office)
+    assert caplog.text.count("cannot be read and is left out") == len(broken)
+
+
+def test_a_fault_of_ours_in_duty_costs_no_call(office, caplog, monkeypatch):
+    do(office, takes_the_night())
+    monkeypatch.setattr(Duty, "slots", lambda *_: 1 / 0)
+    flood(office)
+    assert ("raise", "zhang") in sent(office)
+    assert "duty is as the plan has it" in caplog.text
+
+
+def test_a_contact_whom_a_reload_removes_harms_nothing_and_is_told(office):
+    do(office, takes_the_night())
+    written = city()
+    del written["contact"]["li"]
+    fresh = plans.made(written)
+    office.dispatch.use(fresh)
+    changes = office.work(lambda c, now_ms: dutystore.read(c, now_ms))
+    assert dutyviews.left_out(fresh, changes) == [
+        ("duty change 1", "the plan has no contact 'li', so it is left out")
+    ]
+    (row,) = dutyviews.rows(fresh, changes, office.now_ms)
+    assert row.stands == "left out: the plan has no contact 'li'"
+    flood(office)
+    assert ("raise", "zhang") in sent(office)
+    office.dispatch.use(PLAN)
+    assert dutyviews.rows(PLAN, changes, office.now_ms)[0].stands == "in force"
+
+
+def test_there_is_an_end_to_how_many_there_are(office, monkeypatch):
+    monkeypatch.setattr(dutystore, "MOST_AT_ONCE", 1)
+    do(office, takes_the_night())
+    with pytest.raises(UserError, match="remove some first"):
+        do(office, ill())
+
+
+def test_who_says_why(office):
+    do(office, ill(said="fever"))
+    do(office, takes_the_night(said="phoned"))
+    changes = office.work(lambda c, now_ms: dutystore.read(c, now_ms))
+    (one,) = dutyviews.who(PLAN, Duty(changes), ("grid",), office.now_ms)
+    assert [
+        (person.contact, person.owner, person.why, person.changes) for person in one.people
+    ] == [
+        (
+            "li",
+            "zhang",
+            "night: daily 20:00-08:00; covers Zhang (zhang), change 2 by Wang: phoned",
+            (2,),
+        )
+    ]
+    assert [(away.contact, away.why) for away in one.away] == [
+        ("zhang", "absent until 2025-06-16 12:00, change 1 by Wang: fever")
+    ]

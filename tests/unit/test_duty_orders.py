@@ -1,6 +1,7 @@
 """Changes of duty by hand, in the dispatch: who is called next, what is refused, what is told."""
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -39,15 +40,17 @@ def office():
     return Office(PLAN)
 
 
+WORK: dict[Any, Any] = {
+    Absence: dutyorders.absence,
+    Cover: dutyorders.cover,
+    Swap: dutyorders.swap,
+    Remove: dutyorders.remove,
+}
+
+
 def do(office, given):
     """Carry it out, and what whoever did it is told."""
-    work = {
-        Absence: dutyorders.absence,
-        Cover: dutyorders.cover,
-        Swap: dutyorders.swap,
-        Remove: dutyorders.remove,
-    }[type(given)]
-    asked = Asked("command line, root", office.now_ms)
+    work, asked = WORK[type(given)], Asked("command line, root", office.now_ms)
     drawn = office.work(lambda c, _: work(office.dispatch, c, given, asked))
     return drawn.told()
 

@@ -16,6 +16,7 @@ from cloud import database
 from cloud.alerts import alarm as alarms
 from cloud.alerts import (
     causes,
+    drills,
     dutystore,
     episodes,
     escalation,
@@ -29,7 +30,7 @@ from cloud.alerts.alarm import Alarm, Condition, Hold, Trigger
 from cloud.alerts.answering import Answering, Outcome
 from cloud.alerts.cap import Publisher
 from cloud.alerts.dutychanges import AS_PLANNED, Duty
-from cloud.alerts.escalationstate import Escalation
+from cloud.alerts.escalationstate import Escalation, Phase
 from cloud.alerts.exercises import Scenario
 from cloud.alerts.handover import HandOver
 from cloud.alerts.hazard import Hazard, Stage
@@ -214,6 +215,10 @@ class Dispatch(Answering):
         plan, known = self.plan_of(records, state.plan), foremost_of(alarm, sayings)
         self._press.renew(records, alert, Matter(alarm, known, plan, case.incident, now_ms))
 
+    def drill(self, records: Records, name: str, now_ms: int) -> None:
+        """An exercise by script has something to do."""
+        drills.due(self, records, name, now_ms)
+
     def step(
         self,
         records: Records,
@@ -302,6 +307,8 @@ class Dispatch(Answering):
         )
         if after != case.escalation or actions:
             records.put_case(Case(after, case.incident))
+            if after.exercise and after.phase in (Phase.ANSWERED, Phase.IDLE):
+                drills.look_again(records.connection, now_ms)
         self._do(records, case, actions, now_ms)
 
     def _with_duty(

@@ -2,6 +2,7 @@
 under one keeps to it; and the last good one serves where the file of today cannot be used."""
 
 import logging
+from contextlib import suppress
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, select
@@ -72,3 +73,15 @@ def last_good(connection: Connection) -> Plan | None:
         except ValueError:
             continue
     return None
+
+
+def of_version(connection: Connection, version: str) -> Plan:
+    """A plan that was used, or else the last good one. Raises ValueError if none can be read."""
+    found = select(tables.plan.c.content).filter_by(version=version)
+    content = connection.execute(found).scalar_one_or_none()
+    if content is not None:
+        with suppress(ValueError):
+            return plans.parse(content)
+    if (last := last_good(connection)) is None:
+        raise ValueError(f"plan {version} cannot be read, and there is no other")
+    return last

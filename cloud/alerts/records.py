@@ -182,6 +182,10 @@ class Records:
         """The alerts whose CAP document is to be renewed."""
         return [row.alert for row in self._due(tables.cap_document, now_ms, limit)]
 
+    def due_drills(self, now_ms: int, limit: int) -> list[str]:
+        """The exercises by script that have something to do."""
+        return [row.id for row in self._due(tables.drill, now_ms, limit)]
+
     def _due(self, table: Table, now_ms: int, limit: int) -> Sequence[Any]:
         return self.connection.execute(
             statements.DUE[table], {"now_ms": now_ms, "limit": limit}

@@ -64,6 +64,8 @@ class Work(Protocol):
 
     def document(self, records: Records, alert: str, now_ms: int) -> None: ...
 
+    def drill(self, records: Records, name: str, now_ms: int) -> None: ...
+
 
 class _Aside(NamedTuple):
     again_ms: int
@@ -120,6 +122,8 @@ class Rounds:
             work.incident(records, name, now_ms)
         for alert in records.due_documents(now_ms, LIMIT):
             work.document(records, alert, now_ms)
+        for name in records.due_drills(now_ms, LIMIT):
+            work.drill(records, name, now_ms)
         records.save()
         return now_ms if len(findings) == LIMIT else records.next_due_ms()
 
@@ -128,7 +132,7 @@ class Rounds:
         done = 0
         kinds = (
             *(self._findings, self._alarms, self._cases),
-            *(self._boxes, self._incidents, self._documents),
+            *(self._boxes, self._incidents, self._documents, self._drills),
         )
         for kind in kinds:
             # Listed first: what one item changes, the next kind sees.
@@ -229,6 +233,14 @@ class Rounds:
                 ("document", row.alert),
                 f"the CAP document of {row.alert}",
                 partial(self._work.document, alert=row.alert, now_ms=now_ms),
+            )
+
+    def _drills(self, connection: Connection, now_ms: int, limit: int) -> Iterator[_Item]:
+        for row in _due(connection, tables.drill, now_ms, limit):
+            yield _Item(
+                ("drill", row.id),
+                f"the exercise {row.id}",
+                partial(self._work.drill, name=row.id, now_ms=now_ms),
             )
 
 

@@ -13,10 +13,11 @@ from sqlalchemy import Connection, Table, select, update
 
 from cloud import tables
 from cloud.alerts import alarm as alarms
-from cloud.alerts import digest, escalation, incident
+from cloud.alerts import digest, drills, escalation, incident
 from cloud.alerts.actions import Send
 from cloud.alerts.alarm import Alarm
 from cloud.alerts.digest import Mailbox
+from cloud.alerts.drills import Drill
 from cloud.alerts.escalation import NEVER, Escalation
 from cloud.alerts.incident import Incident
 
@@ -78,10 +79,15 @@ def shift(connection: Connection, by_ms: int, now_ms: int, window_ms: int, off_m
         after = msgspec.structs.replace(one, closes_ms=one.closes_ms - by_ms)
         return after, digest.next_due_ms(after)
 
+    def of_drill(one: Drill) -> tuple[Drill, int | None]:
+        after = msgspec.structs.replace(one, base_ms=one.base_ms - by_ms)
+        return after, drills.next_due_ms(after)
+
     _each(connection, tables.alarm, Alarm, of_alarm)
     _each(connection, tables.escalation, Escalation, of_escalation)
     _each(connection, tables.incident, Incident, of_incident)
     _each(connection, tables.mailbox, Mailbox, of_box)
+    _each(connection, tables.drill, Drill, of_drill)
     _kept(connection, by_ms)
     # Until when it holds, a document has told everybody, by the clock as it was.
     document = tables.cap_document

@@ -13,6 +13,7 @@ from cloud.alerts.actions import Note, Send, Withdraw, newest
 from cloud.alerts.alarm import Acknowledge, Alarm, Condition
 from cloud.alerts.compose import Fact
 from cloud.alerts.digest import Mailbox, Parcel
+from cloud.alerts.dutychanges import AS_PLANNED, Duty
 from cloud.alerts.escalation import Answer, Escalation
 from cloud.alerts.figures import LANGUAGES
 from cloud.alerts.hazard import Hazard, Stage
@@ -29,11 +30,22 @@ _MEASURED: Final = {"cause", "link"}.union(
 """Placeholders of which a plan knows nothing."""
 
 
+_AT_ONCE: Final = alarms.Rule(off_delay_ms=0)
+
+
 class Answering(NamedTuple):
     """Somebody of a tier answers, so many ms after the alert."""
 
     tier: Tier
     after_ms: int
+
+
+class Change(NamedTuple):
+    """From so many ms after the alert on it has another level; None ends it."""
+
+    after_ms: int
+    level: Level | None
+    stage: Stage = Stage.NOW
 
 
 class Line(NamedTuple):
@@ -61,22 +73,30 @@ def run(
     answers: Iterable[Answering] = (),
     lasts_ms: int = 30 * MINUTE_MS,
     values: Mapping[str, str] | None = None,
+    changes: Iterable[Change] = (),
+    duty: Duty = AS_PLANNED,
 ) -> list[Line]:
-    """What happens in `lasts_ms` after an alert at `at_ms` (UTC), in order of time."""
+    """What happens in `lasts_ms` after an alert at `at_ms` (UTC), in order of time. `duty` has what
+    has been changed of the plan's."""
     rehearsal = _Rehearsal(plan, hazard, at_ms, values or {})
+    rehearsal.duty = duty
     rehearsal.alarm, _ = alarms.step(
         Alarm(site, hazard), Condition("rehearsal", level, at_ms, stage), at_ms
     )
     rehearsal.state = escalation.begin(rehearsal.alarm, plan)
     rehearsal.feed(escalation.situation(rehearsal.alarm), at_ms)
     waiting = sorted(answers, key=lambda one: one.after_ms)
+    later = sorted(changes, key=lambda one: one.after_ms)
     while True:
         answer_ms = at_ms + waiting[0].after_ms if waiting else None
-        due = [at for at in (rehearsal.due_ms(), answer_ms) if at is not None]
+        change_ms = at_ms + later[0].after_ms if later else None
+        due = [at for at in (rehearsal.due_ms(), answer_ms, change_ms) if at is not None]
         now_ms = min(due, default=at_ms + lasts_ms + 1)
         if now_ms > at_ms + lasts_ms:
             return rehearsal.lines
-        if now_ms == answer_ms:
+        if now_ms == change_ms:
+            rehearsal.change(later.pop(0), now_ms)
+        elif now_ms == answer_ms:
             rehearsal.answer(waiting.pop(0).tier, now_ms)
         else:
             rehearsal.tick(now_ms)
@@ -85,6 +105,7 @@ def run(
 class _Rehearsal:
     alarm: Alarm
     state: Escalation
+    duty: Duty = AS_PLANNED
 
     def __init__(self, plan: Plan, hazard: Hazard, at_ms: int, values: Mapping[str, str]) -> None:
         self.lines: list[Line] = []
@@ -115,7 +136,7 @@ class _Rehearsal:
         self._deliver(now_ms)
 
     def feed(self, given: escalation.Input, now_ms: int) -> None:
-        self.state, actions = escalation.step(self.state, given, now_ms, self._plan)
+        self.state, actions = escalation.step(self.state, given, now_ms, self._plan, self.duty)
         sends: dict[str, list[Send]] = {}
         for action in actions:
             match action:
@@ -128,6 +149,13 @@ class _Rehearsal:
         for contact, of_contact in sends.items():
             self._post(contact, of_contact, now_ms)
         self._deliver(now_ms)
+
+    def change(self, change: Change, now_ms: int) -> None:
+        """It has another level, at once."""
+        given = Condition("rehearsal", change.level, now_ms, change.stage)
+        for one in (given, alarms.Tick()):
+            self.alarm, _ = alarms.step(self.alarm, one, now_ms, _AT_ONCE)
+        self.feed(escalation.situation(self.alarm), now_ms)
 
     def answer(self, tier: Tier, now_ms: int) -> None:
         """The first who was called in an area of this kind answers."""

@@ -56,6 +56,7 @@ TIMED: Final = (
     tables.incident,
     tables.mailbox,
     tables.cap_document,
+    tables.drill,
 )
 DUE: Final = {
     table: select(table)

@@ -1,4 +1,4 @@
-"""How the alerts of a month were answered: by tier, by person, and in all; without exercises."""
+"""How the alerts of a month were answered: by tier, by person, and in all; exercises apart."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -75,10 +75,11 @@ def bounds(month: str, zone: ZoneInfo) -> tuple[int, int]:
     return round(first.timestamp() * 1000), round(after.timestamp() * 1000)
 
 
-def of_month(connection: Connection, plan: Plan, month: str) -> Month:
-    """What is on record of a month, by the plan's time zone. Raises ValueError for no month."""
+def of_month(connection: Connection, plan: Plan, month: str, *, exercises: bool = False) -> Month:
+    """What is on record of a month, by the plan's time zone: of real alerts, or of `exercises`.
+    Raises ValueError for no month."""
     begin_ms, end_ms = bounds(month, plan.zone)
-    alerts = [*_alerts(connection, begin_ms, end_ms)]
+    alerts = [*_alerts(connection, begin_ms, end_ms, exercises)]
     people = sorted({one for alert in alerts for one in alert.called_ms})
     tiers: dict[str, list[str]] = {}
     for name in people:
@@ -123,7 +124,9 @@ def _figures(name: str, alerts: Sequence[_Alert], people: Sequence[str]) -> Figu
     )
 
 
-def _alerts(connection: Connection, begin_ms: int, end_ms: int) -> Iterable[_Alert]:
+def _alerts(
+    connection: Connection, begin_ms: int, end_ms: int, exercises: bool
+) -> Iterable[_Alert]:
     line, out = tables.timeline, tables.outgoing
     opened = connection.execute(
         select(line.c.alert, line.c.incident)
@@ -134,7 +137,9 @@ def _alerts(connection: Connection, begin_ms: int, end_ms: int) -> Iterable[_Ale
         state = connection.execute(
             select(tables.escalation.c.state).filter_by(alert=alert)
         ).scalar_one_or_none()
-        if state is None or msgspec.json.decode(state, type=Escalation).exercise:
+        if state is None:
+            continue
+        if msgspec.json.decode(state, type=Escalation).exercise is not exercises:
             continue
         rows = connection.execute(
             select(line).where(line.c.alert == alert, line.c.kind.in_(_LINES)).order_by(line.c.id)

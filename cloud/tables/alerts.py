@@ -266,3 +266,14 @@ duty_change: Final = Table(
 )
 """Absences, covers, swaps and imported rosters, those that are over too: see
 `alerts.dutychanges`."""
+
+drill: Final = Table(
+    "drill",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("began_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger, index=True),  # NULL: it runs
+    Column("state", String, nullable=False),  # JSON
+    Column("due_ms", BigInteger, index=True),
+)
+"""Exercises that a script leads: see `alerts.drills`."""

@@ -21,12 +21,15 @@ from cloud.errors import Rejected, Unavailable
 from cloud.state import State
 from wire import limits, topics
 from wire.mqtt import Broker, Session, keep_connected
+from wire.seldom import Seldom
 
 log: Final = logging.getLogger("shuichi.dispatch")
 
 RETRY_S: Final = 1.0
 HOW: Final = "MQTT"
 LONGEST_WORDS: Final = 500
+LINES: Final = 10
+"""In the log, a minute, about what is no answer."""
 
 
 class Pressed(msgspec.Struct, frozen=True):
@@ -54,6 +57,7 @@ class Buttons:
         self._database = database
         self._dispatch = dispatch
         self._wake = wake
+        self._lines = Seldom(burst=LINES)
 
     async def run(self) -> None:
         """Listen for ever, connection after connection."""
@@ -72,21 +76,21 @@ class Buttons:
                 try:
                     await self._take(message.payload)
                 except Exception as error:  # noqa: BLE001 - one answer holds up no other
-                    log.error("%s: an answer is let go: %r", topics.ANSWER, error)
+                    self._say(f"an answer is let go: {error!r:.300}")
                 session.ack(message)
 
     async def _take(self, payload: bytes) -> None:
         """Return once it is committed, or is known to be nothing."""
         if len(payload) > limits.SMALL_BYTES:
-            log.warning("%s: not an answer: %d bytes", topics.ANSWER, len(payload))
+            self._say(f"not an answer: {len(payload)} bytes")
             return
         try:
             pressed = msgspec.json.decode(payload, type=Pressed)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            log.warning("%s: not an answer: %s", topics.ANSWER, error)
+            self._say(f"not an answer: {error!s:.300}")
             return
         if (call := self._dispatch.call_of(pressed.token)) is None:
-            log.warning("%s: an answer with a token that is not ours", topics.ANSWER)
+            self._say("an answer with a token that is not ours")
             return
         accepts = pressed.answer == "yes"
         work = partial(
@@ -98,8 +102,14 @@ class Buttons:
         )
         outcome = await self._insist(partial(work, now_ms=time.time_ns() // 1_000_000))
         if not outcome.ok:
-            log.warning("%s: an answer that does not count: %s", topics.ANSWER, outcome.text)
+            self._say(f"an answer that does not count: {outcome.text:.300}")
         self._wake()
+
+    def _say(self, words: str) -> None:
+        """What is no answer, a few times a minute: whoever may write to the topic fills no log."""
+        if (more := self._lines.says()) is not None:
+            held = f" ({more} more before)" if more else ""
+            log.warning("%s: %s%s", topics.ANSWER, words, held)
 
     async def _insist(self, work: Callable[..., Outcome]) -> Outcome:
         failing = False

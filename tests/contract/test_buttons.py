@@ -143,3 +143,22 @@ async def test_an_answer_over_which_something_fails_holds_up_no_other(
         async with listening(room, broker):
             await press(broker, said("deadly"), said("x" * 5000), b" " * 70_000, said(token))
             await until(lambda: room.lines("answer"))
+
+
+async def test_garbage_fills_no_log(tmp_path, caplog):
+    garbage = [
+        b"{" * 70_000,
+        b"{",
+        b"[" * 9000,
+        said("x"),
+        said("x", said="y" * 9000),
+        b"\xff",
+        b"",
+    ]
+    async with duty_room.opened(tmp_path) as room:
+        made = Buttons(Broker(), "test", 60, room.database, room.dispatch, lambda: None)
+        for payload in garbage * 30:
+            await made._take(payload)
+    lines = [one.getMessage() for one in caplog.records if topics.ANSWER in one.getMessage()]
+    assert 1 <= len(lines) <= buttons.LINES
+    assert all(len(line) < 400 for line in lines)

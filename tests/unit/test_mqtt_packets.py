@@ -221,3 +221,66 @@ def test_a_full_inbox_is_no_silence_of_the_broker():
         one._hang_up()
 
     virtual.run(main())
+
+
+@pytest.mark.parametrize("keepalive_s", [0, 5, 60, 65_535])
+def test_a_broker_that_wants_no_word_of_us_is_asked_all_the_same(keepalive_s):
+    """Else one that freezes (its kernel confirms all that we send) holds us for ever."""
+    properties = b"\x13" + struct.pack("!H", keepalive_s)
+    connack = b"\x20" + bytes((3 + len(properties), 0, 0, len(properties))) + properties
+
+    async def main() -> None:
+        one, line = connected(ROOMY, connack)
+        one._agree(one._connected.result())
+        began = virtual.now()
+        with pytest.raises(Disconnected, match="no word from the broker for"):
+            await one.take(1)
+        assert virtual.now() - began <= 1.75 * min(keepalive_s or 30, 30) + 1
+        assert line.aborted
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize("confirms_every_s", [None, 40])
+def test_a_broker_that_confirms_nothing_is_left(confirms_every_s):
+    async def main() -> None:
+        one, line = connected()
+        one._agree(one._connected.result())
+        sent = [one.send("a", b"x", retain=False) for _ in range(20)]
+        began = virtual.now()
+        mid = 0
+        while virtual.now() < began + 600 and one._over is None:
+            await asyncio.sleep(10)
+            one.data_received(b"\xd0\x00")  # it lives
+            if confirms_every_s and (virtual.now() - began) % confirms_every_s == 0:
+                mid += 1
+                one.data_received(b"\x40\x02" + struct.pack("!H", mid))
+        if confirms_every_s:
+            assert mid == 15
+            assert not line.aborted
+            one._hang_up()
+        else:
+            assert "no PUBACK" in str(one._over)
+            assert virtual.now() - began <= 90
+            assert line.aborted
+        for one_sent in sent[mid:]:
+            with pytest.raises(Disconnected):
+                await one_sent
+
+    virtual.run(main())
+
+
+async def test_what_waits_for_a_broker_that_confirms_nothing_is_bounded():
+    small = ROOMY._replace(room=Room(1000, 10_000))
+    one, _ = connected(small, b"\x20\x06\x00\x00\x03\x21\x00\x01")  # one in flight
+    one._agree(one._connected.result())
+    sent = [one.send("a", bytes(500), retain=False) for _ in range(1000)]
+    assert sum(not future.done() for future in sent) <= 12
+    with pytest.raises(Disconnected, match="more waits for the broker"):
+        await sent[-1]
+    for mid in range(1, 12):  # it is the broker's number, which is taken anew
+        one.data_received(b"\x40\x02" + struct.pack("!H", mid))
+    await asyncio.sleep(0)
+    assert one._draft_bytes < 10_000
+    assert not one.send("a", b"x", retain=False).done()
+    one._hang_up()

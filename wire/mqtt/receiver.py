@@ -44,6 +44,10 @@ _HEAD_BYTES: Final = 512
 IN_FLIGHT: Final = 1000
 """Publishes that may be without a PUBACK, if the broker does not ask for fewer."""
 
+CONFIRMED_WITHIN_S: Final = 60.0
+"""A broker that has confirmed nothing for so long, though something is in flight, confirms
+nothing: another connection may be better off, and what waits for this one does not grow."""
+
 _PUBLISH: Final = Kind.PUBLISH << 4
 
 
@@ -92,6 +96,8 @@ class Receiver(asyncio.Protocol):
         self._mid = 0
         self._unconfirmed: dict[int, asyncio.Future[bool]] = {}
         self._drafts: deque[_Draft] = deque()
+        self._draft_bytes = 0
+        self._confirmed_at = self._loop.time()
         self._subscribing: dict[int, asyncio.Future[int]] = {}
         self._clock: asyncio.TimerHandle | None = None
 
@@ -169,6 +175,10 @@ class Receiver(asyncio.Protocol):
         if self._over is not None:
             _fail(draft.future, Disconnected("the connection has ended"))
         elif self._drafts or len(self._unconfirmed) >= self._in_flight:
+            if self._draft_bytes > self._terms.room.inbox_bytes:
+                _fail(draft.future, Disconnected("more waits for the broker than can be kept"))
+                return draft.future
+            self._draft_bytes += _HEAD_BYTES + len(payload)
             self._drafts.append(draft)
         else:
             self._publish(draft)
@@ -181,6 +191,8 @@ class Receiver(asyncio.Protocol):
         if self._maximum_packet is not None and len(packet) > self._maximum_packet:
             _fail(draft.future, PublishRefused(TOO_LARGE))
             return
+        if not self._unconfirmed:
+            self._confirmed_at = self._loop.time()
         self._unconfirmed[mid] = draft.future
         self._put(packet)
 
@@ -200,10 +212,10 @@ class Receiver(asyncio.Protocol):
         self.kept, self.retains = connack.kept, connack.retains
         self._maximum_packet = connack.maximum_packet
         self._in_flight = min(IN_FLIGHT, connack.receive_maximum)
-        if connack.keepalive_s is not None:
-            self._silence_s = connack.keepalive_s
+        if connack.keepalive_s:  # one that wants none, or a long one, may still be dead
+            self._silence_s = min(self._silence_s, connack.keepalive_s)
         self._heard_at = self._spoke_at = self._loop.time()
-        if self._silence_s and self._over is None:
+        if self._over is None:
             self._watch()
 
     def _put(self, packet: bytes) -> None:
@@ -302,7 +314,7 @@ class Receiver(asyncio.Protocol):
             self._is_full = False
             self._digest()
             if not self._is_full:
-                self._heard_at = self._loop.time()
+                self._heard_at = self._confirmed_at = self._loop.time()
                 self._transport.resume_reading()
 
     def _hear(self, first: int, data: bytes, start: int, end: int) -> None:
@@ -327,22 +339,31 @@ class Receiver(asyncio.Protocol):
 
     def _confirm(self, mid: int, code: int) -> None:
         future = self._unconfirmed.pop(mid, None)
+        self._confirmed_at = self._heard_at
         if future is not None and not future.done():
             if code >= packets.FAILURE:
                 future.set_exception(PublishRefused(packets.reason(code)))
             else:
                 future.set_result(code != packets.NO_SUBSCRIBERS)
         while self._drafts and len(self._unconfirmed) < self._in_flight:
-            self._publish(self._drafts.popleft())
+            draft = self._drafts.popleft()
+            self._draft_bytes -= _HEAD_BYTES + len(draft.payload)
+            self._publish(draft)
 
     # The end.
 
     def _watch(self) -> None:
         """Four times in a keepalive: ask after half of one in which one side said nothing; end
-        after one and a half in which the broker said nothing, as it does with us (3.1.2.10)."""
+        after one and a half in which the broker said nothing, as it does with us (3.1.2.10), and
+        where it confirms nothing."""
         now, silence = self._loop.time(), self._silence_s
-        if now - self._heard_at > 1.5 * silence and not self._is_full:
-            self._end(f"no word from the broker for {now - self._heard_at:.0f} s")
+        why = ""
+        if now - self._heard_at > 1.5 * silence:
+            why = f"no word from the broker for {now - self._heard_at:.0f} s"
+        elif self._unconfirmed and now - self._confirmed_at > CONFIRMED_WITHIN_S:
+            why = f"the broker confirms nothing: no PUBACK for {now - self._confirmed_at:.0f} s"
+        if why and not self._is_full:
+            self._end(why)
             self._transport.abort()
             return
         if now - min(self._heard_at, self._spoke_at) >= silence / 2:

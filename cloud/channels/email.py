@@ -7,7 +7,6 @@ Message-ID made from the message's key: a mailbox that sees it twice knows it.
 import asyncio
 import email.policy
 import hashlib
-import html
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +21,7 @@ from typing import Annotated, Final, Literal, Self
 import aiosmtplib
 from pydantic import AfterValidator, Field, model_validator
 
-from cloud.channels import Channel, ChannelConfig, Language, Message, Receipt, address
+from cloud.channels import Channel, ChannelConfig, Message, Receipt, address, mailpage
 from cloud.errors import Rejected, Unavailable
 from cloud.http import secret
 
@@ -66,9 +65,6 @@ class Config(ChannelConfig):
         return self
 
 
-_ANSWER: Final[dict[Language, str]] = {"zh": "点此应答", "en": "Answer here"}
-
-
 @asynccontextmanager
 async def open(config: Config, folder: Path) -> AsyncIterator[Channel]:
     """The channel through `config.host`; nobody is called yet. Raises Unavailable for a password
@@ -90,8 +86,8 @@ def _reason(error: OSError) -> str:
 
 
 def mail(message: Message, config: Config) -> EmailMessage:
-    """`message` as a mail: plain text, and the same as simple HTML. Raises Rejected where it can
-    not be one."""
+    """`message` as a mail: plain text, and the same as a page with a button. Raises Rejected where
+    it can not be one."""
     try:
         return _mail(message, _is_mailbox(address(message, "mailbox")), config)
     except ValueError as error:
@@ -113,22 +109,13 @@ def _mail(message: Message, mailbox: str, config: Config) -> EmailMessage:
     if message.incident:  # keeps the mails of an incident together
         thread = hashlib.sha256(message.incident.encode()).hexdigest()[:40]
         letter["References"] = f"<incident-{thread}@{domain}>"
-    text, link = message.text_without_link, message.link
-    letter.set_content(f"{text}\n\n{link}\n" if link else f"{text}\n")
-    letter.add_alternative(_page(message), subtype="html")
+    parts = [message.text_without_link, mailpage.NO_REPLY[message.language]]
+    if message.link:
+        parts.insert(1, f"{mailpage.BUTTON[message.language]}:\n{message.link}")
+    letter.set_content("\n\n".join(parts) + "\n")
+    letter.add_alternative(mailpage.page(message), subtype="html")
     letter.set_boundary(f"shuichi-{key}")
     return letter
-
-
-def _page(message: Message) -> str:
-    text = html.escape(message.text_without_link).replace("\n", "<br>\n")
-    link = html.escape(message.link or "")
-    words = _ANSWER[message.language]
-    answer = f'<p><a href="{link}">{words}</a><br>\n{link}</p>\n' if link else ""
-    return (
-        f'<!DOCTYPE html>\n<html lang="{message.language}">\n<body>\n'
-        f"<h2>{html.escape(message.title)}</h2>\n<p>{text}</p>\n{answer}</body>\n</html>\n"
-    )
 
 
 class _Email:

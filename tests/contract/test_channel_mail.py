@@ -3,6 +3,7 @@
 import asyncio
 import email.policy
 from email.message import EmailMessage
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.channels import email as mails
+from cloud.channels import mailpage
 from cloud.errors import Rejected, Unavailable
 from configs.loader import ConfigError
 from tests.contract.board_and_mail import email_endpoint
@@ -37,8 +39,9 @@ def test_a_mail_is_the_same_whenever_it_is_made() -> None:
     assert read["To"] == "张 “三” <zhang@example.org>"
     text, page = read.iter_parts()
     said = text.get_content().splitlines()
-    assert said == [*message().text.split("\n"), "", message().link]
-    assert '<a href="https://alerts.example/a?t=1&amp;u=2">' in page.get_content()
+    asked = ["查看并应答:", message().link, "", "请勿回复本邮件，回复无人查看。"]
+    assert said == [*message().text.split("\n"), "", *asked]
+    assert '<a href="https://alerts.example/a?t=1&amp;u=2"' in page.get_content()
     assert letter(level="red")["Importance"] == "high"
     assert letter(level="blue")["Importance"] is None
 
@@ -136,3 +139,84 @@ async def test_mail_goes_to_nobody_whose_certificate_is_not_known(
             with pytest.raises(Unavailable, match="certificate"):
                 await channel.send(message(to=end.to))
         assert not end.arrived
+
+
+class Tags(HTMLParser):
+    """What a page consists of, as a browser reads it."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.words: list[str] = []
+        self.feed(content)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name in ("src", "href", "background", "action", "srcset") or name.startswith("on"):
+                self.links.append(f"{tag} {name} {value}")
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def page(**changes: Any) -> Tags:
+    _, found = letter(**changes).iter_parts()
+    return Tags(found.get_content())
+
+
+PLAIN_TAGS = {
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "table",
+    "tr",
+    "td",
+    "a",
+    "br",
+    "span",
+}
+
+
+def test_the_order_and_the_value_stand_above_the_one_button() -> None:
+    link = "https://flood.example/a/x1"
+    text = f"请何岚立即封闭道路。\n积水约35厘米，仍在上涨（19:46）。\n请在19:51前应答。\n{link}"
+    found = page(text=text, link=link)
+    words = [one.strip() for one in found.words if one.strip()]
+    places = [
+        words.index(one)
+        for one in ("请何岚立即封闭道路。", "积水约35厘米，仍在上涨（19:46）。", "查看并应答", link)
+    ]
+    assert places == sorted(places)
+    assert found.links == [f"a href {link}"]
+    assert page(text="Close it.", language="en", link=link).words.count("Open and answer") == 1
+
+
+def test_news_have_no_button_and_a_link_that_is_none_makes_none() -> None:
+    for link in (None, "javascript:alert(1)", "data:text/html,x"):
+        found = page(link=link)
+        assert found.links == []
+        assert "a" not in found.tags
+
+
+@examples(60)
+@given(
+    st.text(max_size=80),
+    st.text(max_size=200),
+    st.sampled_from([None, "https://a.example/a/x", 'https://a.example/"><img src=x>']),
+    st.sampled_from([None, "red", "orange", "yellow", "blue", "purple"]),
+)
+def test_nothing_in_a_message_becomes_part_of_the_page(
+    title: str, text: str, link: str | None, level: str | None
+) -> None:
+    told = message(
+        title=f"<b>{title}", text=f"{text}<img src=//e.example>&", link=link, level=level
+    )
+    found = Tags(mailpage.page(told))
+    assert set(found.tags) <= PLAIN_TAGS
+    assert found.links == ([] if link is None else [f"a href {link}"])
+    assert f"<b>{title}".strip() in "".join(found.words)

@@ -8,7 +8,7 @@ from msgspec import Meta
 from sqlalchemy import Connection
 
 from cloud.alerts import alarm as alarms
-from cloud.alerts import escalation
+from cloud.alerts import causes, escalation
 from cloud.alerts.alarm import Acknowledge, Condition, Status
 from cloud.alerts.dispatch import Dispatch, Outcome
 from cloud.alerts.escalation import Phase
@@ -17,8 +17,7 @@ from cloud.alerts.records import AlarmKey, Case, Known, Records
 from configs import text
 from wire.messages import Level
 
-SOURCE: Final = "by hand"
-"""The source of the conditions that people report."""
+SOURCE: Final = causes.BY_HAND
 
 Who = Annotated[str, Meta(pattern=r"^[^\x00]*[^\x00\s][^\x00]*$", max_length=80)]
 Words = Annotated[str, Meta(pattern=r"^[^\x00]*$", max_length=500)]
@@ -54,7 +53,7 @@ def raise_alert(dispatch: Dispatch, connection: Connection, given: Raise, now_ms
     records = dispatch.begin(connection)
     key = AlarmKey(given.site, given.hazard)
     who, what = text.clean(given.by, 80), text.clean(given.said)
-    known = Known(cause={"zh": f"{who}报告：{what}", "en": f"{who} reports: {what}"})
+    known = Known(cause={"zh": f"{who}报告：{what}", "en": f"{who} reported: {what}"})
     condition = Condition(SOURCE, given.level, now_ms, given.stage)
     dispatch.step(records, key, condition, now_ms, known)
     alert = records.alarm(key)[0].alert

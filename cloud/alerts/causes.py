@@ -7,14 +7,24 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from cloud import tables
-from cloud.alerts import gatewaywords
+from cloud.alerts import devices, gatewaywords
 from cloud.alerts.figures import FIGURES, figure_of, plain
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.records import Known
 from cloud.alerts.rule import Finding
 from cloud.channels import Language, Measurement
 
-_COLON: Final[dict[Language, str]] = {"zh": "：", "en": ": "}
+BY_HAND: Final = "by hand"
+"""The source of the conditions that people report."""
+
+_MEASURED: Final = frozenset(
+    {
+        *(str(one) for one in FIGURES),
+        *(f"{one}_rise" for one in FIGURES),
+        *("stage", "rain_sum", "crack_speed", "crack_acceleration"),
+    }
+)
+"""What rules find that is a value of one moment. Anything else lasts."""
 
 
 class Cause(NamedTuple):
@@ -25,29 +35,36 @@ class Cause(NamedTuple):
 def of(row: Any) -> Cause:
     """What a change of an alert, joined with it, says: a row of `alert_change` and `alert`."""
     parts: Mapping[str, Any] = msgspec.json.decode(row.parts)
-    device = row.sensor or row.gateway
     measured = None
     if row.value is not None:
         measured = Measurement(row.sensor, row.quantity, row.value, row.unit, row.at_ms)
     said: dict[Language, str] = {"en": row.text, "zh": row.text_zh}
-    if row.hazard == Hazard.EQUIPMENT and device:  # else no name of a device helps anybody
-        said = {tongue: f"{device}{_COLON[tongue]}{said[tongue]}" for tongue in said}
     stage = str(parts.get("stage", ""))
-    known = Known(_figures(parts, device, measured), said, measured)
+    since_ms = _since_ms(parts, row.quantity, row.at_ms)
+    known = Known(_figures(parts, measured), said, measured, since_ms)
     return Cause(known, Stage(stage) if stage in [*Stage] else Stage.NOW)
 
 
 def now(source: str, finding: Finding) -> Known:
     """What a rule finds now; `source` is its name among those of the alarm."""
-    *_, gateway, sensor = source.split(":")
+    sensor = source.rpartition(":")[2]
     measured = None
     if finding.value is not None:
         measured = Measurement(sensor, finding.quantity, finding.value, finding.unit, finding.at_ms)
     said: dict[Language, str] = {"en": finding.text, "zh": finding.text_zh}
-    return Known(_figures(finding.parts, sensor or gateway, measured), said, measured)
+    since_ms = _since_ms(finding.parts, finding.quantity, finding.at_ms)
+    return Known(_figures(finding.parts, measured), said, measured, since_ms)
 
 
-def _figures(parts: Mapping[str, Any], device: str, measured: Measurement | None) -> dict[str, str]:
+def _since_ms(parts: Mapping[str, Any], quantity: str, at_ms: int) -> int | None:
+    """Since when it lasts; None of what is measured: that is of one moment."""
+    since_ms = parts.get("since_ms")
+    if isinstance(since_ms, int):
+        return since_ms
+    return None if quantity in _MEASURED else at_ms
+
+
+def _figures(parts: Mapping[str, Any], measured: Measurement | None) -> dict[str, str]:
     """What stands in the placeholders, with the digits that people read."""
     digits = {one.placeholder: one.digits for one in FIGURES.values()}
     found = {}
@@ -56,9 +73,9 @@ def _figures(parts: Mapping[str, Any], device: str, measured: Measurement | None
             found[name] = f"{value:.{digits[name]}f}"
         elif value is not None:
             found[name] = plain(value)
-    found.setdefault("device", device)
     figure = None if measured is None else figure_of(measured.quantity)
     if figure is not None and measured is not None:
+        found.setdefault("device", devices.measuring(measured.quantity))
         found.setdefault(figure.placeholder, f"{measured.value * figure.per_si:.{figure.digits}f}")
     return found
 

@@ -7,18 +7,18 @@ alerts in one message are grouped: calls first, each red site by name, then what
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 from cloud.alerts import wording
 from cloud.alerts.actions import CALLS, Kind, Send
 from cloud.alerts.escalation import Outcome
-from cloud.alerts.figures import figure_of
+from cloud.alerts.figures import figure_of, trend_in
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.plan import Plan
 from cloud.alerts.plantables import Tier
 from cloud.alerts.trend import Trend
-from cloud.alerts.wording import HAZARD, LEVEL, STAGE, TIER, Wording, capital, clock
+from cloud.alerts.wording import LEVEL, TIER, Wording, capital, moment
 from cloud.channels import Language, Measurement
 from wire.messages import Level
 
@@ -38,6 +38,22 @@ class Told(NamedTuple):
     measured: Measurement | None
 
 
+class Silence(StrEnum):
+    """Why nobody of the tier below acts."""
+
+    NO_ANSWER = "no answer"
+    DECLINED = "declined"
+    UNREACHED = "unreached"
+    NOBODY = "nobody"
+
+
+class Below(NamedTuple):
+    """The tier that was called before."""
+
+    tier: Tier
+    why: Silence = Silence.NO_ANSWER
+
+
 class Reported(NamedTuple):
     """What came of it, by whom (a contact or a name), when."""
 
@@ -49,18 +65,20 @@ class Reported(NamedTuple):
 
 class Fact(NamedTuple):
     """One alert as it stands, for one contact. `send` is why they are told, at the level and stage
-    that hold now. `cause` is what is found, in each language, by `measured`, at `since_ms`.
-    `figures` fill placeholders. `below` is the tier that has not answered, if one has not."""
+    that hold now. `cause` is what is found, in each language, by `measured`, at `since_ms` (0: no
+    time is told), or, if it `lasts`, since then. `figures` fill placeholders. `below` is the tier
+    that does not act, if one does not."""
 
     send: Send
     cause: Mapping[Language, str] = {}
     since_ms: int = 0
+    lasts: bool = False
     measured: Measurement | None = None
     trend: Trend | None = None
     figures: Mapping[str, str] = {}
     told: Told | None = None
     deadline_ms: int | None = None
-    below: Tier | None = None
+    below: Below | None = None
     answered: tuple[str, int] | None = None
     reported: Reported | None = None
     public: Mapping[Language, str] = {}
@@ -73,66 +91,79 @@ class Fact(NamedTuple):
 
 _TITLE: Final[dict[Language, dict[Kind, str]]] = {
     "zh": {
-        Kind.RAISE: "{level}预警：{site}{hazard}",
-        Kind.CLIMB: "{level}预警（{below}未应答）：{site}{hazard}",
-        Kind.RISE: "升级为{level}预警：{site}{hazard}",
-        Kind.REOPEN: "{level}预警（重新呼叫）：{site}{hazard}",
-        Kind.AGAIN: "{level}预警（再次呼叫）：{site}{hazard}",
-        Kind.FOLLOW_UP: "请报告处置结果：{site}{hazard}（{level}）",
-        Kind.FALL: "降为{level}预警：{site}{hazard}",
-        Kind.HAND_BACK: "降为{level}预警，由下级处置：{site}{hazard}",
-        Kind.ANSWERED: "已有人应答：{site}{hazard}",
-        Kind.RESULT: "处置结果：{site}{hazard}",
-        Kind.CLEAR: "预警解除：{site}{hazard}",
-        Kind.COPY: "{level}预警（知会）：{site}{hazard}",
-        Kind.PUBLIC: "{level}预警：{site}{hazard}",
+        Kind.RAISE: "{level}预警：{what}",
+        Kind.CLIMB: "{level}预警：{what}，{below}",
+        Kind.RISE: "升级为{level}预警：{what}",
+        Kind.REOPEN: "{level}预警重新呼叫：{what}",
+        Kind.AGAIN: "{level}预警再次呼叫：{what}",
+        Kind.FOLLOW_UP: "请报告处置结果：{what}",
+        Kind.FALL: "降为{level}预警：{what}",
+        Kind.HAND_BACK: "降为{level}预警，由下级处置：{what}",
+        Kind.ANSWERED: "已有人应答：{what}",
+        Kind.RESULT: "处置结果：{what}",
+        Kind.CLEAR: "预警解除：{what}",
+        Kind.COPY: "{level}预警知会：{what}",
+        Kind.PUBLIC: "{level}预警：{what}",
     },
     "en": {
-        Kind.RAISE: "{level} alert: {hazard}, {site}",
-        Kind.CLIMB: "{level} alert, {below}: {hazard}, {site}",
-        Kind.RISE: "Now {level}: {hazard}, {site}",
-        Kind.REOPEN: "{level} alert, called again: {hazard}, {site}",
-        Kind.AGAIN: "{level} alert, please answer: {hazard}, {site}",
-        Kind.FOLLOW_UP: "What was done? {hazard}, {site} ({level})",
-        Kind.FALL: "Down to {level}: {hazard}, {site}",
-        Kind.HAND_BACK: "Down to {level}, handed back to the tiers below: {hazard}, {site}",
-        Kind.ANSWERED: "Answered: {hazard}, {site}",
-        Kind.RESULT: "Result: {hazard}, {site}",
-        Kind.CLEAR: "Over: {hazard}, {site}",
-        Kind.COPY: "{level} alert, for your information: {hazard}, {site}",
-        Kind.PUBLIC: "{level} alert: {hazard}, {site}",
+        Kind.RAISE: "{level} alert: {what}",
+        Kind.CLIMB: "{level} alert: {what}, {below}",
+        Kind.RISE: "now {level}: {what}",
+        Kind.REOPEN: "{level} alert, called again: {what}",
+        Kind.AGAIN: "{level} alert, please answer: {what}",
+        Kind.FOLLOW_UP: "please report: {what}",
+        Kind.FALL: "down to {level}: {what}",
+        Kind.HAND_BACK: "down to {level}, the tiers below deal with it: {what}",
+        Kind.ANSWERED: "answered: {what}",
+        Kind.RESULT: "result: {what}",
+        Kind.CLEAR: "over: {what}",
+        Kind.COPY: "{level} alert, for your information: {what}",
+        Kind.PUBLIC: "{level} alert: {what}",
     },
 }
-_BELOW: Final[dict[Language, str]] = {"zh": "下级", "en": "no answer below"}
-_TREND: Final[dict[Trend, str]] = {
-    Trend.RISING: "still rising",
-    Trend.STEADY: "steady",
-    Trend.FALLING: "falling",
-}
-_STEADY_ZH: Final = "目前平稳"
-_OUTCOME: Final[dict[Language, dict[Outcome, str]]] = {
+_BELOW: Final[dict[Language, dict[Silence, str]]] = {
     "zh": {
-        Outcome.ACTING: "正在处置",
-        Outcome.CLOSED: "已封路",
-        Outcome.EVACUATED: "已转移人员",
-        Outcome.FALSE_ALARM: "现场核实为误报",
-        Outcome.DONE: "已处置",
-        Outcome.CANNOT_ACT: "无法处置",
+        Silence.NO_ANSWER: "{tier}未应答",
+        Silence.DECLINED: "{tier}无法处置",
+        Silence.UNREACHED: "{tier}联系不上",
+        Silence.NOBODY: "{tier}无责任人",
     },
     "en": {
-        Outcome.ACTING: "is acting",
-        Outcome.CLOSED: "has closed the road",
-        Outcome.EVACUATED: "has moved people out",
-        Outcome.FALSE_ALARM: "reports a false alarm",
-        Outcome.DONE: "has dealt with it",
-        Outcome.CANNOT_ACT: "cannot act",
+        Silence.NO_ANSWER: "the {tier} has not answered",
+        Silence.DECLINED: "the {tier} cannot act",
+        Silence.UNREACHED: "the {tier} cannot be reached",
+        Silence.NOBODY: "the {tier} has nobody to call",
     },
+}
+_SPOKEN: Final[dict[Outcome, dict[Language, str]]] = {
+    Outcome.ACTING: {"zh": "正在处置", "en": "they are on it"},
+    Outcome.CLOSED: {"zh": "已封路", "en": "the road is closed"},
+    Outcome.EVACUATED: {"zh": "已转移人员", "en": "the people are out"},
+    Outcome.FALSE_ALARM: {"zh": "现场核实为误报", "en": "it is a false alarm"},
+    Outcome.DONE: {"zh": "已处置", "en": "it is dealt with"},
+    Outcome.CANNOT_ACT: {"zh": "无法处置", "en": "they cannot act"},
 }
 _SOMEBODY: Final[dict[Language, str]] = {"zh": "有人", "en": "somebody"}
-_DONE_BY: Final[dict[Language, str]] = {
-    "zh": "请回复处置结果，如“已封路”“已转移20人”“误报”；无法处置请回复“无法处置”。",
-    "en": "Please say what was done, such as “road closed”, “20 people moved” or “false alarm”; "
-    "if you cannot act, say “cannot act”.",
+_YOU: Final[dict[Language, str]] = {"zh": "您", "en": "you"}
+_DONE: Final[dict[Language, dict[Hazard, str]]] = {
+    "zh": {
+        Hazard.UNDERPASS: "“已封路”或“误报”",
+        Hazard.RIVER: "“已转移20人”或“误报”",
+        Hazard.RAINSTORM: "“已转移20人”或“误报”",
+        Hazard.LANDSLIDE: "“已转移20人”或“误报”",
+        Hazard.EQUIPMENT: "“误报”",
+    },
+    "en": {
+        Hazard.UNDERPASS: '"road closed" or "false alarm"',
+        Hazard.RIVER: '"20 people moved" or "false alarm"',
+        Hazard.RAINSTORM: '"20 people moved" or "false alarm"',
+        Hazard.LANDSLIDE: '"20 people moved" or "false alarm"',
+        Hazard.EQUIPMENT: '"false alarm"',
+    },
+}
+_REPORT: Final[dict[Language, str]] = {
+    "zh": "请回复处置结果，例如{done}；无法处置请回复“无法处置”。",
+    "en": 'Say what was done, for example {done}. If you cannot act, say "cannot act".',
 }
 
 
@@ -142,19 +173,19 @@ def whole(plan: Plan, fact: Fact, now_ms: int, link: str = "") -> Wording:
     tongue = wording.language(plan, send.contact)
     values = _values(plan, fact, now_ms, tongue, link)
     title = capital(wording.fill(_TITLE[tongue][send.kind], values))
+    if plan.contact[send.contact].public:
+        return _to_everybody(fact, title, values, tongue)
     match send.kind:
         case Kind.CLEAR:
-            lines = [_over(plan, fact, values, tongue), _no_answer(tongue)]
+            lines = [_over(plan, fact, now_ms, tongue), _no_answer(tongue)]
         case Kind.ANSWERED:
-            lines = [_answered(plan, fact, tongue), _no_answer(tongue)]
+            lines = [_answered(plan, fact, now_ms, tongue), _no_answer(tongue)]
         case Kind.RESULT:
-            lines = [_reported(plan, fact, tongue), _no_answer(tongue)]
-        case Kind.PUBLIC:
-            return Wording(title, fact.public.get(tongue) or _situation(plan, fact, now_ms, tongue))
+            lines = [_reported(plan, fact, now_ms, tongue), _no_answer(tongue)]
         case Kind.FOLLOW_UP:
             lines = [
-                _DONE_BY[tongue],
-                _answered(plan, fact, tongue),
+                _REPORT[tongue].format(done=_DONE[tongue][send.hazard]),
+                _answered(plan, fact, now_ms, tongue),
                 _situation(plan, fact, now_ms, tongue),
                 _until(plan, fact, now_ms, tongue),
             ]
@@ -163,9 +194,9 @@ def whole(plan: Plan, fact: Fact, now_ms: int, link: str = "") -> Wording:
             if fact.is_call:
                 # The order comes first.
                 lines.insert(0, wording.instruct(plan, send, tongue, values))
-                lines += [_why(plan, fact, tongue), _until(plan, fact, now_ms, tongue)]
+                lines += [_why(fact, tongue), _until(plan, fact, now_ms, tongue)]
             else:
-                lines += [_by_whom(plan, fact, tongue), _no_answer(tongue)]
+                lines += [_by_whom(plan, fact, now_ms, tongue), _no_answer(tongue)]
     text = [capital(line.strip()) for line in lines if line.strip()]
     if link and not any(link in line for line in text):
         text.append(link)
@@ -187,11 +218,11 @@ def standing(plan: Plan, fact: Fact, now_ms: int) -> Wording:
     return Wording(title, "\n".join(capital(line) for line in lines if line))
 
 
-def reported(plan: Plan, fact: Fact) -> str:
+def reported(plan: Plan, fact: Fact, now_ms: int) -> str:
     """What whoever answered says of the work, "" if they have said nothing."""
     if fact.reported is None:
         return ""
-    return _reported(plan, fact, wording.language(plan, fact.send.contact))
+    return _reported(plan, fact, now_ms, wording.language(plan, fact.send.contact))
 
 
 def digest(plan: Plan, facts: Sequence[Fact], now_ms: int, link: str = "") -> Wording:
@@ -210,7 +241,9 @@ def digest(plan: Plan, facts: Sequence[Fact], now_ms: int, link: str = "") -> Wo
         title = _count(calls, tongue)
     else:
         lines.append(_no_answer(tongue))
-        title = {"zh": f"{len(news)}处预警有变化", "en": f"{len(news)} alerts have changed"}[tongue]
+        title = f"{len(news)}处预警有变化"
+        if tongue == "en":
+            title = f"{_alerts(len(news))} changed"
     return Wording(title, "\n".join(filter(None, (*lines, link))))
 
 
@@ -221,21 +254,30 @@ def named(facts: Sequence[Fact]) -> list[Fact]:
     return calls[:WHOLE_IN_DIGEST] + reds
 
 
+def _to_everybody(fact: Fact, title: str, values: Mapping[str, str], tongue: Language) -> Wording:
+    """For a loudspeaker or a board: what to do, and nothing that is for those on duty."""
+    if fact.send.kind is not Kind.CLEAR:
+        title = capital(wording.fill(_TITLE[tongue][Kind.PUBLIC], values))
+    return Wording(title, fact.public.get(tongue, ""))
+
+
 def _calls(plan: Plan, calls: Sequence[Fact], now_ms: int, tongue: Language) -> list[str]:
     lines = []
     for one in calls[:WHOLE_IN_DIGEST]:
         level = LEVEL[tongue][one.send.level]
         site = _site(plan, one, tongue)
-        what = _situation(plan, one, now_ms, tongue, alone=False)
+        what = _situation(plan, one, now_ms, tongue)
         order = wording.instruct(plan, one.send, tongue, _values(plan, one, now_ms, tongue, ""))
-        colon, stop = ("：", "") if tongue == "zh" else (": ", " ")
-        head = f"{level} {site}" if tongue == "zh" else f"{capital(level)}, {site}"
-        lines.append(f"{head}{colon}{order}{stop}{capital(what)}")
+        if tongue == "zh":
+            lines.append(f"{level}，{site}：{order}{what}")
+        else:
+            said = " ".join(filter(None, (order, capital(what))))
+            lines.append(f"{capital(level)}, {site}: {said}")
     rest = calls[WHOLE_IN_DIGEST:]
     reds = [one for one in rest if one.send.level is Level.RED]
     if reds:
         names = _list((_site(plan, one, tongue) for one in reds), tongue)
-        lines.append(f"红色：{names}。" if tongue == "zh" else f"Also red: {names}.")
+        lines.append(f"另有红色：{names}。" if tongue == "zh" else f"Also red: {names}.")
     others = [one for one in rest if one.send.level is not Level.RED]
     if others:
         counted = Counter((one.send.area, one.send.level) for one in others)
@@ -256,7 +298,7 @@ def _counted(plan: Plan, area: str, level: Level, number: int, tongue: Language)
     name = wording.named(one.name, one.name_en, tongue)
     if tongue == "zh":
         return f"{name}{LEVEL[tongue][level]}{number}处"
-    return f"{name} {number} {LEVEL[tongue][level]}"
+    return f"{number} {LEVEL[tongue][level]} in {name}"
 
 
 def _news(plan: Plan, news: Sequence[Fact], now_ms: int, tongue: Language) -> list[str]:
@@ -264,87 +306,82 @@ def _news(plan: Plan, news: Sequence[Fact], now_ms: int, tongue: Language) -> li
     over = [one for one in news if one.send.kind is Kind.CLEAR]
     lines = []
     if over:
-        names = _list(
-            (
-                f"{_site(plan, one, tongue)}（{clock(plan, one.since_ms)}）"
-                if tongue == "zh"
-                else f"{_site(plan, one, tongue)} ({clock(plan, one.since_ms)})"
-                for one in over
-            ),
-            tongue,
+        between = "" if tongue == "zh" else " "
+        names = (
+            f"{moment(plan, one.since_ms, now_ms, tongue)}{between}{_site(plan, one, tongue)}"
+            for one in over
         )
-        lines.append(f"已解除：{names}。" if tongue == "zh" else f"Over: {names}.")
+        said = _list(names, tongue)
+        lines.append(f"已解除：{said}。" if tongue == "zh" else f"Over: {said}.")
     for one in news:
         if one.send.kind is Kind.CLEAR:
             continue
-        site = _site(plan, one, tongue)
-        level = LEVEL[tongue][one.send.level]
-        colon = "：" if tongue == "zh" else ": "
         if one.send.kind is Kind.RESULT:
-            text = _reported(plan, one, tongue)
+            text = _reported(plan, one, now_ms, tongue)
         elif one.send.kind is Kind.ANSWERED:
-            text = _answered(plan, one, tongue)
+            text = _answered(plan, one, now_ms, tongue)
         else:
-            text = _situation(plan, one, now_ms, tongue, alone=False)
-            by = _by_whom(plan, one, tongue)
-            text = f"{level}，{text}{by}" if tongue == "zh" else f"{level}, {text} {by}".strip()
-        lines.append(f"{site}{colon}{text}")
+            level = LEVEL[tongue][one.send.level]
+            what = _situation(plan, one, now_ms, tongue)
+            by = _by_whom(plan, one, now_ms, tongue)
+            stop = "。" if tongue == "zh" else ". "
+            text = f"{level}{stop}{capital(what)}{' ' if by and tongue == 'en' else ''}{by}".strip()
+        colon = "：" if tongue == "zh" else ": "
+        lines.append(f"{capital(_site(plan, one, tongue))}{colon}{text}")
     return lines
 
 
 def _count(calls: Sequence[Fact], tongue: Language) -> str:
-    reds = sum(one.send.level is Level.RED for one in calls)
+    number, reds = len(calls), sum(one.send.level is Level.RED for one in calls)
     if tongue == "zh":
-        return f"{len(calls)}处预警待应答" + (f"，其中红色{reds}处" if reds else "")
-    return f"{len(calls)} alerts wait for your answer" + (f", {reds} of them red" if reds else "")
+        which = "均为红色" if reds == number else f"其中红色{reds}处"
+        return f"{number}处预警待应答" + (f"，{which}" if reds else "")
+    which = "all of them red" if reds == number else f"{reds} of them red"
+    return f"{_alerts(number)} to answer" + (f", {which}" if reds else "")
+
+
+def _alerts(number: int) -> str:
+    return f"{number} alert" if number == 1 else f"{number} alerts"
 
 
 def _values(plan: Plan, fact: Fact, now_ms: int, tongue: Language, link: str) -> dict[str, str]:
-    below = _BELOW[tongue]
+    values = {**wording.values_of(plan, fact.send, now_ms, tongue), **fact.figures}
+    below = ""
     if fact.below is not None:
-        tier = TIER[tongue][fact.below]
-        below = tier if tongue == "zh" else f"the {tier} has not answered"
-    return {
-        **wording.values_of(plan, fact.send, now_ms, tongue),
-        **fact.figures,
-        "below": below,
-        "cause": fact.cause.get(tongue, ""),
-        "link": link,
-    }
-
-
-def _situation(plan: Plan, fact: Fact, now_ms: int, tongue: Language, *, alone: bool = True) -> str:
-    """What is measured, when, and whether it rises; what has changed since the contact was told."""
-    send = fact.send
-    cause = fact.cause.get(tongue, "")
-    stage = "" if send.stage.rank == 3 else STAGE[tongue][send.stage]
-    parts = [stage, cause, _trend(fact, tongue), _since_told(fact, tongue)]
-    comma = "，" if tongue == "zh" else ", "
-    text = comma.join(filter(None, parts))
-    if not text:
-        return ""
-    if fact.measured is None:
-        at = "" if not fact.since_ms else clock(plan, fact.since_ms)
-        when = {"zh": f"（{at}起）", "en": f" (since {at})"}[tongue] if at else ""
-    elif now_ms - fact.since_ms > NEWEST_MS:
-        at = _day_and_clock(plan, fact.since_ms, now_ms, tongue)
-        when = {"zh": f"（{at}最后一次读数）", "en": f" (last reading at {at})"}[tongue]
+        form = _BELOW[tongue][fact.below.why]
+        below = wording.fill(form, {"tier": TIER[tongue][fact.below.tier]})
+    elif tongue == "zh":
+        below = "下级未应答"
     else:
-        at = clock(plan, fact.since_ms)
-        when = {"zh": f"（{at}）", "en": f" ({at})"}[tongue]
-    return f"{text}{when}{'。' if tongue == 'zh' else '.'}"
+        below = "nobody below has answered"
+    values |= {"below": below, "cause": fact.cause.get(tongue, ""), "link": link}
+    return values | {"what": wording.fill(wording.AT[tongue][fact.send.hazard], values)}
+
+
+def _situation(plan: Plan, fact: Fact, now_ms: int, tongue: Language) -> str:
+    """When what is measured, and whether it rises; what has changed since the contact was told."""
+    cause = fact.cause.get(tongue, "")
+    comma = "，" if tongue == "zh" else ", "
+    old = fact.measured is not None and now_ms - fact.since_ms > NEWEST_MS
+    parts = [cause, "" if old else _trend(fact, tongue), _since_told(fact, tongue)]
+    text = comma.join(filter(None, parts))
+    ahead = wording.AHEAD[tongue].get(fact.send.stage, "")
+    if not text:
+        return ahead
+    at = "" if not fact.since_ms else moment(plan, fact.since_ms, now_ms, tongue)
+    if tongue == "zh":
+        dated = f"{at}起，{text}" if fact.lasts and at else f"{at}{text}"
+        return f"{ahead}{f'{at}最后测得{text}，此后无读数' if old else dated}。"
+    dated = text if not at else f"{'since' if fact.lasts else 'at'} {at}, {text}"
+    if old:
+        dated = f"last reading, at {at}: {text}. Nothing has been measured since"
+    return f"{ahead}{' ' if ahead else ''}{capital(dated)}."
 
 
 def _trend(fact: Fact, tongue: Language) -> str:
     if fact.trend is None or fact.measured is None:
         return ""
-    if tongue == "en":
-        return _TREND[fact.trend]
-    if fact.trend is Trend.STEADY:
-        return _STEADY_ZH
-    figure = figure_of(fact.measured.quantity)
-    grows, falls = (figure.grows, figure.falls) if figure else ("仍在上升", "正在下降")
-    return grows if fact.trend is Trend.RISING else falls
+    return trend_in(fact.measured.quantity, fact.trend, tongue)
 
 
 def _since_told(fact: Fact, tongue: Language) -> str:
@@ -355,7 +392,8 @@ def _since_told(fact: Fact, tongue: Language) -> str:
     words = []
     if before.level is not fact.send.level:
         old, new = LEVEL[tongue][before.level], LEVEL[tongue][fact.send.level]
-        words.append(f"由{old}转为{new}" if tongue == "zh" else f"{old} before")
+        up = "up" if fact.send.level > before.level else "down"
+        words.append(f"由{old}转为{new}" if tongue == "zh" else f"{up} from {old}")
     was = before.measured
     if now is not None and was is not None and now.quantity == was.quantity:
         figure = figure_of(now.quantity)
@@ -369,12 +407,12 @@ def _since_told(fact: Fact, tongue: Language) -> str:
     return ("，" if tongue == "zh" else ", ").join(words)
 
 
-def _why(plan: Plan, fact: Fact, tongue: Language) -> str:
+def _why(fact: Fact, tongue: Language) -> str:
     send = fact.send
     if send.kind is Kind.REOPEN:
         return {
-            "zh": "此前应答人未能处置，现重新呼叫。",
-            "en": "Whoever answered has not dealt with it, so you are called again.",
+            "zh": "此前已有人应答，但没有处置结果，现重新呼叫。",
+            "en": "Somebody answered before, but no result is known: you are called again.",
         }[tongue]
     if send.off_duty:
         return {
@@ -386,10 +424,17 @@ def _why(plan: Plan, fact: Fact, tongue: Language) -> str:
 
 def _until(plan: Plan, fact: Fact, now_ms: int, tongue: Language) -> str:
     """Until when an answer is awaited: a time on the clock that has not passed when it is read."""
-    deadline_ms = fact.deadline_ms
+    deadline_ms, asked = fact.deadline_ms, fact.send.kind is Kind.FOLLOW_UP
     if deadline_ms is None or deadline_ms // _MINUTE_MS <= (now_ms + _MINUTE_MS // 2) // _MINUTE_MS:
-        return _at_once(tongue)
-    at = clock(plan, deadline_ms)
+        if not asked:
+            return _at_once(tongue)
+        return {"zh": "请立即报告。", "en": "Please report at once."}[tongue]
+    at = moment(plan, deadline_ms, now_ms, tongue)
+    if asked:
+        return {
+            "zh": f"请在{at}前报告，逾期将呼叫其他责任人。",
+            "en": f"Please report by {at}, or others will be called.",
+        }[tongue]
     return {"zh": f"请在{at}前应答。", "en": f"Please answer by {at}."}[tongue]
 
 
@@ -401,64 +446,59 @@ def _no_answer(tongue: Language) -> str:
     return {"zh": "无需应答。", "en": "No answer is needed."}[tongue]
 
 
-def _over(plan: Plan, fact: Fact, values: Mapping[str, str], tongue: Language) -> str:
-    at = clock(plan, fact.since_ms)
-    if tongue == "zh":
-        return f"{values['site']}{values['hazard']}险情已于{at}解除。"
-    return f"The danger at {values['site']} ended at {at}."
+def _over(plan: Plan, fact: Fact, now_ms: int, tongue: Language) -> str:
+    at = moment(plan, fact.since_ms, now_ms, tongue)
+    site = _name(plan, fact, tongue)
+    return wording.fill(wording.OVER[tongue][fact.send.hazard], {"site": site, "at": at})
 
 
-def _answered(plan: Plan, fact: Fact, tongue: Language) -> str:
+def _answered(plan: Plan, fact: Fact, now_ms: int, tongue: Language) -> str:
     if fact.answered is None:
         return ""
     name, at_ms = fact.answered
     who = wording.contact_name(plan, name, tongue) or _SOMEBODY[tongue]
     if fact.send.kind is Kind.FOLLOW_UP and name == fact.send.contact:
-        who = "您" if tongue == "zh" else "you"
-    at = clock(plan, at_ms)
+        who = _YOU[tongue]
+    at = moment(plan, at_ms, now_ms, tongue)
     if fact.send.kind is Kind.ANSWERED:
         return {
             "zh": f"{who}已于{at}应答，呼叫停止。",
-            "en": f"{who} answered at {at}, and the calls have ended.",
+            "en": f"{capital(who)} answered at {at}. The calls have ended.",
         }[tongue]
-    return {"zh": f"{who}已于{at}应答。", "en": f"{who} answered at {at}."}[tongue]
+    return {"zh": f"{who}已于{at}应答。", "en": f"{capital(who)} answered at {at}."}[tongue]
 
 
-def _reported(plan: Plan, fact: Fact, tongue: Language) -> str:
+def _reported(plan: Plan, fact: Fact, now_ms: int, tongue: Language) -> str:
     one = fact.reported
     if one is None:
-        return _answered(plan, fact, tongue)
+        return _answered(plan, fact, now_ms, tongue)
     who = wording.contact_name(plan, one.by, tongue) or _SOMEBODY[tongue]
-    what, at = _OUTCOME[tongue][one.outcome], clock(plan, one.at_ms)
+    what, at = _SPOKEN[one.outcome][tongue], moment(plan, one.at_ms, now_ms, tongue)
     if one.outcome is Outcome.EVACUATED and one.people is not None:
-        what = f"已转移{one.people}人" if tongue == "zh" else f"has moved {one.people} people out"
-    return f"{who}报告：{what}（{at}）。" if tongue == "zh" else f"{who} {what} ({at})."
+        what = f"已转移{one.people}人"
+        if tongue == "en":
+            what = "1 person was moved" if one.people == 1 else f"{one.people} people were moved"
+    return f"{at}{who}报告：{what}。" if tongue == "zh" else f"At {at} {who} reported: {what}."
 
 
-def _by_whom(plan: Plan, fact: Fact, tongue: Language) -> str:
+def _by_whom(plan: Plan, fact: Fact, now_ms: int, tongue: Language) -> str:
     """For news: what is known of answer and result."""
     if fact.reported is not None:
-        return _reported(plan, fact, tongue)
-    return _answered(plan, fact, tongue) if fact.answered is not None else ""
+        return _reported(plan, fact, now_ms, tongue)
+    return _answered(plan, fact, now_ms, tongue) if fact.answered is not None else ""
+
+
+def _name(plan: Plan, fact: Fact, tongue: Language) -> str:
+    return fact.figures.get("site") or wording.site_name(plan, fact.send.site, tongue)
 
 
 def _site(plan: Plan, fact: Fact, tongue: Language) -> str:
-    site = wording.site_name(plan, fact.send.site, tongue)
-    hazard = HAZARD[tongue][fact.send.hazard]
-    if fact.send.hazard is Hazard.UNDERPASS:
-        return site
-    return f"{site}{hazard}" if tongue == "zh" else f"{site} ({hazard})"
+    """In a list of several: of an underpass everybody knows what happens there."""
+    name, hazard = _name(plan, fact, tongue), fact.send.hazard
+    if hazard is Hazard.UNDERPASS:
+        return name
+    return wording.fill(wording.AT[tongue][hazard], {"site": name})
 
 
 def _list(names: Iterable[str], tongue: Language) -> str:
     return ("、" if tongue == "zh" else ", ").join(names)
-
-
-def _day_and_clock(plan: Plan, at_ms: int, now_ms: int, tongue: Language) -> str:
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(plan.zone)
-    today = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(plan.zone)
-    if moment.date() == today.date():
-        return f"{moment:%H:%M}"
-    if tongue == "zh":
-        return f"{moment.month}月{moment.day}日{moment:%H:%M}"
-    return f"{moment:%H:%M on %Y-%m-%d}"

@@ -197,6 +197,8 @@ class _Change(Calling):
             return
         self.actions.append(Withdraw(state.alert, state.round, contact=given.contact))
         self._set(declined=(*state.declined, given.contact))
+        if given.unreached:
+            self._set(unreached=(*state.unreached, given.contact))
         for place, rung in enumerate(self.state.rungs):
             if rung.contacts and self._nobody_left(rung):
                 self._replace(place, deadline_ms=min(rung.deadline_ms, self.now_ms))
@@ -276,7 +278,8 @@ class _Change(Calling):
         self._note(kind, area, f"{contact}, by {given.by}")
         declined = tuple(one for one in state.declined if one != contact)
         self._set(added=(*(one for one in state.added if one != contact), contact))
-        self._set(declined=declined)
+        unreached = tuple(one for one in state.unreached if one != contact)
+        self._set(declined=declined, unreached=unreached)
         self.fresh.add(contact)
         deadline_ms = self.now_ms + self.plan.deadlines(area, state.stage).answer
         self._send(Kind.RAISE, area, contact, _ADDED + state.infos, deadline_ms, (contact,))
@@ -312,7 +315,7 @@ class _Change(Calling):
         self._withdraw()
         self._set(level=seen.level, stage=seen.stage, round=seen.round, follow_ms=None)
         if rose or ringing or before.phase is Phase.HELD:
-            self._set(declined=())  # who could not act on less may act on more
+            self._set(declined=(), unreached=())  # who could not act on less may act on more
         if ringing:
             self._let_go()
             for place, rung in enumerate(self.state.rungs):
@@ -355,4 +358,4 @@ class _Change(Calling):
         # Before the level is forgotten: those who are told must know which one is over.
         self._inform(Kind.CLEAR, areas)
         self._set(level=None, stage=Stage.TREND, told=(), answer=None, report=None)
-        self._set(declined=(), follow_ms=None, follow_ups=0, added=())
+        self._set(declined=(), unreached=(), follow_ms=None, follow_ups=0, added=())

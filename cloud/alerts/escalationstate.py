@@ -121,6 +121,8 @@ class Escalation(msgspec.Struct, frozen=True, gc=False):
     at_top: bool = False
     answer: Answer | None = None
     declined: tuple[str, ...] = ()
+    unreached: tuple[str, ...] = ()
+    """Those of `declined` whom no channel reaches."""
     added: tuple[str, ...] = ()
     report: Report | None = None
     follow_ms: int | None = None

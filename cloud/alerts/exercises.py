@@ -8,12 +8,16 @@ from cloud.alerts import alarm as alarms
 from cloud.alerts.alarm import Acknowledge, Condition, Status
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.records import AlarmKey, Known, Records
+from cloud.channels import Language
 from wire.messages import Level
 
 SOURCE: Final = "exercise"
 """The source of an exercise's conditions."""
 
-_CAUSE: Final = {"zh": "演练情景", "en": "Exercise scenario"}
+_CAUSE: Final[dict[Language, str]] = {
+    "zh": "此为演练，没有真实险情",
+    "en": "this is an exercise, there is no real danger",
+}
 
 
 class Scenario(NamedTuple):

@@ -5,18 +5,20 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
+from sqlalchemy import select
 
-from cloud.alerts import causes, episodes, publicwords, wording
+from cloud import tables
+from cloud.alerts import causes, devices, episodes, publicwords, wording
 from cloud.alerts.actions import CALLS, FIRST_CALLS, Kind, Send
 from cloud.alerts.alarm import Alarm
-from cloud.alerts.compose import Fact, Reported, Told
+from cloud.alerts.compose import Below, Fact, Reported, Silence, Told
 from cloud.alerts.episodes import Present
 from cloud.alerts.escalation import Escalation, Phase
 from cloud.alerts.figures import LANGUAGES
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.plan import Plan
-from cloud.alerts.plantables import Tier
 from cloud.alerts.records import AlarmKey, Known, Records, Sayings, foremost_of
+from cloud.alerts.rule import SERVICE
 from cloud.alerts.trend import Trend
 from cloud.channels import Language
 
@@ -43,7 +45,13 @@ def of(records: Records, plan: Plan, send: Send, told: Told | None) -> Fact | Ob
     if send.kind is Kind.CLEAR:
         if told is None:
             return NOT_TOLD
-        return Fact(send, since_ms=send.at_ms, told=told)
+        return Fact(
+            send,
+            since_ms=send.at_ms,
+            figures=_place(records, plan, send),
+            told=told,
+            public=_public(plan, send),
+        )
     if alarm.alert != send.alert or alarm.level is None:
         return OVER
     if (obsolete := _obsolete(send, state)) is not None:
@@ -63,18 +71,15 @@ def stand(records: Records, plan: Plan, send: Send, told: Told | None = None) ->
         kind = Kind.COPY
     now = msgspec.structs.replace(send, kind=kind, level=alarm.level, stage=alarm.stage)
     known, trend = newest(records, alarm, sayings)
+    lasts = known.since_ms is not None
     return Fact(
         now,
         cause=known.cause,
         since_ms=_since_ms(alarm, known),
-        measured=known.measured,
+        lasts=lasts,
+        measured=None if lasts else known.measured,
         trend=trend,
-        figures={
-            **causes.lamp(
-                records.connection, send.site, send.hazard, wording.language(plan, send.contact)
-            ),
-            **known.figures,
-        },
+        figures=_figures(records, plan, send, known),
         told=told,
         deadline_ms=_deadline_ms(send, state),
         below=below(plan, send, state),
@@ -130,9 +135,43 @@ def _obsolete(send: Send, state: Escalation) -> Obsolete | None:
     return None
 
 
+def _figures(records: Records, plan: Plan, send: Send, known: Known) -> dict[str, str]:
+    tongue = wording.language(plan, send.contact)
+    figures = {
+        **causes.lamp(records.connection, send.site, send.hazard, tongue),
+        **known.figures,
+        **_place(records, plan, send),
+    }
+    if send.hazard is Hazard.EQUIPMENT:
+        figures["device"] = devices.name(figures.get("device", ""), tongue)
+    return figures
+
+
+def _place(records: Records, plan: Plan, send: Send) -> dict[str, str]:
+    """Of a gateway, which no plan knows, the sites that it measures: people know those."""
+    if send.site in plan.site or send.site == SERVICE:
+        return {}
+    tongue = wording.language(plan, send.contact)
+    of_rules = tables.rule_state
+    sites = records.connection.execute(
+        select(of_rules.c.site).where(of_rules.c.gateway == send.site, of_rules.c.site != "")
+    ).scalars()
+    known = [wording.site_name(plan, one, tongue) for one in sorted({*sites}) if one in plan.site]
+    if not known:
+        return {}
+    if tongue == "zh":
+        return {"site": "、".join(known[:2]) + (f"等{len(known)}处" if len(known) > 2 else "")}
+    more = f" and {len(known) - 2} more" if len(known) > 2 else ""
+    return {"site": (", " if more else " and ").join(known[:2]) + more}
+
+
 def _since_ms(alarm: Alarm, known: Known) -> int:
+    if known.since_ms is not None:
+        return known.since_ms
     if known.measured is not None:
         return known.measured.at_ms
+    if alarm.exercise:
+        return 0
     found = [one.at_ms for one in alarm.sources.values() if one.level is not None]
     return min(found, default=0)
 
@@ -143,13 +182,22 @@ def _deadline_ms(send: Send, state: Escalation) -> int | None:
     return next((one.deadline_ms for one in state.rungs if one.area == send.area), None)
 
 
-def below(plan: Plan, send: Send, state: Escalation) -> Tier | None:
-    """The tier below that has been called and has not answered."""
+def below(plan: Plan, send: Send, state: Escalation) -> Below | None:
+    """The tier below that has been called, and why nobody of it acts."""
     areas = [one.area for one in state.rungs]
     if send.kind not in FIRST_CALLS | {Kind.AGAIN} or send.area not in areas:
         return None
     place = areas.index(send.area)
-    return plan.area[areas[place - 1]].kind if place else None
+    if not place:
+        return None
+    rung = state.rungs[place - 1]
+    tier = plan.area[rung.area].kind
+    if not rung.contacts:
+        return Below(tier, Silence.NOBODY)
+    if any(one not in state.declined for one in rung.contacts):
+        return Below(tier, Silence.NO_ANSWER)
+    reached = [one for one in rung.contacts if one not in state.unreached]
+    return Below(tier, Silence.DECLINED if reached else Silence.UNREACHED)
 
 
 def _reported(state: Escalation) -> Reported | None:
@@ -161,7 +209,11 @@ def _public(plan: Plan, send: Send) -> dict[Language, str]:
     """What a loudspeaker says."""
     if not plan.contact[send.contact].public or send.hazard is Hazard.EQUIPMENT:
         return {}
-    advice = publicwords.advice(send.hazard, send.level, send.stage, plan.public_instruction)
+    if send.kind is Kind.CLEAR:
+        advice = publicwords.at_the_end(send.hazard)
+    else:
+        written = plan.public_instruction
+        advice = publicwords.advice(send.hazard, send.level, send.stage, written)
     site = plan.site.get(send.site)
     values = {} if site is None else site.values
     said: dict[Language, str] = {}

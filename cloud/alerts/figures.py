@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from cloud.alerts.trend import Trend
 from cloud.channels import Language
 from wire.messages import Level
 from wire.reading import Quantity
@@ -81,15 +82,60 @@ FIGURES: Final = {
     ),
 }
 
+_OF_A_RULE: Final[Mapping[str, Quantity]] = {
+    "stage": Quantity.LEVEL,  # above another datum
+    "rain_sum": Quantity.RAIN_TOTAL,  # of a window
+}
+"""What a rule makes of a quantity, and what is told by the same figures."""
+
+_ENGLISH: Final = {
+    Trend.RISING: "still rising",
+    Trend.STEADY: "steady",
+    Trend.FALLING: "falling",
+}
+_TREND_EN: Final[Mapping[str, Mapping[Trend, str]]] = {
+    Quantity.RAIN_TOTAL: {Trend.RISING: "still raining", Trend.STEADY: "the rain has stopped"},
+    Quantity.RAIN_RATE: {
+        Trend.RISING: "raining harder",
+        Trend.STEADY: "raining as before",
+        Trend.FALLING: "raining less",
+    },
+    Quantity.DISPLACEMENT: {
+        Trend.RISING: "still growing",
+        Trend.STEADY: "steady",
+        Trend.FALLING: "closing",
+    },
+}
+_STEADY_ZH: Final[Mapping[str, str]] = {
+    Quantity.RAIN_TOTAL: "雨已停",
+    Quantity.RAIN_RATE: "雨势不减",
+}
+_GOES_BACK: Final = {Quantity.RAIN_TOTAL}
+"""Counters: that they fall says nothing."""
+
+
 _NAMED: Final[Mapping[str, Figure]] = {
     **{str(quantity): one for quantity, one in FIGURES.items()},
-    "stage": FIGURES[Quantity.LEVEL],  # the level of a gauge, moved to another datum by a rule
+    **{name: FIGURES[quantity] for name, quantity in _OF_A_RULE.items()},
 }
 
 
 def figure_of(quantity: str) -> Figure | None:
     """How what a rule or a sensor has measured is told, None if no quantity of that name is."""
     return _NAMED.get(quantity)
+
+
+def trend_in(quantity: str, trend: Trend, language: Language) -> str:
+    """Whether it rises, in words; "" where that says nothing: of what a rule has found that is a
+    change itself."""
+    name, figure = _OF_A_RULE.get(quantity, quantity), figure_of(quantity)
+    if figure is None or (trend is Trend.FALLING and name in _GOES_BACK):
+        return ""
+    if language == "en":
+        return _TREND_EN.get(name, _ENGLISH)[trend]
+    if trend is Trend.STEADY:
+        return _STEADY_ZH.get(name, "目前平稳")
+    return figure.grows if trend is Trend.RISING else figure.falls
 
 
 LEVEL_ZH: Final = {

@@ -32,11 +32,11 @@ _READING: Final = {
     "missing": "无读数",
 }
 _LOSS: Final = {
-    "disk full": "磁盘已满",
-    "disk refused": "磁盘拒绝写入",
-    "outbox full": "发件箱已满",
+    "disk full": "存储已满",
+    "disk refused": "存储无法写入",
+    "outbox full": "待发数据过多",
     "too old": "数据过旧",
-    "outbox damaged": "发件箱损坏",
+    "outbox damaged": "待发数据损坏",
 }
 _Detail = Mapping[str, Any]
 _EVENT: Final[dict[str, Callable[[_Detail], str]]] = {

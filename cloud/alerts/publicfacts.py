@@ -5,15 +5,15 @@ from typing import Final
 
 import msgspec
 
-from cloud.alerts import episodes
+from cloud.alerts import causes, episodes
 from cloud.alerts.alarm import Alarm
 from cloud.alerts.episodes import Present
-from cloud.alerts.figures import figure_of
+from cloud.alerts.figures import LANGUAGES, trend_in
 from cloud.alerts.records import Known, Records
-from cloud.alerts.trend import Trend
 from cloud.channels import Language, Measurement
 
-_ENGLISH: Final = {Trend.RISING: "still rising", Trend.FALLING: "falling"}
+_SEEN: Final[dict[Language, str]] = {"zh": "现场人员报告险情", "en": "people on the spot report it"}
+"""What people have reported in their own words is for those on duty."""
 
 
 def latest(records: Records, alarm: Alarm, known: Known) -> Known:
@@ -21,6 +21,8 @@ def latest(records: Records, alarm: Alarm, known: Known) -> Known:
     active = {name: one for name, one in alarm.sources.items() if one.level is not None}
     if active:
         name = max(active, key=lambda one: (active[one].level or 0, active[one].stage.rank))
+        if name == causes.BY_HAND:
+            return Known({}, _SEEN)
         try:
             found = episodes.present(records.connection, alarm.site).get(name)
         except (msgspec.MsgspecError, ValueError):
@@ -38,22 +40,15 @@ def latest(records: Records, alarm: Alarm, known: Known) -> Known:
 
 def _public(found: Present, source: str) -> Known:
     finding = found.finding
-    trend: dict[Language, str] = {"zh": "", "en": ""}
-    figure = figure_of(finding.quantity)
-    if found.trend in _ENGLISH and figure is not None:
-        grows = found.trend is Trend.RISING
-        trend = {
-            "zh": f"，{figure.grows if grows else figure.falls}",
-            "en": f", {_ENGLISH[found.trend]}",
-        }
+    cause: dict[Language, str] = {"zh": finding.text_zh, "en": _capital(finding.text)}
+    comma: dict[Language, str] = {"zh": "，", "en": ", "}
+    for tongue in LANGUAGES:
+        trend = "" if found.trend is None else trend_in(finding.quantity, found.trend, tongue)
+        cause[tongue] += trend and comma[tongue] + trend
     measured = None
     if finding.value is not None:
         sensor = source.rpartition(":")[2]
         measured = Measurement(sensor, finding.quantity, finding.value, finding.unit, finding.at_ms)
-    cause: dict[Language, str] = {
-        "zh": finding.text_zh + trend["zh"],
-        "en": _capital(finding.text) + trend["en"],
-    }
     return Known({}, cause, measured)
 
 

@@ -34,11 +34,13 @@ class AlarmKey(NamedTuple):
 
 class Known(msgspec.Struct, frozen=True, gc=False):
     """What there is to say of an alarm's cause: figures by the names of `wording.VALUES`, the cause
-    in each language, and the value that it goes back to."""
+    in each language, and the value that it goes back to. `since_ms` is since when it lasts, of what
+    is no value."""
 
     figures: dict[str, str] = {}
     cause: dict[Language, str] = {}
     measured: Measurement | None = None
+    since_ms: int | None = None
 
 
 Sayings = Mapping[str, Known]

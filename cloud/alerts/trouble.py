@@ -2,7 +2,7 @@
 
 import msgspec
 
-from cloud.alerts.rule import Finding, span, span_zh
+from cloud.alerts.rule import Finding
 from wire.messages import Level
 
 
@@ -43,8 +43,8 @@ def judge(
         threshold=after_ms / 1000,
         unit="s",
         quantity=quantity,
-        text=f"{state.text}, for {span(lasts_ms)}" if lasts_ms else state.text,
-        text_zh=f"{state.text_zh}，已{span_zh(lasts_ms)}" if lasts_ms else state.text_zh,
-        parts=state.parts,
+        text=state.text,
+        text_zh=state.text_zh,
+        parts={**state.parts, "since_ms": state.since_ms},
     )
     return msgspec.structs.replace(state, level=level), finding

@@ -7,7 +7,7 @@ gap is better than none.
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from cloud.alerts.actions import Kind, Send
@@ -15,6 +15,7 @@ from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.plan import Plan
 from cloud.alerts.plantables import Tier
 from cloud.alerts.records import Known
+from cloud.alerts.rule import SERVICE
 from cloud.channels import Language
 from wire.messages import Level
 
@@ -68,6 +69,40 @@ HAZARD: Final[dict[Language, dict[Hazard, str]]] = {
         Hazard.EQUIPMENT: "equipment failure",
     },
 }
+AT: Final[dict[Language, dict[Hazard, str]]] = {
+    "zh": {
+        Hazard.UNDERPASS: "{site}积水",
+        Hazard.RIVER: "{site}洪水",
+        Hazard.RAINSTORM: "{site}暴雨",
+        Hazard.LANDSLIDE: "{site}滑坡险情",
+        Hazard.EQUIPMENT: "{site}设备故障",
+    },
+    "en": {
+        Hazard.UNDERPASS: "flooding at {site}",
+        Hazard.RIVER: "river flood at {site}",
+        Hazard.RAINSTORM: "heavy rain at {site}",
+        Hazard.LANDSLIDE: "landslide danger at {site}",
+        Hazard.EQUIPMENT: "equipment failure at {site}",
+    },
+}
+"""What happens where, as it stands in a title."""
+
+OVER: Final[dict[Language, dict[Hazard, str]]] = {
+    "zh": {
+        Hazard.UNDERPASS: "{site}积水险情已于{at}解除。",
+        Hazard.RIVER: "{site}洪水险情已于{at}解除。",
+        Hazard.RAINSTORM: "{site}暴雨预警已于{at}解除。",
+        Hazard.LANDSLIDE: "{site}滑坡险情已于{at}解除。",
+        Hazard.EQUIPMENT: "{site}设备已于{at}恢复正常。",
+    },
+    "en": {
+        Hazard.UNDERPASS: "The danger at {site} ended at {at}.",
+        Hazard.RIVER: "The danger at {site} ended at {at}.",
+        Hazard.RAINSTORM: "The warning of heavy rain at {site} ended at {at}.",
+        Hazard.LANDSLIDE: "The danger at {site} ended at {at}.",
+        Hazard.EQUIPMENT: "The equipment at {site} has worked again since {at}.",
+    },
+}
 STAGE: Final = {
     "zh": {
         Stage.TREND: "未来24小时趋势",
@@ -94,25 +129,41 @@ TIER: Final = {
 }
 _PUBLIC_TITLE: Final[dict[Language, dict[Kind, str]]] = {
     "zh": {
-        Kind.RAISE: "{level}预警：{site}{hazard}",
-        Kind.RISE: "升级为{level}预警：{site}{hazard}",
-        Kind.FALL: "降为{level}预警：{site}{hazard}",
-        Kind.CLEAR: "预警解除：{site}{hazard}",
+        Kind.RAISE: "{level}预警：{what}",
+        Kind.RISE: "升级为{level}预警：{what}",
+        Kind.FALL: "降为{level}预警：{what}",
+        Kind.CLEAR: "预警解除：{what}",
     },
     "en": {
-        Kind.RAISE: "{level} alert: {hazard}, {site}",
-        Kind.RISE: "Now {level}: {hazard}, {site}",
-        Kind.FALL: "Down to {level}: {hazard}, {site}",
-        Kind.CLEAR: "Over: {hazard}, {site}",
+        Kind.RAISE: "{level} alert: {what}",
+        Kind.RISE: "now {level}: {what}",
+        Kind.FALL: "down to {level}: {what}",
+        Kind.CLEAR: "over: {what}",
     },
 }
+_SERVICE: Final[dict[Language, str]] = {"zh": "预警平台", "en": "the warning service"}
 _UNKNOWN: Final[dict[Language, str]] = {"zh": "未知", "en": "unknown"}
-_NEWS: Final[dict[Language, str]] = {
-    "zh": "{stage}，{time}。{cause}",
-    "en": "{stage}, {time}. {cause}",
+AHEAD: Final[dict[Language, dict[Stage, str]]] = {
+    "zh": {
+        Stage.TREND: "未来24小时可能发生。",
+        Stage.SOON: "预计6小时内发生。",
+        Stage.IMMINENT: "预计2小时内发生。",
+    },
+    "en": {
+        Stage.TREND: "Possible within 24 hours.",
+        Stage.SOON: "Expected within 6 hours.",
+        Stage.IMMINENT: "Expected within 2 hours.",
+    },
 }
-_ENDED: Final[dict[Language, str]] = {"zh": "{time}，已解除。", "en": "Over since {time}."}
-_OF_NOW_MS: Final = 120_000
+"""How near it is, unless it is happening."""
+
+_HAPPENING: Final[dict[Language, str]] = {"zh": "正在发生。", "en": "It is happening now."}
+_MONTHS: Final = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+_DAY: Final = timedelta(days=1)
+_LATER_THAN: Final = timedelta(hours=12)
 
 
 class Wording(NamedTuple):
@@ -146,18 +197,21 @@ class News(NamedTuple):
 
 def public(plan: Plan, news: News, tongue: Language) -> Wording:
     """What everybody may read: no names, and no instructions, which are for those on duty."""
-    cause = news.cause.get(tongue, "")
     values = {
         "site": site_name(plan, news.site, tongue),
-        "hazard": HAZARD[tongue][news.hazard],
         "level": LEVEL[tongue][news.level],
-        "stage": STAGE[tongue][news.stage],
-        "time": clock(plan, news.at_ms),
-        "cause": _joined(cause, tongue),
+        "at": clock(plan, news.at_ms),
     }
-    title = fill(_PUBLIC_TITLE[tongue][news.kind], values)
-    form = _ENDED if news.kind is Kind.CLEAR else _NEWS
-    return Wording(capital(title), capital(fill(form[tongue], values).strip()))
+    what = fill(AT[tongue][news.hazard], values)
+    title = capital(fill(_PUBLIC_TITLE[tongue][news.kind], {**values, "what": what}))
+    if news.kind is Kind.CLEAR:
+        return Wording(title, fill(OVER[tongue][news.hazard], values))
+    cause = capital(news.cause.get(tongue, ""))
+    if cause:
+        cause += "。" if tongue == "zh" else "."
+    ahead = AHEAD[tongue].get(news.stage, "")
+    said = filter(None, (ahead, cause)) if cause or ahead else (_HAPPENING[tongue],)
+    return Wording(title, ("" if tongue == "zh" else " ").join(said))
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
@@ -173,17 +227,12 @@ def placeholders(text: str) -> Iterator[str]:
 
 
 def dated(plan: Plan, known: Known, now_ms: int, tongue: Language) -> str:
-    """The cause, with its time if it is not of now."""
+    """The cause, with the time of what was measured."""
     cause = known.cause.get(tongue, "")
-    if not cause or known.measured is None or now_ms - known.measured.at_ms < _OF_NOW_MS:
+    if not cause or known.measured is None:
         return cause
-    at = clock(plan, known.measured.at_ms)
-    return f"{cause}（{at}）" if tongue == "zh" else f"{cause} (at {at})"
-
-
-def _joined(cause: str, tongue: Language) -> str:
-    """As it stands behind the time; it may begin with the name of a sensor."""
-    return cause and cause + ("。" if tongue == "zh" else ".")
+    at = moment(plan, known.measured.at_ms, now_ms, tongue)
+    return f"{at}{cause}" if tongue == "zh" else f"at {at}, {cause[:1].lower()}{cause[1:]}"
 
 
 def capital(text: str) -> str:
@@ -214,7 +263,9 @@ def values_of(plan: Plan, send: Send, now_ms: int, tongue: Language) -> dict[str
 
 
 def site_name(plan: Plan, name: str, tongue: Language) -> str:
-    """As the plan calls it; a site that it does not know by the gateway's own name."""
+    """As the plan calls it; what it does not know by the name that the gateway has or gives."""
+    if name == SERVICE:
+        return _SERVICE[tongue]
     site = plan.site.get(name)
     return named(site.name, site.name_en, tongue) if site else name
 
@@ -231,4 +282,25 @@ def named(name: str, english: str, tongue: Language) -> str:
 
 def clock(plan: Plan, at_ms: int) -> str:
     """Hour and minute where the plan is."""
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(plan.zone):%H:%M}"
+    return f"{_local(plan, at_ms):%H:%M}"
+
+
+def _local(plan: Plan, at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(plan.zone)
+
+
+def moment(plan: Plan, at_ms: int, now_ms: int, tongue: Language) -> str:
+    """Hour and minute, and the day if it is not that of `now_ms`. What comes within half a day
+    needs none: nobody takes 00:05 for yesterday's when it is to come."""
+    at, now = (_local(plan, one) for one in (at_ms, now_ms))
+    said = f"{at:%H:%M}"
+    if at.date() == now.date() or timedelta() < at - now < _LATER_THAN:
+        return said
+    near = {now.date() - _DAY: ("昨日", "yesterday"), now.date() + _DAY: ("明日", "tomorrow")}
+    if at.date() in near:
+        day = near[at.date()]
+        return f"{day[0]}{said}" if tongue == "zh" else f"{said} {day[1]}"
+    year = "" if at.year == now.year else str(at.year)
+    if tongue == "zh":
+        return f"{year}{'年' if year else ''}{at.month}月{at.day}日{said}"
+    return f"{said} on {at.day} {_MONTHS[at.month - 1]}{' ' if year else ''}{year}"

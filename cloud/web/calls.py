@@ -155,7 +155,7 @@ def _items(
             wording.contact_name(plan, case.answer.by, wording.language(plan, contact))
             if answered and case.answer is not None
             else "",
-            compose.reported(plan, fact),
+            compose.reported(plan, fact, now_ms),
             asked[send.alert] < case.round,
         )
     return tuple(sorted(found.values(), key=lambda one: -Level[one.level.upper()]))

@@ -31,6 +31,12 @@ from wire.reading import Quantity, Reading
 _BINS: Final = 12
 _GRAINS: Final = 20
 
+_UNKNOWN: Final = {
+    Quantity.DEPTH: ("how deep the water is", "积水深度"),
+    Quantity.LEVEL: ("how high the river stands", "河道水位"),
+}
+"""What is not known: in English, in Chinese."""
+
 
 class Config(RuleConfig):
     """`[rule.<name>]` with `kind = "blind"`: the rulers of `site`, or its `sensor` alone, and the
@@ -157,24 +163,28 @@ class Blind(Rule[State]):
         fallen = self._rain(state, now_ms)
         if silent_ms < self.silent_ms or fallen is None or fallen < self.over:
             return None
+        what, what_zh = _UNKNOWN[self.quantity]
         text = (
-            f"no ruler was believable for {span(silent_ms)} while "
-            f"{fallen * 1000:.1f} mm of rain fell in {span(self.window_ms)}"
+            f"nobody has known {what}: no gauge gives a reading, and it rains hard, "
+            f"{fallen * 1000:.1f} mm in {span(self.window_ms)}"
         )
         text_zh = (
-            f"{span_zh(self.window_ms)}内降雨 {fallen * 1000:.1f} mm，"
-            f"水尺已{span_zh(silent_ms)}没有可信读数，积水情况不明"
+            f"{what_zh}没有可信读数，情况不明；"
+            f"强降雨，{span_zh(self.window_ms)}内{fallen * 1000:.1f}毫米"
         )
-        return self._finding(now_ms, self.level, fallen, text, text_zh)
+        finding = self._finding(now_ms, self.level, fallen, text, text_zh)
+        finding.parts["since_ms"] = now_ms - silent_ms
+        return finding
 
     def _over(self, state: State, now_ms: int) -> Finding | None:
         fallen = self._rain(state, now_ms)
         if now_ms - self._seen(state) < self.silent_ms:
-            return self._finding(now_ms, None, fallen, "the site sees again", "监测恢复")
+            return self._finding(now_ms, None, fallen, "it is measured again", "监测恢复")
         if fallen is None or fallen > self.clear:
             return None
-        text = f"still blind, but only {fallen * 1000:.1f} mm fell in {span(self.window_ms)}"
-        text_zh = f"监测仍未恢复，但{span_zh(self.window_ms)}内仅降雨 {fallen * 1000:.1f} mm"
+        rain_mm, window = fallen * 1000, span(self.window_ms)
+        text = f"still not measured, but it hardly rains: {rain_mm:.1f} mm in {window}"
+        text_zh = f"监测仍未恢复，但雨势已弱，{span_zh(self.window_ms)}内{rain_mm:.1f}毫米"
         return self._finding(now_ms, None, fallen, text, text_zh)
 
     @staticmethod

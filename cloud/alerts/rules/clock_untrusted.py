@@ -7,6 +7,7 @@ import msgspec
 from pydantic import Field
 
 from cloud.alerts import trouble
+from cloud.alerts.devices import Device
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.rule import Colour, Finding, GatewayRule, RuleConfig, Said, Tick, ms
 from cloud.alerts.trouble import Trouble
@@ -46,8 +47,9 @@ class ClockUntrusted(GatewayRule[Trouble]):
                 state = msgspec.structs.replace(
                     state,
                     since_ms=now_ms,
-                    text="the gateway does not trust its clock",
-                    text_zh="网关时钟不可信",
+                    text="the equipment has not known the time: its readings raise no alert",
+                    text_zh="监测设备时间未校准，读数暂存现场，不会触发预警",
+                    parts={"device": Device.ALL},
                 )
-        well, well_zh = "the gateway trusts its clock", "网关时钟已可信"
+        well, well_zh = "the equipment knows the time again", "监测设备时间已校准"
         return trouble.judge(state, now_ms, self.after_ms, self.level, "clock", well, well_zh)

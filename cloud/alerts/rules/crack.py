@@ -251,13 +251,11 @@ class Crack(ReadingRule[State]):
         }
         if growth is not None:
             if growth > 0:
-                text += f", each day by {growth * 1000:.1f} mm more"
-                text_zh += f"，且每天加快{growth * 1000:.1f}毫米"
+                text += ", faster each day"
+                text_zh += "，且逐日加快"
             parts["acceleration_mm_day2"] = round(growth * 1000, 3)
         if self.v0 is not None:
             angle = degrees(atan(found.speed / self.v0))
-            text += f", {found.speed / self.v0:.1f} times its usual speed"
-            text_zh += f"，为匀速阶段的{found.speed / self.v0:.1f}倍"
             parts["v0_mm_day"] = self.v0 * 1000
             parts["tangent_deg"] = round(angle, 1)
         if level is not None and not by_growth:

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from pydantic import Field
 
+from cloud.alerts.devices import Device
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.rule import (
     Colour,
@@ -16,8 +17,6 @@ from cloud.alerts.rule import (
     Said,
     Tick,
     ms,
-    span,
-    span_zh,
 )
 from wire.messages import GatewayState, Level, Status
 
@@ -97,8 +96,8 @@ class GatewayDead(GatewayRule[State]):
             threshold=self.silent_ms / 1000,
             unit="s",
             quantity="silence",
-            text="the gateway is heard again",
-            text_zh="网关恢复通信",
+            text="the equipment is heard again",
+            text_zh="监测设备恢复通信",
         )
 
     def _wait(self, state: State, tick: Tick, now_ms: int) -> tuple[State, Finding | None]:
@@ -108,17 +107,17 @@ class GatewayDead(GatewayRule[State]):
         lost_ms = None if state.lost_ms is None else now_ms - state.lost_ms
         if lost_ms is not None and lost_ms >= self.lost_ms:
             value_ms, threshold_ms = lost_ms, self.lost_ms
-            text = f"the broker lost the gateway {span(lost_ms)} ago"
-            text_zh = f"网关已断开{span_zh(lost_ms)}"
+            since_ms = state.lost_ms
         elif silent_ms >= self.silent_ms:
             value_ms, threshold_ms = silent_ms, self.silent_ms
-            text = f"nothing was heard of the gateway for {span(silent_ms)}"
-            text_zh = f"网关已{span_zh(silent_ms)}没有消息"
-            if state.stopped:
-                text += "; it was stopped"
-                text_zh += "（此前已停机）"
+            since_ms = state.heard_ms or now_ms
         else:
             return state, None
+        text = "the equipment has not been heard, and nobody knows what it measures"
+        text_zh = "监测设备失去联系，现场数据中断，情况不明"
+        if state.stopped:
+            text = "the equipment has been switched off, and nothing is measured"
+            text_zh = "监测设备已停机，现场无监测"
         finding = Finding(
             at_ms=now_ms,
             level=self.level,
@@ -128,6 +127,11 @@ class GatewayDead(GatewayRule[State]):
             quantity="silence",
             text=text,
             text_zh=text_zh,
-            parts={"heard_ms": state.heard_ms or None, "lost_ms": state.lost_ms},
+            parts={
+                "heard_ms": state.heard_ms or None,
+                "lost_ms": state.lost_ms,
+                "since_ms": since_ms,
+                "device": Device.ALL,
+            },
         )
         return msgspec.structs.replace(state, level=self.level), finding

@@ -9,6 +9,7 @@ import msgspec
 from pydantic import Field
 
 from cloud.alerts import gatewaywords, trouble
+from cloud.alerts.devices import Device
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.rule import (
     Colour,
@@ -136,20 +137,30 @@ class Lamp(Part):
         if isinstance(said, InterlockState):
             if said.confirmed is said.wanted:
                 return WELL
-            shown = "nothing known" if said.confirmed is None else said.confirmed.value
-            text = f"the lamp should show {said.wanted.value} and shows {shown}"
-            text_zh = (
-                f"信号灯应为{gatewaywords.aspect(said.wanted)}，"
-                f"实际{gatewaywords.aspect(said.confirmed)}"
-            )
-            return Verdict(text, text_zh, {"wanted": said.wanted.value, "shown": shown})
+            return self._wrong(said.wanted, said.confirmed)
         match said.kind:
             case "signal_unconfirmed":
-                wanted = str(said.detail.get("wanted", ""))
-                return Verdict(said.text, gatewaywords.event(said), {"wanted": wanted})
+                return self._wrong(str(said.detail.get("wanted", "")), None)
             case "aspect_confirmed":
                 return WELL
         return None
+
+    @staticmethod
+    def _wrong(wanted: str, shown: str | None) -> Verdict:
+        if shown is None:
+            text = f"the lamp should be {_english(wanted)}, and nobody knows whether it is"
+            text_zh = f"信号灯应为{gatewaywords.aspect(wanted)}，是否点亮无法确认"
+        else:
+            text = f"the lamp should be {_english(wanted)} and is {_english(shown)}"
+            text_zh = f"信号灯应为{gatewaywords.aspect(wanted)}，实际为{gatewaywords.aspect(shown)}"
+        parts: dict[str, str | int | float | None] = {
+            "wanted": wanted,
+            "shown": shown or "nothing known",
+            "device": Device.LAMP,
+        }
+        return Verdict(
+            f"{text}: drivers may not be warned", f"{text_zh}，司机可能得不到警示", parts
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +178,11 @@ class Ruler(Part):
             return None
         match said.kind:
             case "ruler_lost":
-                return Verdict(said.text, gatewaywords.event(said), {"ruler": self._ruler(said)})
+                return Verdict(
+                    "a water gauge has given no reading, and the lamp cannot follow it",
+                    "一处水尺没有可信读数，信号灯不能随它变化",
+                    {"ruler": self._ruler(said), "device": Device.RULER},
+                )
             case "ruler_back":
                 return WELL
         return None
@@ -191,7 +206,14 @@ class Disagreement(Part):
         match said.kind:
             case "rulers_disagree":
                 apart = said.detail.get("apart_m")
-                return Verdict(said.text, gatewaywords.event(said), {"apart_m": apart})
+                by = by_zh = ""
+                if isinstance(apart, int | float):
+                    by, by_zh = f" by {100 * apart:.0f} cm", f"{100 * apart:.0f}厘米"
+                return Verdict(
+                    f"the water gauges have differed{by}: nobody knows how deep the water is",
+                    f"各水尺读数相差{by_zh or '较大'}，积水深度无法确定",
+                    {"apart_m": apart, "device": Device.RULER},
+                )
             case "rulers_agree":
                 return WELL
         return None
@@ -213,12 +235,18 @@ class Override(Part):
         else:
             return None
         if cause == "local switch" or cause.startswith("order of "):
+            by = "the switch on site" if cause == "local switch" else "order from afar"
+            by_zh = "现场开关" if cause == "local switch" else "远程指令"
             return Verdict(
-                f"the lamp is {aspect} by {cause}",
-                f"信号灯为{gatewaywords.aspect(aspect)}：{gatewaywords.cause(cause)}",
-                {"cause": cause, "aspect": aspect},
+                f"the lamp has been kept {_english(aspect)} by {by}: it does not follow the water",
+                f"信号灯由{by_zh}固定为{gatewaywords.aspect(aspect)}，不随积水变化",
+                {"cause": cause, "aspect": aspect, "device": Device.LAMP},
             )
         return WELL
+
+
+def _english(aspect: str) -> str:
+    return aspect.replace("_", " ")
 
 
 class Latched(msgspec.Struct, frozen=True, tag="latched"):
@@ -250,6 +278,7 @@ class Latch(Rule[Latched]):
 
     def step(self, state: Latched, said: Said, now_ms: int) -> tuple[Latched, Finding | None]:
         red, water_ms, wrong = state.red, state.water_ms, state.trouble
+        below_cm = 100 * self.below_m
         if isinstance(said, InterlockState):
             red = said.wanted is Aspect.RED
         elif isinstance(said, Reading):
@@ -263,8 +292,10 @@ class Latch(Rule[Latched]):
                 wrong = msgspec.structs.replace(
                     wrong,
                     since_ms=newest_ms,
-                    text=f"the lamp stays red under {self.below_m:.2f} m of water",
-                    text_zh=f"积水已低于 {100 * self.below_m:g} cm，信号灯仍为红色",
+                    text=f"the lamp has stayed red with less than {below_cm:g} cm of water: look, "
+                    "and release it",
+                    text_zh=f"积水已退到{below_cm:g}厘米以下，信号灯仍为红色，请查看后复位",
+                    parts={"device": Device.LAMP},
                 )
         if not red:
             wrong = msgspec.structs.replace(wrong, since_ms=None)
@@ -274,7 +305,7 @@ class Latch(Rule[Latched]):
             self.after_ms,
             self.level,
             "interlock_latched",
-            "red is over",
+            "the lamp is red no more",
             "信号灯不再为红色",
         )
         return Latched(red, water_ms, wrong), finding

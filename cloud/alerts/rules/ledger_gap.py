@@ -8,6 +8,7 @@ import msgspec
 from pydantic import Field
 
 from cloud.alerts import gatewaywords, trouble
+from cloud.alerts.devices import Device
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.rule import (
     Colour,
@@ -46,6 +47,9 @@ class Config(RuleConfig):
         ]
 
 
+_MISSING: Final = "some readings have not arrived: nobody knows what happened then"
+_MISSING_ZH: Final = "部分监测数据没有收到，这段时间的情况不明"
+
 _MOST_STREAMS: Final = 100
 """With a hole that are remembered of one gateway; an honest one has a few."""
 
@@ -76,9 +80,9 @@ class Missing(GatewayRule[Holes]):
             wrong = msgspec.structs.replace(
                 wrong,
                 since_ms=min((since for since, _ in streams.values()), default=None),
-                text=f"{missing} batches are missing" if missing else "",
-                text_zh=f"缺少 {missing} 个数据批次" if missing else "",
-                parts={"batches": missing} if missing else {},
+                text=_MISSING if missing else "",
+                text_zh=_MISSING_ZH if missing else "",
+                parts={"batches": missing, "device": Device.ALL} if missing else {},
             )
         wrong, finding = trouble.judge(
             wrong,
@@ -86,8 +90,8 @@ class Missing(GatewayRule[Holes]):
             self.after_ms,
             self.level,
             "missing",
-            "no batch is missing any more",
-            "数据批次已补齐",
+            "no readings are missing any more",
+            "缺失的数据已补齐",
         )
         if (streams, wrong) == (state.streams, state.trouble):
             return state, finding
@@ -134,15 +138,13 @@ class Lost(GatewayRule[Losses]):
         if state.last_ms is None or now_ms - state.last_ms < self.hold_ms:
             return state, None
         number = "an unknown number of" if state.readings is None else state.readings
-        text = f"no loss was declared for {span(self.hold_ms)}; {number} readings were lost"
-        lost_zh = "数量不明的读数" if state.readings is None else f" {state.readings} 条读数"
-        text_zh = f"{span_zh(self.hold_ms)}内未再丢失数据；共丢失{lost_zh}"
+        text = f"no more readings were lost for {span(self.hold_ms)}; {number} are lost"
+        lost_zh = "数量不明的读数" if state.readings is None else f"{state.readings}条读数"
+        text_zh = f"{span_zh(self.hold_ms)}内未再丢失数据，共丢失{lost_zh}"
         count = None if state.readings is None else float(state.readings)
         return Losses(), Finding(now_ms, None, count, None, "/", "readings_lost", text, text_zh)
 
     def _raised(self, gap: Gap, now_ms: int) -> Finding:
-        number = "an unknown number of" if gap.readings is None else gap.readings
-        lost_zh = "数量不明的读数" if gap.readings is None else f" {gap.readings} 条读数"
         return Finding(
             at_ms=now_ms,
             level=self.level,
@@ -150,7 +152,12 @@ class Lost(GatewayRule[Losses]):
             threshold=None,
             unit="/",
             quantity="readings_lost",
-            text=f"the gateway has lost {number} readings: {gap.reason}",
-            text_zh=f"网关丢失{lost_zh}（{gatewaywords.loss(gap.reason)}）",
-            parts={"reason": gap.reason, "from_ms": gap.from_ms, "to_ms": gap.to_ms},
+            text=f"the equipment has lost readings ({gap.reason}): they will not come",
+            text_zh=f"监测设备丢失部分读数，原因是{gatewaywords.loss(gap.reason)}，无法找回",
+            parts={
+                "reason": gap.reason,
+                "from_ms": gap.from_ms,
+                "to_ms": gap.to_ms,
+                "device": Device.ALL,
+            },
         )

@@ -19,8 +19,6 @@ from cloud.alerts.rule import (
     RuleConfig,
     forward,
     ms,
-    span,
-    span_zh,
     trust,
 )
 from configs.loader import Model
@@ -201,21 +199,9 @@ class RainSum(ReadingRule[State]):
         if level is not None:
             text += against(level, f"{over * 1000:g} mm", "en")
             text_zh += against(level, f"{over * 1000:g}毫米", "zh")
-        if fallen.unknown_ms > self.method.gap_ms:
-            text += (
-                f"; {span(fallen.unknown_ms)} of it without data, "
-                f"{fallen.spread * 1000:.1f} mm spread over gaps"
-            )
-            text_zh += (
-                f"；其中{span_zh(fallen.unknown_ms)}无数据，"
-                f"{fallen.spread * 1000:.1f}毫米按缺测时段均摊"
-            )
-        if fallen.doubtful > NOISE_M:
-            text += (
-                f"; {fallen.doubtful * 1000:.1f} mm cannot be evaluated, for the counter fell or"
-                " jumped"
-            )
-            text_zh += f"；另有{fallen.doubtful * 1000:.1f}毫米因计数异常无法判定"
+        if fallen.unknown_ms > self.method.gap_ms or fallen.doubtful > NOISE_M:
+            text += ", by incomplete data"  # how much of it, `parts` say
+            text_zh += "，雨量数据不全"
         return Finding(
             at_ms=at_ms,
             level=level,

@@ -119,17 +119,13 @@ class Rise(ReadingRule[State]):
         assert reading.value is not None  # else it would have moved nothing
         figure = FIGURES[self.quantity]
         by = rise if abs(rise * figure.per_si) >= 0.5 * 10**-figure.digits else 0.0
-        verb, verb_zh = ("falls", "回落") if by < 0 else ("rises", "上涨")
+        verb, verb_zh = ("down", "回落") if by < 0 else ("up", "上涨")
         if self.quantity is Quantity.DISPLACEMENT:
-            verb_zh = "回缩" if by < 0 else "增大"
-        text = (
-            f"{figure.en} {verb} {figure.shown(abs(by))} in {span(self.window_ms)}, "
-            f"now {figure.shown(reading.value)}"
-        )
-        text_zh = (
-            f"{span_zh(self.window_ms)}{verb_zh}约{figure.shown(abs(by), 'zh')}，"
-            f"现{figure.now(reading.value, 'zh')}"
-        )
+            verb_zh = "缩小" if by < 0 else "增大"
+        text = f"{verb} {figure.shown(abs(by))} within {span(self.window_ms)}"
+        text_zh = f"{span_zh(self.window_ms)}内{verb_zh}{figure.shown(abs(by), 'zh')}"
+        if by == 0:
+            text, text_zh = "no longer rising", "不再上涨"
         return Finding(
             at_ms=reading.at_ms,
             level=level,
@@ -137,8 +133,8 @@ class Rise(ReadingRule[State]):
             threshold=threshold,
             unit=UNITS[self.quantity],
             quantity=f"{self.quantity}_rise",
-            text=text,
-            text_zh=text_zh,
+            text=f"{figure.now(reading.value, 'en')}, {text}",
+            text_zh=f"{figure.now(reading.value, 'zh')}，{text_zh}",
             parts={
                 "window_s": self.window_ms / 1000,
                 figure.placeholder: round(reading.value * figure.per_si, 2),

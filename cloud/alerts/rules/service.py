@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from cloud.alerts.devices import Device
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.rule import Colour, Finding, Place, Rule, RuleConfig, Said, ServiceFault
 from wire.messages import Level
@@ -18,75 +19,88 @@ _Detail = Mapping[str, Any]
 
 class Text(NamedTuple):
     """What people read when a fault begins and when it is over: English, then Chinese. A name in
-    braces stands for a figure of the fault's detail, `{channel}` for the channel that it is of."""
+    braces stands for a figure of the fault's detail, `{channel}` or `{shard}` for what it is of. No
+    figure that grows: people read it an hour later too."""
 
     begins: str
     begins_zh: str
     ends: str
     ends_zh: str
+    device: Device
 
 
 FAULTS: Final = {
     "store_away": Text(
-        "the store has taken nothing for {away_s} s; alerts go on, readings wait at the gateways",
-        "存储已{away_s}秒无法写入；预警照常，数据暂存于网关",
-        "the store takes readings again",
-        "存储恢复写入",
+        "the database has taken nothing: readings wait on site, and alerts go on",
+        "数据库无法写入，监测数据暂存现场，预警不受影响",
+        "the database takes readings again",
+        "数据库恢复写入",
+        Device.SERVICE,
     ),
     "readings_refused": Text(
-        "{readings} readings went to quarantine within {minutes} min: {reason}",
-        "{minutes}分钟内{readings}条读数被隔离",
-        "its readings are stored again",
-        "读数恢复入库",
+        "readings have been refused and raise no alert: they cannot be right",
+        "部分读数有误被拒收，不会触发预警",
+        "its readings are taken again",
+        "读数恢复正常接收",
+        Device.ALL,
     ),
     "quota_exceeded": Text(
-        "the gateway sends more than its quota allows ({quota}); the surplus is refused",
-        "网关发送量超出配额，超出部分未接收",
-        "the gateway keeps to its quotas again",
-        "网关发送量恢复正常",
+        "the equipment has sent more than it may: the surplus is refused and raises no alert",
+        "监测设备发送数据过多，超出部分被拒收，不会触发预警",
+        "the equipment sends no more than it may",
+        "监测设备发送量恢复正常",
+        Device.ALL,
     ),
     "ack_not_taken": Text(
-        "the gateway does not believe acknowledgements, for they are not proven by its key:"
-        " {pending} batches wait there and come again and again",
-        "网关未接受入库确认，数据批次反复重发",
-        "the gateway takes acknowledgements again",
-        "网关恢复接受入库确认",
+        "the equipment has not believed our receipts and sends its readings again and again:"
+        " check its key",
+        "监测设备不认可平台的回执，反复重发数据，请核对密钥",
+        "the equipment believes our receipts again",
+        "监测设备恢复认可回执",
+        Device.ALL,
     ),
     "shard_without_worker": Text(
-        "no worker serves the shard: its gateways' readings raise no alert",
-        "该分区无处理进程，所属网关的数据不会触发预警",
-        "a worker serves the shard again",
-        "该分区已恢复处理",
+        "the readings of {shard} have not been processed and raise no alert: start the service",
+        "部分监测数据无人处理，不会触发预警，请立即检查服务是否运行",
+        "the readings of {shard} are processed again",
+        "监测数据恢复处理",
+        Device.SERVICE,
     ),
     "part_failing": Text(
-        "a part of the service fails again and again: {error}",
-        "服务的一个部件反复出错",
+        "a part of the service has failed again and again: its log says why",
+        "平台有一项功能反复出错，请查看日志",
         "the part of the service works again",
-        "服务部件恢复正常",
+        "平台功能恢复正常",
+        Device.SERVICE,
     ),
     "channel_failing": Text(
-        "channel {channel} takes no messages to people: {error}",
-        "渠道“{channel}”发不出通知，请检查",
-        "channel {channel} takes messages to people again",
-        "渠道“{channel}”恢复发送",
+        "the channel {channel} has taken no message: people may not be told, phone them",
+        "通知渠道“{channel}”发不出消息，有人可能收不到预警，请电话通知",
+        "the channel {channel} takes messages again",
+        "通知渠道“{channel}”恢复正常",
+        Device.SERVICE,
     ),
     "alerting_late": Text(
-        "messages to people are late: {messages} wait, the oldest for {late_s} s",
-        "通知发送延迟：{messages}条待发，最早一条已等待{late_s}秒",
+        "messages to people have been late: some may not know yet, phone them",
+        "预警消息发送延迟，有人可能尚未收到，请电话核实",
         "messages to people go out in time again",
-        "通知发送恢复及时",
+        "预警消息恢复及时发送",
+        Device.SERVICE,
     ),
     "config_faulty": Text(
-        "the config has faults; the service runs without what they concern: {faults}",
-        "配置有误，服务以可用部分运行",
-        "the config has no faults any more",
-        "配置已恢复正常",
+        "the plan or the config has had faults, and what they concern does not work:"
+        " run shuichi cloud check",
+        "预案或配置有误，出错的部分不起作用，请运行shuichi cloud check查看",
+        "plan and config have no faults any more",
+        "预案和配置恢复正常",
+        Device.SERVICE,
     ),
     "clock_implausible": Text(
-        "the clock of this server shows {utc}: readings cannot be dated by it",
-        "服务器时钟明显错误",
-        "the clock of this server is plausible again",
-        "服务器时钟恢复正常",
+        "the clock of this server has been wrong: readings cannot be dated, set it",
+        "服务器时间明显错误，读数时间无法确定，请校准",
+        "the clock of this server is right again",
+        "服务器时间恢复正常",
+        Device.SERVICE,
     ),
 }
 """By name. `Watch.report` raises KeyError for a fault that is not here: a mistake of ours."""
@@ -144,7 +158,8 @@ class Fault(Rule[State]):
         text = FAULTS[self.part]
         begins = said.active
         # By its end only the subject is known.
-        figures = _Figures({"channel": said.subject.removeprefix("channel "), **said.detail})
+        channel = said.subject.removeprefix("channel ")
+        figures = _Figures({"channel": channel, "shard": said.subject, **said.detail})
         return State(self.level if begins else None), Finding(
             at_ms=now_ms,
             level=self.level if begins else None,
@@ -154,7 +169,7 @@ class Fault(Rule[State]):
             quantity=self.part,
             text=(text.begins if begins else text.ends).format_map(figures),
             text_zh=(text.begins_zh if begins else text.ends_zh).format_map(figures),
-            parts=dict(said.detail),
+            parts={**said.detail, "device": text.device},
         )
 
 

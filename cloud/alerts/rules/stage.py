@@ -125,14 +125,14 @@ class Stage(ReadingRule[State]):
         value = self.zero_m + reading.value
         margin = round(value - over[mark], 2)
         if margin == 0:
-            text = f"at the {mark} level of {over[mark]:.2f} m"
-            text_zh = f"已达{NAMES[mark]}{over[mark]:.2f}米"
+            text = f"has reached the {mark} level"
+            text_zh = f"已达{NAMES[mark]}"
         elif margin > 0:
-            text = f"{margin:.2f} m over the {mark} level of {over[mark]:.2f} m"
-            text_zh = f"超{NAMES[mark]}（{over[mark]:.2f}米）{margin:.2f}米"
+            text = f"{margin:.2f} m over the {mark} level"
+            text_zh = f"超{NAMES[mark]}{margin:.2f}米"
         else:
-            text = f"{-margin:.2f} m under the {mark} level of {over[mark]:.2f} m"
-            text_zh = f"低于{NAMES[mark]}（{over[mark]:.2f}米）{-margin:.2f}米"
+            text = f"{-margin:.2f} m under the {mark} level"
+            text_zh = f"低于{NAMES[mark]}{-margin:.2f}米"
         parts: dict[str, str | int | float | None] = {
             "stage_m": round(value, 3),
             "datum": self.datum,

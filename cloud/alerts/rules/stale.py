@@ -1,13 +1,12 @@
 """A sensor that delivers nothing to be believed, though its gateway speaks."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
 import msgspec
 from pydantic import Field
 
-from cloud.alerts import gatewaywords
+from cloud.alerts import devices
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.rule import (
     Colour,
@@ -18,8 +17,6 @@ from cloud.alerts.rule import (
     Said,
     Tick,
     ms,
-    span,
-    span_zh,
     trust,
 )
 from wire.messages import Level
@@ -50,12 +47,13 @@ class Config(RuleConfig):
 
 class State(msgspec.Struct, frozen=True, tag="stale"):
     """`good_ms` is when something to be believed last came, by the cloud's clock and to a grain;
-    `newest_ms` the time of that reading."""
+    `newest_ms` the time of that reading, `quantity` what it measures."""
 
     good_ms: int | None = None
     newest_ms: int = 0
     reason: str = ""
     level: Level | None = None
+    quantity: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +97,11 @@ class Stale(Rule[State]):
             good_ms = now_ms if state.good_ms is None else state.good_ms
             if (reason, good_ms) == (state.reason, state.good_ms):
                 return state, None
-            return msgspec.structs.replace(state, good_ms=good_ms, reason=reason), None
+            quantity = str(reading.quantity)
+            return (
+                msgspec.structs.replace(state, good_ms=good_ms, reason=reason, quantity=quantity),
+                None,
+            )
         grain_ms = self.after_ms // _GRAINS
         recent = state.good_ms is not None and now_ms - state.good_ms < grain_ms
         if recent and state.level is None and not state.reason:
@@ -114,17 +116,21 @@ class Stale(Rule[State]):
                 threshold=self.after_ms / 1000,
                 unit="s",
                 quantity="silence",
-                text="delivers again",
-                text_zh="恢复供数",
+                text="readings come again",
+                text_zh="读数恢复",
             )
-        return State(now_ms, newest_ms), finding
+        return State(now_ms, newest_ms, quantity=str(reading.quantity)), finding
 
     def _raised(self, state: State, now_ms: int) -> Finding:
         assert state.good_ms is not None
         silent_ms = now_ms - state.good_ms
-        since = datetime.fromtimestamp((state.newest_ms or state.good_ms) / 1000, UTC)
-        why = f": {state.reason}" if state.reason else ""
-        why_zh = f"（{gatewaywords.reading(state.reason)}）" if state.reason else ""
+        device = devices.measuring(state.quantity)
+        unwatched = devices.UNWATCHED.get(device)
+        text = f"{devices.NAMES[device]['en']} has given no reading"
+        text_zh = f"{devices.NAMES[device]['zh']}没有可信读数"
+        if unwatched is not None:
+            text += f", and {unwatched['en']}"
+            text_zh += f"，{unwatched['zh']}"
         return Finding(
             at_ms=now_ms,
             level=self.level,
@@ -132,8 +138,11 @@ class Stale(Rule[State]):
             threshold=self.after_ms / 1000,
             unit="s",
             quantity="silence",
-            text=f"nothing to be believed for {span(silent_ms)}, "
-            f"since {since:%Y-%m-%d %H:%M:%S} UTC{why}",
-            text_zh=f"已{span_zh(silent_ms)}没有可信读数{why_zh}",
-            parts={"since_ms": state.newest_ms or state.good_ms, "reason": state.reason},
+            text=text,
+            text_zh=text_zh,
+            parts={
+                "since_ms": state.newest_ms or state.good_ms,
+                "reason": state.reason,
+                "device": device,
+            },
         )

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from pydantic import Field
 
+from cloud.alerts.devices import Device
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.rule import (
     Colour,
@@ -98,10 +99,10 @@ class TwinGateway(GatewayRule[State]):
             threshold=None,
             unit="/",
             quantity="twin_gateway",
-            text=f"two machines use this gateway's id, {first} and {second}: give one of them"
+            text="two machines have used one id, and their readings are mixed up: give one of them"
             " another id",
-            text_zh=f"两台设备使用同一网关编号：{first}、{second}，请更改其中一台",
-            parts={"first": first, "second": second},
+            text_zh="两台监测设备共用一个编号，数据混在一起，请更改其中一台的编号",
+            parts={"first": first, "second": second, "device": Device.ALL},
         )
 
     def _over(self, state: State, now_ms: int) -> tuple[State, Finding | None]:
@@ -114,8 +115,8 @@ class TwinGateway(GatewayRule[State]):
             threshold=None,
             unit="/",
             quantity="twin_gateway",
-            text=f"for {span(self.over_after_ms)} one machine alone has used this gateway's id",
-            text_zh=f"{span_zh(self.over_after_ms)}内仅一台设备使用该网关编号",
+            text=f"one machine alone has used this id for {span(self.over_after_ms)}",
+            text_zh=f"{span_zh(self.over_after_ms)}内仅一台设备使用该编号",
         )
 
 

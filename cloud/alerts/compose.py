@@ -268,11 +268,11 @@ def _calls(plan: Plan, calls: Sequence[Fact], now_ms: int, tongue: Language) -> 
         site = _site(plan, one, tongue)
         what = _situation(plan, one, now_ms, tongue)
         order = wording.instruct(plan, one.send, tongue, _values(plan, one, now_ms, tongue, ""))
+        said = [_sentence(one, tongue) for one in (order, what) if one]
         if tongue == "zh":
-            lines.append(f"{level}，{site}：{order}{what}")
+            lines.append(f"{level}，{site}：{''.join(said)}")
         else:
-            said = " ".join(filter(None, (order, capital(what))))
-            lines.append(f"{capital(level)}, {site}: {said}")
+            lines.append(f"{capital(level)}, {site}: {' '.join(said)}")
     rest = calls[WHOLE_IN_DIGEST:]
     reds = [one for one in rest if one.send.level is Level.RED]
     if reds:
@@ -291,6 +291,14 @@ def _calls(plan: Plan, calls: Sequence[Fact], now_ms: int, tongue: Language) -> 
             else f"{len(others)} more: {_list(parts, tongue)}."
         )
     return lines
+
+
+def _sentence(text: str, tongue: Language) -> str:
+    """With a capital letter and a full stop: a number behind it must not run into it."""
+    text = text.strip() if tongue == "zh" else capital(text.strip())
+    if text.endswith(("。", "！", "？", "；", ".", "!", "?", ";")):
+        return text
+    return text + ("。" if tongue == "zh" else ".")
 
 
 def _counted(plan: Plan, area: str, level: Level, number: int, tongue: Language) -> str:
@@ -326,8 +334,8 @@ def _news(plan: Plan, news: Sequence[Fact], now_ms: int, tongue: Language) -> li
             by = _by_whom(plan, one, now_ms, tongue)
             stop = "。" if tongue == "zh" else ". "
             text = f"{level}{stop}{capital(what)}{' ' if by and tongue == 'en' else ''}{by}".strip()
-        colon = "：" if tongue == "zh" else ": "
-        lines.append(f"{capital(_site(plan, one, tongue))}{colon}{text}")
+        site = _site(plan, one, tongue)
+        lines.append(f"{site}：{text}" if tongue == "zh" else f"{capital(site)}: {text}")
     return lines
 
 

@@ -87,7 +87,7 @@ async def test_raise_rise_fall_end(room):
     ]
     chinese, english = first.findall("c:info", NS)
     assert said(chinese, "c:headline") == "橙色预警：大坪下穿道积水"
-    assert said(english, "c:headline") == "Orange alert: underpass flooding, Daping underpass"
+    assert said(english, "c:headline") == "Orange alert: flooding at Daping underpass"
     assert "34 cm of water" in said(english, "c:description")
     assert said(english, "c:senderName") == "Flood office"
     assert said(chinese, "c:area/c:areaDesc") == "大坪下穿道"

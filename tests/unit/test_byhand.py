@@ -36,7 +36,7 @@ def test_the_village_phones_and_people_are_called_with_its_words():
     assert done.text == office.alarm().alert
     (message, *_) = sms(office)
     assert message.title == "红色预警：大坪下穿道积水"
-    assert "石桥社区报告：村民来电，积水没过轮胎（23:06起）。" in message.text
+    assert "23:06石桥社区报告：村民来电，积水没过轮胎。" in message.text
     assert office.kinds().count("raised by hand") == 1
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cloud import tables
-from cloud.alerts import capfeed, episodes, plan
+from cloud.alerts import capfeed, episodes, plan, wording
 from cloud.alerts.alarm import Hold, Trigger
 from cloud.alerts.cap import HOUR_MS, Publisher
 from cloud.alerts.dispatch import Settings
@@ -181,8 +181,9 @@ def test_a_renewal_carries_the_newest_good_value_and_whether_it_rises(office, tr
     assert "31厘米" in said(first, "info/description")
     assert "ruler" not in said(first, "info/description")
     chinese, english = again.iterfind("c:info", caprules.NS)
-    assert f"{zh}（" in said(chinese, "description")  # with the time of the reading
-    assert f"{en} (at" in said(english, "description")
+    at = wording.clock(office.plan, now.at_ms)
+    assert said(chinese, "description") == f"{at}{zh}。"
+    assert said(english, "description") == f"At {at}, {en}."
     assert said(chinese, "parameter/value").startswith("1.5 m ")
 
 

@@ -377,8 +377,8 @@ def test_a_call_that_is_repeated_says_of_when_its_figures_are():
     office.find(Level.RED)
     office.run(4)
     first, *_, last = [m for row, m in office.messages() if row.channel == "sms"]
-    assert "积水约34厘米（23:06）。" in first.text
-    assert "积水约34厘米（23:06）。" in last.text
+    assert "23:06积水约34厘米。" in first.text
+    assert "23:06积水约34厘米。" in last.text
     office.run(6)
     *_, last = [m for row, m in office.messages() if row.contact == "he-lan"]
     assert "积水约34厘米（23:06最后一次读数）。" in last.text

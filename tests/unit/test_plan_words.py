@@ -7,7 +7,7 @@ import pytest
 
 from cloud.alerts import compose, plan, wording
 from cloud.alerts.actions import Kind, Send, Way
-from cloud.alerts.compose import Fact, Reported, Told
+from cloud.alerts.compose import Below, Fact, Reported, Told
 from cloud.alerts.escalation import Outcome
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.plantables import Tier
@@ -67,20 +67,20 @@ def test_a_call_begins_with_the_order_and_ends_with_the_deadline():
     written["site"]["north"]["values"] = {"shelter": {"zh": "小学", "en": "the school"}}
     made = plans.made(written)
     chinese = whole(made, fact(made, trend=Trend.RISING), link="https://f.example/a/1")
-    assert chinese.title == "红色预警：North河道洪水"
+    assert chinese.title == "红色预警：North洪水"
     assert chinese.text.splitlines() == [
         "请转移到小学。",
-        "水位7.20米，仍在上涨（07:59）。",
+        "07:59水位7.20米，仍在上涨。",
         "请在08:05前应答。",
         "https://f.example/a/1",
     ]
     written["contact"]["grid-1"]["language"] = "en"
     made = plans.made(written)
     english = whole(made, fact(made, trend=Trend.FALLING))
-    assert english.title == "Red alert: river flood, North"
+    assert english.title == "Red alert: river flood at North"
     assert english.text.splitlines() == [
         "Move to the school.",
-        "Water level 7.20 m, falling (07:59).",
+        "At 07:59, water level 7.20 m, falling.",
         "Please answer by 08:05.",
     ]
 
@@ -108,9 +108,9 @@ def _value(metres: float) -> Measurement:
 def test_an_old_value_is_said_to_be_the_last_one():
     made = plans.small(1)
     old = fact(made, since_ms=EIGHT - 3_600_000)
-    assert "水位7.20米（07:00最后一次读数）。" in whole(made, old).text
+    assert "07:00最后测得水位7.20米，此后无读数。" in whole(made, old).text
     yesterday = fact(made, since_ms=EIGHT - 86_400_000)
-    assert "6月30日08:00最后一次读数" in whole(made, yesterday).text
+    assert "昨日08:00最后测得水位7.20米" in whole(made, yesterday).text
 
 
 @pytest.mark.parametrize(("language", "said"), [("zh", "North：未知"), ("en", "North: unknown")])
@@ -142,13 +142,13 @@ def test_a_digest_has_some_calls_whole_names_all_reds_and_counts_the_rest():
     told = compose.digest(made, many, EIGHT, "https://f.example/a/1")
     assert told.title == "12处预警待应答，其中红色7处"
     lines = told.text.splitlines()
-    assert lines[0] == "红色 s0河道洪水：s0：7.20水位7.20米（07:59）。"
-    assert lines[5] == "红色：s5河道洪水、s6河道洪水。"
+    assert lines[0] == "红色，s0洪水：s0：7.20。07:59水位7.20米。"
+    assert lines[5] == "另有红色：s5洪水、s6洪水。"
     assert lines[6:] == ["另有5处：Grid蓝色5处。", "请立即应答。", "https://f.example/a/1"]
     english = compose.digest(plans.small(1, language="en"), many, EIGHT)
-    assert english.title == "12 alerts wait for your answer, 7 of them red"
-    assert "Also red: s5 (river flood), s6 (river flood)." in english.text
-    assert "5 more: Grid 5 blue." in english.text
+    assert english.title == "12 alerts to answer, 7 of them red"
+    assert "Also red: river flood at s5, river flood at s6." in english.text
+    assert "5 more: 5 blue in Grid." in english.text
     assert {one.send.site for one in compose.named(many)} == {f"s{n}" for n in range(7)}
 
 
@@ -156,8 +156,8 @@ def test_ends_are_carried_beside_calls():
     made = plans.small(1)
     over = fact(made, Kind.CLEAR, site="a", since_ms=EIGHT - 600_000)
     told = compose.digest(made, [fact(made, site="b"), over], EIGHT)
-    assert told.title == "红色预警：b河道洪水"
-    assert "已解除：a河道洪水（07:50）。" in told.text
+    assert told.title == "红色预警：b洪水"
+    assert "已解除：07:50a洪水。" in told.text
     news = [
         over,
         fact(made, Kind.ANSWERED, site="b", answered=("grid-1", EIGHT)),
@@ -167,10 +167,10 @@ def test_ends_are_carried_beside_calls():
     told = compose.digest(made, news, EIGHT)
     assert told.title == "4处预警有变化"
     assert told.text.splitlines() == [
-        "已解除：a河道洪水（07:50）。",
-        "b河道洪水：grid one已于08:00应答，呼叫停止。",
-        "c河道洪水：蓝色，水位7.20米（07:59）。",
-        "d河道洪水：Li报告：已转移23人（08:00）。",
+        "已解除：07:50a洪水。",
+        "b洪水：grid one已于08:00应答，呼叫停止。",
+        "c洪水：蓝色。07:59水位7.20米。",
+        "d洪水：08:00Li报告：已转移23人。",
         "无需应答。",
     ]
 
@@ -191,23 +191,23 @@ def test_who_answered_is_told_to_those_who_were_called():
     told = whole(made, fact(made, Kind.ANSWERED, answered=("李伟", EIGHT)))
     assert told.text == "李伟已于08:00应答，呼叫停止。\n无需应答。"
     over = whole(made, fact(made, Kind.CLEAR, since_ms=EIGHT))
-    assert over.text == "North河道洪水险情已于08:00解除。\n无需应答。"
+    assert over.text == "North洪水险情已于08:00解除。\n无需应答。"
 
 
 def test_whoever_answered_is_asked_for_the_result():
     made = plans.small(1)
     told = whole(made, fact(made, Kind.FOLLOW_UP, answered=("grid-1", EIGHT - 600_000)))
-    assert told.title == "请报告处置结果：North河道洪水（红色）"
+    assert told.title == "请报告处置结果：North洪水"
     assert "您已于07:50应答。" in told.text
-    assert "已封路" in told.text
+    assert "“已转移20人”" in told.text
 
 
 def test_a_tier_above_hears_which_tier_has_not_answered():
     made = plans.small(2)
-    climb = fact(made, Kind.CLIMB, area="village", contact="village-1", below=Tier.GRID)
-    assert whole(made, climb).title == "红色预警（网格未应答）：North河道洪水"
+    climb = fact(made, Kind.CLIMB, area="village", contact="village-1", below=Below(Tier.GRID))
+    assert whole(made, climb).title == "红色预警：North洪水，网格未应答"
     made = plans.small(2, language="en")
-    assert whole(made, climb).title == "Red alert, the grid has not answered: river flood, North"
+    assert whole(made, climb).title == "Red alert: river flood at North, the grid has not answered"
 
 
 def test_every_tier_has_a_name_in_both_languages():

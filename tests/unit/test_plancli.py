@@ -94,7 +94,7 @@ def test_simulate_for_machines():
     climb = next(line for line in lines if line["kind"] == "climb")
     assert (climb["contact"], climb["after_ms"], climb["channel"]) == ("lu-ming", 300_000, "sms")
     assert climb["at_ms"] == 1_782_846_300_000  # 2026-07-01 03:05 in Shanghai
-    assert "积水约32厘米（" in climb["text"]
+    assert "积水约32厘米。" in climb["text"]
 
 
 def test_simulate_at_noon_calls_who_is_on_duty_then():

@@ -91,12 +91,12 @@ def test_a_stage_is_told_against_its_mark() -> None:
     first = found[0]
     assert first.value == pytest.approx(180.5)
     assert (first.threshold, first.unit) == (180.5, "m")
-    assert first.text == "water level 180.50 m, at the warning level of 180.50 m"
-    assert first.text_zh == "水位180.50米，已达警戒水位180.50米"
+    assert first.text == "water level 180.50 m, at the warning level"
+    assert first.text_zh == "水位180.50米，已达警戒水位"
     assert first.parts["gauge_m"] == 22.3
     assert first.parts["guarantee_m"] == 183.5
-    assert found[1].text_zh == "水位183.60米，超保证水位（183.50米）0.10米"
-    assert found[2].text_zh == "水位183.39米，低于保证水位（183.50米）0.11米"
+    assert found[1].text_zh == "水位183.60米，超保证水位0.10米"
+    assert found[2].text_zh == "水位183.39米，低于保证水位0.11米"
     assert one.hazard is Hazard.RIVER
 
 

@@ -33,7 +33,7 @@ def test_a_fault_that_is_reported_again_is_found_once() -> None:
     for n in range(3):
         findings = watch.report([fault], NOW + n)
         watch.adopt(findings)
-        assert [("(records)" in one.finding.text) for one in findings.changes] == [True] * (n == 0)
+        assert [one.finding.parts["quota"] for one in findings.changes] == ["records"] * (n == 0)
     assert [one.gateway for one in watch.standing("quota_exceeded")] == ["g"]
 
 

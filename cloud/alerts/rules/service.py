@@ -88,9 +88,8 @@ FAULTS: Final = {
         Device.SERVICE,
     ),
     "config_faulty": Text(
-        "the plan or the config has had faults, and what they concern does not work:"
-        " run shuichi cloud check",
-        "预案或配置有误，出错的部分不起作用，请运行shuichi cloud check查看",
+        "the plan or the config has had faults, and what they concern does not work: check them",
+        "预案或配置有误，出错的部分不起作用，请检查",
         "plan and config have no faults any more",
         "预案和配置恢复正常",
         Device.SERVICE,

@@ -125,7 +125,7 @@ class Stage(ReadingRule[State]):
         value = self.zero_m + reading.value
         margin = round(value - over[mark], 2)
         if margin == 0:
-            text = f"has reached the {mark} level"
+            text = f"at the {mark} level"
             text_zh = f"已达{NAMES[mark]}"
         elif margin > 0:
             text = f"{margin:.2f} m over the {mark} level"

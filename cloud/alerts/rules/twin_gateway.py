@@ -99,9 +99,10 @@ class TwinGateway(GatewayRule[State]):
             threshold=None,
             unit="/",
             quantity="twin_gateway",
-            text="two machines have used one id, and their readings are mixed up: give one of them"
-            " another id",
-            text_zh="两台监测设备共用一个编号，数据混在一起，请更改其中一台的编号",
+            text=f"two machines, {first} and {second}, have used one id, and their readings are"
+            " mixed up: give one of them another id",
+            text_zh=f"两台监测设备（{first}、{second}）共用一个编号，数据混在一起，"
+            "请更改其中一台的编号",
             parts={"first": first, "second": second, "device": Device.ALL},
         )
 
@@ -121,4 +122,4 @@ class TwinGateway(GatewayRule[State]):
 
 
 def _named(machine: str, stream: str) -> str:
-    return f"{machine or 'machine-unknown'} (stream-{stream[:8]})"
+    return machine or f"stream-{stream[:8]}"

@@ -7,14 +7,14 @@ alerts in one message are grouped: calls first, each red site by name, then what
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
 from typing import Final, NamedTuple
 
-from cloud.alerts import wording
+from cloud.alerts import phrases, wording
 from cloud.alerts.actions import CALLS, Kind, Send
 from cloud.alerts.escalation import Outcome
 from cloud.alerts.figures import figure_of, trend_in
 from cloud.alerts.hazard import Hazard
+from cloud.alerts.phrases import Silence
 from cloud.alerts.plan import Plan
 from cloud.alerts.plantables import Tier
 from cloud.alerts.trend import Trend
@@ -36,15 +36,6 @@ class Told(NamedTuple):
 
     level: Level
     measured: Measurement | None
-
-
-class Silence(StrEnum):
-    """Why nobody of the tier below acts."""
-
-    NO_ANSWER = "no answer"
-    DECLINED = "declined"
-    UNREACHED = "unreached"
-    NOBODY = "nobody"
 
 
 class Below(NamedTuple):
@@ -89,90 +80,12 @@ class Fact(NamedTuple):
         return self.send.kind in CALLS
 
 
-_TITLE: Final[dict[Language, dict[Kind, str]]] = {
-    "zh": {
-        Kind.RAISE: "{level}预警：{what}",
-        Kind.CLIMB: "{level}预警：{what}，{below}",
-        Kind.RISE: "升级为{level}预警：{what}",
-        Kind.REOPEN: "{level}预警重新呼叫：{what}",
-        Kind.AGAIN: "{level}预警再次呼叫：{what}",
-        Kind.FOLLOW_UP: "请报告处置结果：{what}",
-        Kind.FALL: "降为{level}预警：{what}",
-        Kind.HAND_BACK: "降为{level}预警，由下级处置：{what}",
-        Kind.ANSWERED: "已有人应答：{what}",
-        Kind.RESULT: "处置结果：{what}",
-        Kind.CLEAR: "预警解除：{what}",
-        Kind.COPY: "{level}预警知会：{what}",
-        Kind.PUBLIC: "{level}预警：{what}",
-    },
-    "en": {
-        Kind.RAISE: "{level} alert: {what}",
-        Kind.CLIMB: "{level} alert: {what}, {below}",
-        Kind.RISE: "now {level}: {what}",
-        Kind.REOPEN: "{level} alert, called again: {what}",
-        Kind.AGAIN: "{level} alert, please answer: {what}",
-        Kind.FOLLOW_UP: "please report: {what}",
-        Kind.FALL: "down to {level}: {what}",
-        Kind.HAND_BACK: "down to {level}, the tiers below deal with it: {what}",
-        Kind.ANSWERED: "answered: {what}",
-        Kind.RESULT: "result: {what}",
-        Kind.CLEAR: "over: {what}",
-        Kind.COPY: "{level} alert, for your information: {what}",
-        Kind.PUBLIC: "{level} alert: {what}",
-    },
-}
-_BELOW: Final[dict[Language, dict[Silence, str]]] = {
-    "zh": {
-        Silence.NO_ANSWER: "{tier}未应答",
-        Silence.DECLINED: "{tier}无法处置",
-        Silence.UNREACHED: "{tier}联系不上",
-        Silence.NOBODY: "{tier}无责任人",
-    },
-    "en": {
-        Silence.NO_ANSWER: "the {tier} has not answered",
-        Silence.DECLINED: "the {tier} cannot act",
-        Silence.UNREACHED: "the {tier} cannot be reached",
-        Silence.NOBODY: "the {tier} has nobody to call",
-    },
-}
-_SPOKEN: Final[dict[Outcome, dict[Language, str]]] = {
-    Outcome.ACTING: {"zh": "正在处置", "en": "they are on it"},
-    Outcome.CLOSED: {"zh": "已封路", "en": "the road is closed"},
-    Outcome.EVACUATED: {"zh": "已转移人员", "en": "the people are out"},
-    Outcome.FALSE_ALARM: {"zh": "现场核实为误报", "en": "it is a false alarm"},
-    Outcome.DONE: {"zh": "已处置", "en": "it is dealt with"},
-    Outcome.CANNOT_ACT: {"zh": "无法处置", "en": "they cannot act"},
-}
-_SOMEBODY: Final[dict[Language, str]] = {"zh": "有人", "en": "somebody"}
-_YOU: Final[dict[Language, str]] = {"zh": "您", "en": "you"}
-_DONE: Final[dict[Language, dict[Hazard, str]]] = {
-    "zh": {
-        Hazard.UNDERPASS: "“已封路”或“误报”",
-        Hazard.RIVER: "“已转移20人”或“误报”",
-        Hazard.RAINSTORM: "“已转移20人”或“误报”",
-        Hazard.LANDSLIDE: "“已转移20人”或“误报”",
-        Hazard.EQUIPMENT: "“误报”",
-    },
-    "en": {
-        Hazard.UNDERPASS: '"road closed" or "false alarm"',
-        Hazard.RIVER: '"20 people moved" or "false alarm"',
-        Hazard.RAINSTORM: '"20 people moved" or "false alarm"',
-        Hazard.LANDSLIDE: '"20 people moved" or "false alarm"',
-        Hazard.EQUIPMENT: '"false alarm"',
-    },
-}
-_REPORT: Final[dict[Language, str]] = {
-    "zh": "请回复处置结果，例如{done}；无法处置请回复“无法处置”。",
-    "en": 'Say what was done, for example {done}. If you cannot act, say "cannot act".',
-}
-
-
 def whole(plan: Plan, fact: Fact, now_ms: int, link: str = "") -> Wording:
     """One alert, with all that its contact needs to know."""
     send = fact.send
     tongue = wording.language(plan, send.contact)
     values = _values(plan, fact, now_ms, tongue, link)
-    title = capital(wording.fill(_TITLE[tongue][send.kind], values))
+    title = capital(wording.fill(phrases.TITLE[tongue][send.kind], values))
     if plan.contact[send.contact].public:
         return _to_everybody(fact, title, values, tongue)
     match send.kind:
@@ -184,7 +97,7 @@ def whole(plan: Plan, fact: Fact, now_ms: int, link: str = "") -> Wording:
             lines = [_reported(plan, fact, now_ms, tongue), _no_answer(tongue)]
         case Kind.FOLLOW_UP:
             lines = [
-                _REPORT[tongue].format(done=_DONE[tongue][send.hazard]),
+                phrases.REPORT[tongue].format(done=phrases.DONE[tongue][send.hazard]),
                 _answered(plan, fact, now_ms, tongue),
                 _situation(plan, fact, now_ms, tongue),
                 _until(plan, fact, now_ms, tongue),
@@ -210,7 +123,7 @@ def standing(plan: Plan, fact: Fact, now_ms: int) -> Wording:
         return whole(plan, fact, now_ms)
     tongue = wording.language(plan, fact.send.contact)
     values = _values(plan, fact, now_ms, tongue, "")
-    title = capital(wording.fill(_TITLE[tongue][Kind.RAISE], values))
+    title = capital(wording.fill(phrases.TITLE[tongue][Kind.RAISE], values))
     lines = (
         wording.instruct(plan, fact.send, tongue, values),
         _situation(plan, fact, now_ms, tongue),
@@ -257,7 +170,7 @@ def named(facts: Sequence[Fact]) -> list[Fact]:
 def _to_everybody(fact: Fact, title: str, values: Mapping[str, str], tongue: Language) -> Wording:
     """For a loudspeaker or a board: what to do, and nothing that is for those on duty."""
     if fact.send.kind is not Kind.CLEAR:
-        title = capital(wording.fill(_TITLE[tongue][Kind.PUBLIC], values))
+        title = capital(wording.fill(phrases.TITLE[tongue][Kind.PUBLIC], values))
     return Wording(title, fact.public.get(tongue, ""))
 
 
@@ -356,7 +269,7 @@ def _values(plan: Plan, fact: Fact, now_ms: int, tongue: Language, link: str) ->
     values = {**wording.values_of(plan, fact.send, now_ms, tongue), **fact.figures}
     below = ""
     if fact.below is not None:
-        form = _BELOW[tongue][fact.below.why]
+        form = phrases.BELOW[tongue][fact.below.why]
         below = wording.fill(form, {"tier": TIER[tongue][fact.below.tier]})
     elif tongue == "zh":
         below = "下级未应答"
@@ -464,9 +377,9 @@ def _answered(plan: Plan, fact: Fact, now_ms: int, tongue: Language) -> str:
     if fact.answered is None:
         return ""
     name, at_ms = fact.answered
-    who = wording.contact_name(plan, name, tongue) or _SOMEBODY[tongue]
+    who = wording.contact_name(plan, name, tongue) or phrases.SOMEBODY[tongue]
     if fact.send.kind is Kind.FOLLOW_UP and name == fact.send.contact:
-        who = _YOU[tongue]
+        who = phrases.YOU[tongue]
     at = moment(plan, at_ms, now_ms, tongue)
     if fact.send.kind is Kind.ANSWERED:
         return {
@@ -480,8 +393,8 @@ def _reported(plan: Plan, fact: Fact, now_ms: int, tongue: Language) -> str:
     one = fact.reported
     if one is None:
         return _answered(plan, fact, now_ms, tongue)
-    who = wording.contact_name(plan, one.by, tongue) or _SOMEBODY[tongue]
-    what, at = _SPOKEN[one.outcome][tongue], moment(plan, one.at_ms, now_ms, tongue)
+    who = wording.contact_name(plan, one.by, tongue) or phrases.SOMEBODY[tongue]
+    what, at = phrases.SPOKEN[one.outcome][tongue], moment(plan, one.at_ms, now_ms, tongue)
     if one.outcome is Outcome.EVACUATED and one.people is not None:
         what = f"已转移{one.people}人"
         if tongue == "en":

@@ -11,11 +11,12 @@ from cloud import tables
 from cloud.alerts import causes, devices, episodes, publicwords, wording
 from cloud.alerts.actions import CALLS, FIRST_CALLS, Kind, Send
 from cloud.alerts.alarm import Alarm
-from cloud.alerts.compose import Below, Fact, Reported, Silence, Told
+from cloud.alerts.compose import Below, Fact, Reported, Told
 from cloud.alerts.episodes import Present
 from cloud.alerts.escalation import Escalation, Phase
 from cloud.alerts.figures import LANGUAGES
 from cloud.alerts.hazard import Hazard
+from cloud.alerts.phrases import Silence
 from cloud.alerts.plan import Plan
 from cloud.alerts.records import AlarmKey, Known, Records, Sayings, foremost_of
 from cloud.alerts.rule import SERVICE

@@ -381,7 +381,7 @@ def test_a_call_that_is_repeated_says_of_when_its_figures_are():
     assert "23:06积水约34厘米。" in last.text
     office.run(6)
     *_, last = [m for row, m in office.messages() if row.contact == "he-lan"]
-    assert "积水约34厘米（23:06最后一次读数）。" in last.text
+    assert "23:06最后测得积水约34厘米，此后无读数。" in last.text
 
 
 def test_the_end_reaches_whoever_was_told_before_it_was_kept_what_they_know():

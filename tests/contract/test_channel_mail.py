@@ -196,6 +196,15 @@ def test_the_order_and_the_value_stand_above_the_one_button() -> None:
     assert page(text="Close it.", language="en", link=link).words.count("Open and answer") == 1
 
 
+def test_the_colour_is_that_of_the_level_and_the_end_is_not_red() -> None:
+    red, over = "#b3261e", "#0b6b34"
+    assert f'bgcolor="{red}"' in mailpage.page(message())
+    ended = mailpage.page(message(kind="clear", link=None))
+    assert red not in ended
+    assert f'bgcolor="{over}"' in ended
+    assert "prefers-color-scheme:dark" in ended
+
+
 def test_news_have_no_button_and_a_link_that_is_none_makes_none() -> None:
     for link in (None, "javascript:alert(1)", "data:text/html,x"):
         found = page(link=link)

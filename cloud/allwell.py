@@ -127,6 +127,9 @@ class AllWell:
         standing = _standing(connection, self._gateways, now_ms)._replace(
             wrong=_wrong(self._failing(), bool(late), stalled_s)
         )
+        if self._config.channel not in self._channels:
+            self.fault = f"[heartbeat.daily] channel: {self._config.channel!r} cannot be used"
+            return
         faults: list[str] = []
         next_ms = following_ms(plan, self._config.at, due_ms)
         for contact, address, language in recipients(plan, self._config, faults):

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from cloud import config, migrations, proofs, secretfiles, service, state
-from cloud.alerts import plan, publiccheck
+from cloud import config, migrations, service, state
+from cloud.checkcli import check
 from cloud.cliparts import config_option
 from cloud.errors import Rejected, Unavailable
 from cloud.keycli import key_command
@@ -21,28 +21,6 @@ from wire import loop
 @click.group()
 def cloud() -> None:
     """Check and run the aggregator."""
-
-
-@cloud.command()
-@config_option
-@click.option("--online", is_flag=True, help="Also ask store and broker, and read secrets.")
-def check(file: Path, online: bool) -> None:
-    """Find all faults of a config. Exit code 2 if anything is wrong."""
-    setup = config.read(file)
-    unsure: list[tuple[str, str]] = []
-    if setup.config.alerts.plan is not None:
-        checked = plan.read(setup.folder / setup.config.alerts.plan)
-        if setup.config.cap is not None:
-            unsure += (*publiccheck.findings(checked), *publiccheck.unpublished(checked))
-    if online:
-        _demand_outside(setup)
-    click.echo(
-        f"{file}: no faults; store {setup.config.store.kind}, "
-        f"{len(setup.config.rule)} rules, {len(setup.config.channel)} channels"
-    )
-    unsure += (*setup.doubts(), *proofs.doubts(setup), *secretfiles.doubts(setup))
-    for key, doubt in unsure:
-        click.echo(f"unsure: {key}: {doubt}")
 
 
 @cloud.command()
@@ -130,6 +108,7 @@ def migrate(file: Path) -> None:
     click.echo(f"{place}: layout {now}" + ("" if before == now else f", was {before or 'empty'}"))
 
 
+cloud.add_command(check)
 cloud.add_command(rebalance)
 cloud.add_command(key_command)
 

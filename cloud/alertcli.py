@@ -1,44 +1,34 @@
 """`shuichi alert`: what is open, who was called, who has answered."""
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import click
 import msgspec
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
-from sqlalchemy import Connection
 
-from cloud import config, desk
+from cloud import holdcli
+from cloud.alertparts import LEVELS, demand, json_option, read
 from cloud.alerts import demands, views
-from cloud.alerts.alarm import Status, Trigger
+from cloud.alerts.alarm import Status
 from cloud.alerts.byhand import Demand, Raise
-from cloud.alerts.demands import Answer, Done, Exercise, HoldBack
+from cloud.alerts.demands import Answer, Done, Exercise
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.placeholders import named_values, values_option
 from cloud.alerts.reportcli import report_command
 from cloud.alerts.views import AlertView, Line
-from cloud.cliparts import config_option, look, moment, when, words
-from cloud.desk import Operation, OrderT
+from cloud.cliparts import config_option, moment, when, words
+from cloud.desk import Operation
 from cloud.statscli import command as stats_command
 from cloud.testcli import test_command, tests_command
 from configs.loader import UserError
 from configs.text import for_terminal
 from wire.messages import Level
 
-_T = TypeVar("_T")
-
-_LEVELS: Final = [level.name.lower() for level in Level]
-
 _STYLES: Final = {"red": "bold red", "orange": "dark_orange", "yellow": "yellow", "blue": "blue"}
-
-_LONGEST_SHELF_MIN: Final = 10_080
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
 
 @click.group()
@@ -52,7 +42,7 @@ def alert() -> None:
 @json_option
 def list_(file: Path, all_of_them: bool, as_json: bool) -> None:
     """Print the open alerts, the worst first. Exit code 1 if somebody has yet to answer one."""
-    found = _read(file, lambda c: views.alerts(c, all_of_them=all_of_them))
+    found = read(file, lambda c: views.alerts(c, all_of_them=all_of_them))
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
@@ -71,7 +61,7 @@ def list_(file: Path, all_of_them: bool, as_json: bool) -> None:
 @json_option
 def show(file: Path, name: str, as_json: bool) -> None:
     """Print how an alert, or an incident, has gone: each line of its timeline."""
-    lines = _read(file, lambda c: views.timeline(c, alert=name) or views.timeline(c, incident=name))
+    lines = read(file, lambda c: views.timeline(c, alert=name) or views.timeline(c, incident=name))
     if not lines:
         raise UserError(f"{name}: there is no such alert or incident; `shuichi alert list --all`")
     if as_json:
@@ -87,14 +77,14 @@ def show(file: Path, name: str, as_json: bool) -> None:
 @click.option("--said", default="", callback=words, help="What was said.")
 def ack(file: Path, name: str, by: str, said: str) -> None:
     """Answer an alert: somebody acts. The calls end."""
-    _ask(file, demands.ANSWER, Answer(name, by, said))
+    demand(file, demands.ANSWER, Answer(name, by, said))
 
 
 @alert.command("raise")
 @config_option
 @click.argument("site")
 @click.argument("hazard", type=click.Choice([str(one) for one in Hazard]))
-@click.option("--level", type=click.Choice(_LEVELS), required=True, help="How bad it is.")
+@click.option("--level", type=click.Choice(LEVELS), required=True, help="How bad it is.")
 @click.option("--stage", type=click.Choice([str(one) for one in Stage]), default="now")
 @click.option("--by", required=True, callback=words, help="Who reports it.")
 @click.option(
@@ -103,7 +93,7 @@ def ack(file: Path, name: str, by: str, said: str) -> None:
 def raise_(file: Path, site: str, hazard: str, level: str, stage: str, by: str, said: str) -> None:
     """Raise an alert that no sensor has seen: "the village phoned". Prints its id."""
     given = Raise(site, Hazard(hazard), Level[level.upper()], by, said, Stage(stage))
-    _ask(file, demands.RAISE, given)
+    demand(file, demands.RAISE, given)
 
 
 def _by_hand(
@@ -119,7 +109,7 @@ def _by_hand(
     with `whom` it is about a contact."""
 
     def command(file: Path, name: str, by: str, said: str = "", contact: str = "") -> None:
-        _ask(file, operation, Demand(name, by, said, contact))
+        demand(file, operation, Demand(name, by, said, contact))
 
     command.__doc__ = explanation
     default = None if is_needed else ""
@@ -157,38 +147,7 @@ _by_hand(
 )
 
 
-def _hold(name: str, trigger: Trigger, explanation: str, *, lasts: bool = False) -> None:
-    """Add a command that holds back or lets go."""
-
-    @config_option
-    @click.argument("site")
-    @click.argument("hazard", type=click.Choice([str(one) for one in Hazard]))
-    @click.option("--by", required=True, callback=words, help="Who demands it.")
-    @click.option("--reason", default="", callback=words, help="Why, for the timeline.")
-    @click.option("--exercise", is_flag=True, help="That of an exercise.")
-    def hold(file: Path, site: str, hazard: str, **given: Any) -> None:
-        if up_to := given.pop("up_to", None):
-            given["up_to"] = Level[up_to.upper()]
-        minutes = given.get("minutes")
-        if minutes is not None and not 0 < minutes <= _LONGEST_SHELF_MIN:
-            raise UserError(f"--minutes {minutes:g}: is not between 0 and {_LONGEST_SHELF_MIN}")
-        _ask(file, demands.HOLD, HoldBack(site, Hazard(hazard), trigger, **given))
-
-    if lasts:
-        hold = click.option("--minutes", type=float, required=True, help="How long.")(hold)
-        hold = click.option(
-            "--up-to", type=click.Choice(_LEVELS), help="A worse level ends it.  [default: red]"
-        )(hold)
-    hold.__doc__ = explanation
-    alert.command(name)(hold)
-
-
-_hold("shelve", Trigger.SHELVE, "Call nobody for some minutes.", lasts=True)
-_hold("unshelve", Trigger.UNSHELVE, "End a shelf before its time.")
-_hold("suppress", Trigger.SUPPRESS, "Call nobody: another alert says it already.")
-_hold("unsuppress", Trigger.UNSUPPRESS, "Call again.")
-_hold("out-of-service", Trigger.REMOVE, "Call nobody: the site is being worked on.")
-_hold("return-to-service", Trigger.RESTORE, "The site works again.")
+holdcli.add(alert)
 alert.add_command(report_command)
 alert.add_command(stats_command)
 alert.add_command(test_command)
@@ -199,7 +158,7 @@ alert.add_command(tests_command)
 @config_option
 @click.option("--site", required=True)
 @click.option("--hazard", required=True, type=click.Choice([str(one) for one in Hazard]))
-@click.option("--level", type=click.Choice(_LEVELS), help="How bad it is.")
+@click.option("--level", type=click.Choice(LEVELS), help="How bad it is.")
 @click.option("--stage", type=click.Choice([str(one) for one in Stage]), default="now")
 @values_option
 @click.option("--end", is_flag=True, help="The exercise is over.")
@@ -217,7 +176,7 @@ def exercise(
         raise UserError("give either --level or --end")
     wanted = None if level is None else Level[level.upper()]
     order = Exercise(site, Hazard(hazard), wanted, Stage(stage), named_values(values))
-    _ask(file, demands.EXERCISE, order)
+    demand(file, demands.EXERCISE, order)
 
 
 @alert.command()
@@ -227,7 +186,7 @@ def exercise(
 def incidents(file: Path, since: str | None, as_json: bool) -> None:
     """Print the incidents, the newest first."""
     since_ms = moment("--since", since) or 0
-    found = [one for one in _read(file, views.incidents) if one.opened_ms >= since_ms]
+    found = [one for one in read(file, views.incidents) if one.opened_ms >= since_ms]
     if as_json:
         click.echo(msgspec.json.encode(found))
         return
@@ -249,7 +208,7 @@ def incidents(file: Path, since: str | None, as_json: bool) -> None:
 @json_option
 def replies(file: Path, as_json: bool) -> None:
     """Print the replies by SMS or keypress that answer nothing: who, what, and why not."""
-    lines = _read(file, views.unheard)
+    lines = read(file, views.unheard)
     if as_json:
         click.echo(msgspec.json.encode(lines))
         return
@@ -280,8 +239,9 @@ def _show_alert(console: Console, one: AlertView) -> None:
         facts.append(f"know of it: {', '.join(one.told)}")
     if one.answered_by:
         facts.append(f"answered by {one.answered_by}")
-    if one.shelved_until_ms is not None:
-        facts.append(f"shelved until {when(one.shelved_until_ms)}")
+    for cover in one.held_by:
+        until = "" if cover.until_ms is None else f" until {when(cover.until_ms)}"
+        facts.append(f"held back by {cover.by} ({cover.name}){until}: {cover.reason}")
     for fact in facts:
         console.print(Padding(Text(for_terminal(fact)), (0, 0, 0, 4)))
 
@@ -303,14 +263,3 @@ def _show_lines(console: Console, lines: Sequence[Line]) -> None:
         )
         if told:
             console.print(Padding(Text(for_terminal(told)), (0, 0, 0, 10)))
-
-
-def _read(file: Path, work: Callable[[Connection], _T]) -> _T:
-    return look(config.read_in_part(file)[0], lambda database, _: database.run(work))
-
-
-def _ask(file: Path, operation: Operation[OrderT, Done], order: OrderT) -> None:
-    """Print what came of it. Exit code 1 if it did not count."""
-    done = asyncio.run(desk.ask(config.read_in_part(file)[0], operation, order))
-    click.echo(for_terminal(done.text), err=not done.ok)
-    raise SystemExit(0 if done.ok else 1)

@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import event, select, update
 
 from cloud import tables
-from cloud.alerts import plan
+from cloud.alerts import holding, plan
 from cloud.alerts.actions import Send
 from cloud.alerts.alarm import Alarm
 from cloud.alerts.dispatch import Dispatch, Settings
@@ -17,6 +17,7 @@ from cloud.channels import Message
 from configs import loader
 from tests import layout
 from tests.findings import Findings
+from wire.messages import Level
 
 PLAN = plan.read(loader.HERE / "plans" / "example-city.toml")
 SITE = "daping-underpass"
@@ -134,6 +135,18 @@ class Office:
     def alarm(self, key=KEY):
         (row,) = self.rows(tables.alarm, tables.alarm.c.exercise == key.exercise)
         return msgspec.json.decode(row.state, type=Alarm)
+
+    def hold(self, minutes=30, up_to=Level.RED, **more):
+        """Hold back; the site and hazard of KEY unless it is said."""
+        if not {"site", "area", "gateway", "hazard"} & more.keys():
+            more |= {"site": SITE, "hazard": Hazard.UNDERPASS}
+        minutes = None if "end" in more else minutes
+        order = holding.Order("Li", "works", minutes=minutes, up_to=up_to, **more)
+        return self.work(lambda c, n: holding.make(self.dispatch, c, order, "test", n))
+
+    def release(self, number, by="Li"):
+        given = holding.End(by, number, "done")
+        return self.work(lambda c, n: holding.end(self.dispatch, c, given, n))
 
     def acknowledge(self):
         alert = self.alarm().alert

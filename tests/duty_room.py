@@ -13,9 +13,9 @@ import msgspec
 from sqlalchemy import Connection, select, update
 
 from cloud import state, tables
-from cloud.alerts import plan
+from cloud.alerts import holding, plan
 from cloud.alerts.alarm import Alarm
-from cloud.alerts.dispatch import Dispatch, Settings
+from cloud.alerts.dispatch import Dispatch, Outcome, Settings
 from cloud.alerts.plan import Plan
 from cloud.alerts.testsend import Line, Sender
 from cloud.alerts.tokens import Tokens
@@ -65,6 +65,18 @@ class DutyRoom:
 
         await self.database.run(work)
         await self.deliver()
+
+    async def hold(self, minutes: float = 30, up_to: Level = Level.RED, **where: Any) -> Outcome:
+        """Hold back; the site unless it is said."""
+        scope = where or {"site": SITE}
+        order = holding.Order("Li", "works", minutes=minutes, up_to=up_to, **scope)
+        return await self.database.run(
+            lambda c: holding.make(self.dispatch, c, order, "test", self.now_ms)
+        )
+
+    async def release(self, number: int) -> Outcome:
+        given = holding.End("Li", number, "done")
+        return await self.database.run(lambda c: holding.end(self.dispatch, c, given, self.now_ms))
 
     async def pass_time(self, minutes: float) -> None:
         """Let the dispatch see a clock that is so much later."""

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     HAND_BACK = "hand-back"  # it has fallen to what a lower tier handles
     ANSWERED = "answered"  # somebody else has answered: stand down
     RESULT = "result"  # what came of it
+    HELD = "held"  # it is held back: who was called need not go on
     CLEAR = "clear"
     COPY = "copy"
     PUBLIC = "public"  # a loudspeaker or a board says it to everybody

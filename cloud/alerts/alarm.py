@@ -16,11 +16,11 @@ falls.
   back is presented again. An answer to an earlier round is recorded and does not count.
 - `returned-unacknowledged` has no end but an answer, or the next rise: that nobody has answered is
   never forgotten.
-- An alarm may be held back: shelved (by a person, with an end), suppressed by design, out of
-  service. Beneath the hold the process goes on, and is shown again when the hold ends. A rise over
-  the level up to which a person has shelved ends the shelf.
+- An alarm may be held back: shelved (by a person), suppressed by design, out of service. What
+  holds it back is worked out from outside (`holds`), after each step. Beneath it the process goes
+  on, and is shown again when nothing holds it back any more.
 
-The two tables below are the whole of what may follow what; what they do not name is refused.
+The table below is the whole of what may follow what; what it does not name is refused.
 """
 
 from enum import StrEnum
@@ -50,14 +50,8 @@ class Trigger(StrEnum):
     RETURN = "return"
     ANSWER = "answer"
     REOPEN = "reopen"
-    SHELVE = "shelve"
-    UNSHELVE = "unshelve"
-    EXPIRE = "expire"
-    OUTGROW = "outgrow"
-    SUPPRESS = "suppress"
-    UNSUPPRESS = "unsuppress"
-    REMOVE = "remove"
-    RESTORE = "restore"
+    HOLD = "hold"
+    RELEASE = "release"
 
 
 PROCESS: Final = {
@@ -76,40 +70,28 @@ PROCESS: Final = {
 }
 """What the water does and people answer."""
 
-HOLD: Final[dict[tuple[Status | None, Trigger], Status | None]] = {
-    (None, Trigger.SHELVE): Status.SHELVED,
-    (None, Trigger.SUPPRESS): Status.SUPPRESSED,
-    (None, Trigger.REMOVE): Status.OUT_OF_SERVICE,
-    (Status.SHELVED, Trigger.SHELVE): Status.SHELVED,  # another end
-    (Status.SHELVED, Trigger.UNSHELVE): None,
-    (Status.SHELVED, Trigger.EXPIRE): None,
-    (Status.SHELVED, Trigger.OUTGROW): None,
-    (Status.SHELVED, Trigger.SUPPRESS): Status.SUPPRESSED,
-    (Status.SHELVED, Trigger.REMOVE): Status.OUT_OF_SERVICE,
-    (Status.SUPPRESSED, Trigger.UNSUPPRESS): None,
-    (Status.SUPPRESSED, Trigger.REMOVE): Status.OUT_OF_SERVICE,
-    (Status.OUT_OF_SERVICE, Trigger.RESTORE): None,
-}
-"""What holds it back; None: nothing does."""
+HELD: Final = (Status.SHELVED, Status.SUPPRESSED, Status.OUT_OF_SERVICE)
+"""What an alarm shows while something holds it back; of several, the last."""
 
 
 class Rule(NamedTuple):
     """Times in ms."""
 
     off_delay_ms: int = 600_000
-    longest_shelf_ms: int = 86_400_000
 
 
 DEFAULT: Final = Rule()
 
 
 class Condition(msgspec.Struct, frozen=True, tag=True):
-    """What a source finds at `at_ms` (UTC, of the reading); level None: nothing."""
+    """What a source finds at `at_ms` (UTC, of the reading); level None: nothing. `through` is the
+    number of the newest hold that does not hold it back."""
 
     source: str
     level: Level | None
     at_ms: int
     stage: Stage = Stage.NOW
+    through: int = 0
 
 
 class Acknowledge(msgspec.Struct, frozen=True, tag=True):
@@ -126,17 +108,25 @@ class Reopen(msgspec.Struct, frozen=True, tag=True):
     reason: str = ""
 
 
-class Hold(msgspec.Struct, frozen=True, tag=True):
-    """Hold back, or let go: one of the triggers SHELVE to RESTORE, by whom, and why.
+class Cover(msgspec.Struct, frozen=True, gc=False):
+    """One thing that holds an alarm back: `name` is that of the hold, or the id of the alert that
+    goes before; `by` who wants it, and why; `until_ms` (UTC), None for an alert, which has no end
+    that is known."""
 
-    SHELVE needs `until_ms`, and may say up to which level the alarm is kept quiet.
-    """
-
-    trigger: Trigger
+    status: Status
+    name: str
     by: str
-    reason: str = ""
-    until_ms: int | None = None
-    up_to: Level = Level.RED
+    reason: str
+    until_ms: int | None
+    up_to: Level
+
+
+class Held(msgspec.Struct, frozen=True, tag=True):
+    """What holds the alarm back now, nothing if there are no `covers`, and when that changes next
+    by itself (UTC, ms). Fed after every other step."""
+
+    covers: tuple[Cover, ...] = ()
+    again_ms: int | None = None
 
 
 class Tick(msgspec.Struct, frozen=True, tag=True):
@@ -145,7 +135,7 @@ class Tick(msgspec.Struct, frozen=True, tag=True):
     until_ms: int | None = None
 
 
-Input = Condition | Acknowledge | Reopen | Hold | Tick
+Input = Condition | Acknowledge | Reopen | Held | Tick
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -174,7 +164,9 @@ class Source(msgspec.Struct, frozen=True, gc=False):
 
 class Alarm(msgspec.Struct, frozen=True, gc=False):
     """How one hazard at one site stands. `level` and `stage` are the effective ones; `lower_since`
-    is since when the sources have said less. An exercise has alarms of its own. Times in ms, UTC.
+    is since when the sources have said less. `behind` are the sources that made it stand last.
+    `covers` is all that holds it back, `look_ms` when that is to be worked out again; holds up to
+    number `through` do not. An exercise has alarms of its own. Times in ms, UTC.
     """
 
     site: str
@@ -189,15 +181,22 @@ class Alarm(msgspec.Struct, frozen=True, gc=False):
     began_ms: int | None = None
     lower_since_ms: int | None = None
     answered_by: str = ""
-    shelved_until_ms: int | None = None
-    shelved_up_to: Level = Level.RED
     sources: dict[str, Source] = {}
     exercise: bool = False
+    covers: tuple[Cover, ...] = ()
+    look_ms: int | None = None
+    behind: tuple[str, ...] = ()
+    through: int = 0
 
     @property
     def status(self) -> Status:
         """What an operator sees."""
         return self.hold or self.process
+
+    @property
+    def held_until_ms(self) -> int | None:
+        """When the first thing that holds it back is over; None if that is not known."""
+        return min((one.until_ms for one in self.covers if one.until_ms is not None), default=None)
 
     @property
     def unanswered(self) -> bool:
@@ -213,7 +212,7 @@ class Alarm(msgspec.Struct, frozen=True, gc=False):
 def next_due_ms(alarm: Alarm, rule: Rule = DEFAULT) -> int | None:
     """When a Tick will change something, None if only an input can."""
     settles = None if alarm.lower_since_ms is None else alarm.lower_since_ms + rule.off_delay_ms
-    due = [at for at in (settles, alarm.shelved_until_ms) if at is not None]
+    due = [at for at in (settles, alarm.look_ms) if at is not None]
     return min(due, default=None)
 
 
@@ -222,8 +221,9 @@ def step(
 ) -> tuple[Alarm, tuple[Event, ...]]:
     """The alarm after `given`, and what happened, in order."""
     change = _Change(alarm, now_ms)
-    if alarm.shelved_until_ms is not None and now_ms >= alarm.shelved_until_ms:
-        change.held(Trigger.EXPIRE)
+    if isinstance(given, Held):
+        change.held(given)
+        return change.alarm, tuple(change.events)
     match given:
         case Condition():
             change.heard(given)
@@ -231,8 +231,6 @@ def step(
             change.acknowledged(given)
         case Reopen():
             change.reopened(given)
-        case Hold():
-            change.demanded(given, rule)
         case Tick():
             if given.until_ms is not None:
                 change.at_ms = min(given.until_ms, now_ms)
@@ -249,6 +247,7 @@ class _Change:
         self.at_ms = now_ms
         """The time of what is heard, else now."""
         self.events: list[Event] = []
+        self.through = 0
 
     def heard(self, said: Condition) -> None:
         """Keep the newest word of a source. One from the future counts, without outdating those
@@ -259,9 +258,9 @@ class _Change:
         newest = max(0 if known is None else known.at_ms, min(said.at_ms, self.now_ms))
         if known is None and said.level is None:
             return
-        self.at_ms = newest
+        self.at_ms, self.through = newest, said.through
         sources = self.alarm.sources | {said.source: Source(said.level, said.stage, newest)}
-        self._set(sources=sources)
+        self._set(sources=sources, through=max(self.alarm.through, said.through))
 
     def acknowledged(self, answer: Acknowledge) -> None:
         """Whoever answers an earlier round has not heard of the rise since."""
@@ -281,27 +280,34 @@ class _Change:
         self._set(round=self.alarm.round + 1, answered_by="")
         self._process(Trigger.REOPEN, demand.by, demand.reason)
 
-    def demanded(self, demand: Hold, rule: Rule) -> None:
-        if refusal := self._refusal(demand, rule):
-            self._tell(demand.trigger, demand.by, demand.reason, refusal)
-            return
-        self.held(demand.trigger, demand)
-
-    def held(self, trigger: Trigger, demand: Hold | None = None) -> None:
-        """Hold back or let go. What is shown again unanswered is a new round of calls."""
-        hold = HOLD[self.alarm.hold, trigger]
-        shelved = hold is Status.SHELVED and demand is not None
-        self._set(
-            hold=hold,
-            shelved_until_ms=demand.until_ms if demand and shelved else None,
-            shelved_up_to=demand.up_to if demand and shelved else Level.RED,
-        )
-        if self.alarm.calls and trigger is not Trigger.OUTGROW:  # the rise begins the round itself
-            self._set(round=self.alarm.round + 1)
-        self._tell(trigger, demand.by if demand else "", demand.reason if demand else "")
+    def held(self, given: Held) -> None:
+        """What is shown again unanswered is a new round of calls."""
+        before = self.alarm
+        found = [one.status for one in given.covers]
+        hold = max(found, key=HELD.index) if found else None
+        self._set(hold=hold, covers=given.covers, look_ms=given.again_ms)
+        if hold is None:
+            if before.hold is not None:
+                if self.alarm.calls:
+                    self._set(round=before.round + 1)
+                self._tell(Trigger.RELEASE, "", _ended(before, self.now_ms))
+        elif (hold, _names(given.covers)) != (before.hold, _names(before.covers)):
+            who = ", ".join(dict.fromkeys(one.by for one in given.covers))
+            why = "; ".join(dict.fromkeys(one.reason for one in given.covers))
+            self._tell(Trigger.HOLD, who, why)
 
     def settle(self, rule: Rule) -> None:
         """Follow what the sources say."""
+        self._follow(rule)
+        alarm = self.alarm
+        active = [name for name, one in alarm.sources.items() if one.level is not None]
+        # Until a fall counts, it still stands by what was found before it.
+        before = () if alarm.lower_since_ms is None else alarm.behind
+        behind = tuple(dict.fromkeys((*before, *active))) or alarm.behind
+        if behind != alarm.behind:
+            self._set(behind=behind)
+
+    def _follow(self, rule: Rule) -> None:
         alarm = self.alarm
         level, stage = _worst(alarm.sources)
         before = (alarm.level or 0, alarm.stage.rank)
@@ -335,32 +341,17 @@ class _Change:
                 began_ms=began,
                 flaps=0,
                 answered_by="",
+                behind=(),
+                through=self.through,
             )
         higher = level if alarm.level is None else max(level, alarm.level)
         nearer = max(stage, alarm.stage, key=lambda one: one.rank)
         self._set(level=higher, stage=nearer, round=alarm.round + 1)
-        if alarm.hold is Status.SHELVED and higher > alarm.shelved_up_to:
-            self.held(Trigger.OUTGROW)
         self._process(Trigger.RISE)
 
     def _process(self, trigger: Trigger, by: str = "", reason: str = "") -> None:
         self._set(process=PROCESS[self.alarm.process, trigger])
         self._tell(trigger, by, reason)
-
-    def _refusal(self, demand: Hold, rule: Rule) -> str:
-        """Why a demand comes to nothing, or ""."""
-        if demand.trigger in (Trigger.EXPIRE, Trigger.OUTGROW):
-            return "nobody can demand that"
-        if (self.alarm.hold, demand.trigger) not in HOLD:
-            return f"it is {self.alarm.hold or 'not held back'}"
-        if demand.trigger is Trigger.SHELVE:
-            if demand.until_ms is None or demand.until_ms <= self.now_ms:
-                return "to shelve needs an end that is to come"
-            if demand.until_ms - self.now_ms > rule.longest_shelf_ms:
-                return f"it may be shelved for {rule.longest_shelf_ms / 3_600_000:g} h at most"
-            if self.alarm.level is not None and self.alarm.level > demand.up_to:
-                return "it is above that level already"
-        return ""
 
     def _tell(self, kind: Trigger, by: str = "", reason: str = "", refused: str = "") -> None:
         alarm = self.alarm
@@ -391,3 +382,19 @@ def _worst(sources: dict[str, Source]) -> tuple[Level | None, Stage]:
     return max(level for level, _ in active), max(
         (stage for _, stage in active), key=lambda one: one.rank
     )
+
+
+def _names(covers: tuple[Cover, ...]) -> tuple[str, ...]:
+    return tuple(one.name for one in covers)
+
+
+def _ended(alarm: Alarm, now_ms: int) -> str:
+    """Why nothing holds the alarm back any more, as far as it can be seen from it."""
+    if alarm.level is None:
+        return "it is over"
+    above = [one.up_to for one in alarm.covers if alarm.level > one.up_to]
+    if above:
+        return f"it has risen above {min(above).name.lower()}"
+    if any(one.until_ms is not None and one.until_ms <= now_ms for one in alarm.covers):
+        return "the time of the hold is over"
+    return ""

@@ -54,7 +54,9 @@ def raise_alert(dispatch: Dispatch, connection: Connection, given: Raise, now_ms
     key = AlarmKey(given.site, given.hazard)
     who, what = text.clean(given.by, 80), text.clean(given.said)
     known = Known(cause={"zh": f"{who}报告：{what}", "en": f"{who} reported: {what}"})
-    condition = Condition(SOURCE, given.level, now_ms, given.stage)
+    # Whoever holds back what sensors find has not held back what somebody sees there.
+    through = records.holds.newest()
+    condition = Condition(SOURCE, given.level, now_ms, given.stage, through)
     dispatch.step(records, key, condition, now_ms, known)
     alert = records.alarm(key)[0].alert
     if (case := records.case(alert)) is not None:

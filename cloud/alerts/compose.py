@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from cloud.alerts import phrases, wording
+from cloud.alerts import heldwords, phrases, wording
 from cloud.alerts.actions import CALLS, Kind, Send
+from cloud.alerts.alarm import Cover
 from cloud.alerts.escalation import Outcome
 from cloud.alerts.figures import figure_of, trend_in
 from cloud.alerts.hazard import Hazard
@@ -74,6 +75,8 @@ class Fact(NamedTuple):
     reported: Reported | None = None
     public: Mapping[Language, str] = {}
     """What everybody is to do, for a loudspeaker."""
+    held: Sequence[Cover] = ()
+    """What holds it back."""
 
     @property
     def is_call(self) -> bool:
@@ -95,6 +98,8 @@ def whole(plan: Plan, fact: Fact, now_ms: int, link: str = "") -> Wording:
             lines = [_answered(plan, fact, now_ms, tongue), _no_answer(tongue)]
         case Kind.RESULT:
             lines = [_reported(plan, fact, now_ms, tongue), _no_answer(tongue)]
+        case Kind.HELD:
+            lines = [heldwords.of(plan, fact.held, now_ms, tongue), _no_answer(tongue)]
         case Kind.FOLLOW_UP:
             lines = [
                 phrases.REPORT[tongue].format(done=phrases.DONE[tongue][send.hazard]),
@@ -241,6 +246,8 @@ def _news(plan: Plan, news: Sequence[Fact], now_ms: int, tongue: Language) -> li
             text = _reported(plan, one, now_ms, tongue)
         elif one.send.kind is Kind.ANSWERED:
             text = _answered(plan, one, now_ms, tongue)
+        elif one.send.kind is Kind.HELD:
+            text = heldwords.of(plan, one.held, now_ms, tongue)
         else:
             level = LEVEL[tongue][one.send.level]
             what = _situation(plan, one, now_ms, tongue)

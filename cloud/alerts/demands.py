@@ -1,5 +1,5 @@
-"""What a person may demand of the dispatch, as operations of the desk: answer an alert, hold one
-back, begin and end an exercise, and what `byhand` has."""
+"""What a person may demand of the dispatch, as operations of the desk: answer an alert, begin and
+end an exercise, and what `byhand` and `holding` have."""
 
 import time
 from collections.abc import Callable
@@ -9,12 +9,10 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection
 
-from cloud.alerts import byhand, views
-from cloud.alerts.alarm import Hold, Trigger
+from cloud.alerts import byhand, holding
 from cloud.alerts.dispatch import Dispatch, Outcome
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.office import dispatch_of
-from cloud.alerts.records import AlarmKey
 from cloud.desk import Clerk, Operation
 from configs.loader import UserError
 from wire.messages import Level
@@ -26,19 +24,6 @@ class Answer(msgspec.Struct, frozen=True):
     alert: str
     by: str
     said: str = ""
-
-
-class HoldBack(msgspec.Struct, frozen=True):
-    """Hold back the alarm of a hazard at a site, or let it go."""
-
-    site: str
-    hazard: Hazard
-    trigger: Trigger
-    by: str
-    reason: str = ""
-    minutes: float | None = None
-    up_to: Level = Level.RED
-    exercise: bool = False
 
 
 class Exercise(msgspec.Struct, frozen=True):
@@ -72,23 +57,10 @@ async def _answer(clerk: Clerk, order: Answer) -> Done:
     return Done(*done)
 
 
-async def _hold(clerk: Clerk, order: HoldBack) -> Done:
+async def _hold(clerk: Clerk, order: holding.Order) -> Done:
     dispatch = await dispatch_for(clerk)
-    now_ms = _now_ms()
-    demand = Hold(
-        order.trigger,
-        order.by,
-        order.reason,
-        None if order.minutes is None else now_ms + round(order.minutes * 60_000),
-        order.up_to,
-    )
-    key = AlarmKey(order.site, order.hazard, order.exercise)
-    if order.site not in dispatch.plan.site and not await clerk.database.run(
-        partial(views.knows, site=order.site)
-    ):
-        # Who misspells it would believe that it is held back.
-        raise UserError(f"{order.site!r} is no site of the plan, and nothing is known of it")
-    done = await clerk.database.run(partial(dispatch.hold, key=key, demand=demand, now_ms=now_ms))
+    work = partial(holding.make, dispatch, given=order, how=f"command line, {clerk.who}")
+    done = await clerk.database.run(lambda connection: work(connection, now_ms=_now_ms()))
     clerk.wake()
     return Done(*done)
 
@@ -137,6 +109,7 @@ CLIMB: Final = _by_hand("alert escalate", byhand.Demand, byhand.climb)
 ADD: Final = _by_hand("alert add", byhand.Demand, byhand.add)
 TAKE_BACK: Final = _by_hand("alert unack", byhand.Demand, byhand.take_back)
 NOTE: Final = _by_hand("alert note", byhand.Demand, byhand.note)
+END_HOLD: Final = _by_hand("alert release", holding.End, holding.end)
 
 
 def _now_ms() -> int:
@@ -144,6 +117,6 @@ def _now_ms() -> int:
 
 
 ANSWER: Final = Operation("alert ack", Answer, Done, _answer)
-HOLD: Final = Operation("alert hold", HoldBack, Done, _hold)
+HOLD: Final = Operation("alert hold", holding.Order, Done, _hold)
 EXERCISE: Final = Operation("alert exercise", Exercise, Done, _exercise)
-ALL: Final = (ANSWER, HOLD, EXERCISE, RAISE, RESOLVE, CLIMB, ADD, TAKE_BACK, NOTE)
+ALL: Final = (ANSWER, HOLD, EXERCISE, RAISE, RESOLVE, CLIMB, ADD, TAKE_BACK, NOTE, END_HOLD)

@@ -21,12 +21,13 @@ from cloud.alerts import (
     episodes,
     escalation,
     exercises,
+    holdrecords,
     incident,
     setback,
 )
 from cloud.alerts.actions import Action, Note, Reopen, Send, Withdraw
 from cloud.alerts.adoption import adopt
-from cloud.alerts.alarm import Alarm, Condition, Hold, Trigger
+from cloud.alerts.alarm import Alarm, Condition, Trigger
 from cloud.alerts.answering import Answering, Outcome
 from cloud.alerts.cap import Publisher
 from cloud.alerts.dutychanges import AS_PLANNED, Duty
@@ -40,6 +41,7 @@ from cloud.alerts.news import News
 from cloud.alerts.plan import Plan
 from cloud.alerts.post import Post
 from cloud.alerts.press import Matter, Press
+from cloud.alerts.quiet import Quiet
 from cloud.alerts.records import (
     AlarmKey,
     Case,
@@ -91,13 +93,17 @@ class Dispatch(Answering):
         )
         self._press = Press(settings.publisher, of_documents, settings.answer_url)
         self._plans = KeptPlans(plan)
+        self._quiet = Quiet(plan)
         self._rounds = Rounds(self)
         self._duty = dutystore.Reader()
         self._latest_ms = 0
+        self._looks_at_all = True
+        """The plan may be another one than when the alarms were looked at last."""
 
     def use(self, plan: Plan) -> None:
         """Another plan comes into force: for what begins from now on."""
         self.plan = plan
+        self._quiet, self._looks_at_all = Quiet(plan), True
         self._post = Post(plan, self._channels, self._settings.cap_channels)
         self._plans.use(plan)
         self.hand_over.use(plan)
@@ -113,7 +119,12 @@ class Dispatch(Answering):
             self.begin(connection)  # it is our turn from here on
             spans = self._settings.window_ms, self._settings.off_delay_ms
             setback.shift(connection, before_ms - now_ms, now_ms, *spans)
+        holdrecords.pass_time(connection, now_ms)
+        looks_at_all = self._looks_at_all
+        if looks_at_all:
+            holdrecords.stir(connection)
         due_ms = self._rounds.run(connection, now_ms)
+        self._looks_at_all = self._looks_at_all and not looks_at_all
         self._latest_ms = now_ms
         return due_ms
 
@@ -131,14 +142,6 @@ class Dispatch(Answering):
     def duty_phone(self) -> str:
         """The number of the duty room, "" if it has none."""
         return self._settings.duty_phone
-
-    def hold(self, connection: Connection, key: AlarmKey, demand: Hold, now_ms: int) -> Outcome:
-        """Shelve, suppress, take out of service, or let go."""
-        records = self.begin(connection)
-        events = self.step(records, key, demand, now_ms)
-        records.save()
-        refused = next((event.refused for event in events if event.refused), "")
-        return Outcome(not refused, refused or str(records.alarm(key)[0].status))
 
     def exercise(
         self,
@@ -190,6 +193,8 @@ class Dispatch(Answering):
 
     def alarm(self, records: Records, key: AlarmKey, now_ms: int) -> None:
         self.step(records, key, alarms.Tick(), now_ms)
+        # When it is due next is to be known, though nothing has changed.
+        records.put_alarm(key, *records.alarm(key))
 
     def case(self, records: Records, alert: str, now_ms: int) -> None:
         self.escalate(records, alert, escalation.Tick(), now_ms)
@@ -230,11 +235,15 @@ class Dispatch(Answering):
         """One step of an alarm, and all that follows from it."""
         before, sayings = records.alarm(key)
         after, events = alarms.step(before, given, now_ms, records.rule)
+        held = self._quiet.of(records, after, now_ms)
+        after, of_hold = alarms.step(after, held, now_ms, records.rule)
+        events += of_hold
         if after == before and not events:
             return events
         if known is not None and isinstance(given, Condition):
             sayings = {**_standing(sayings, after), given.source: known}
         records.put_alarm(key, after, sayings)
+        self._quiet.changed(records, before, after)
         self._keep_incident(records, key, before, after, now_ms)
         begins = after.alert != before.alert and not key.exercise
         if begins and key.hazard is not Hazard.EQUIPMENT:
@@ -243,7 +252,12 @@ class Dispatch(Answering):
             for event in events:
                 if event.kind is Trigger.ANSWER:
                     continue  # `_answered` tells more
-                detail = {"level": _colour(event.level), "status": str(event.status)}
+                detail: dict[str, object] = {
+                    "level": _colour(event.level),
+                    "status": str(event.status),
+                }
+                if event.kind is Trigger.HOLD:
+                    detail["until_ms"] = after.held_until_ms
                 records.note(
                     *(case.incident, event.alert, event.at_ms, str(event.kind)),
                     who=event.by,

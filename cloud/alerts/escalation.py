@@ -19,6 +19,8 @@ A *rung* is an area of the site's ladder that is being called. The rules:
 - Loudspeakers and boards tell the public, and nobody waits for them.
 - A rise begins a new round. While people are being called, they are told of it and the climb goes
   on; after an answer it begins again with the nearest area, and whoever else knows is told.
+- While the alarm is held back nobody is called, and who was being called, or has answered, is told
+  so. What stands afterwards, and is unanswered, begins anew with the nearest area.
 - A fall is told to those who were told. Areas that the lower level does not climb to are let go.
 - The end is told to all who were told, and to whom the plan names, if on duty. If nobody has
   answered by then, the alarm still knows.
@@ -146,9 +148,11 @@ class _Change(Calling):
                 self._over()
             return
         if seen.status in _HELD:
+            concerned = self._concerned()
+            self._set(level=seen.level, stage=seen.stage)
             if before.phase is not Phase.HELD:
                 self._quiet(Phase.HELD, "held", seen.status)
-            self._set(level=seen.level, stage=seen.stage)
+                self._inform(Kind.HELD, concerned)
         elif seen.round > before.round and seen.status is Status.UNACKNOWLEDGED:
             self._worse(seen)
         else:
@@ -158,6 +162,14 @@ class _Change(Calling):
             if seen.status is Status.ACKNOWLEDGED and before.phase is not Phase.ANSWERED:
                 by = before.answer.by if before.answer else "the alarm itself was acknowledged"
                 self._quiet(Phase.ANSWERED, "answered", by)
+
+    def _concerned(self) -> dict[str, str]:
+        """Who is being called, or has answered, with their areas."""
+        state = self.state
+        found = {one: rung.area for rung in state.rungs for one in rung.contacts}
+        if state.phase is Phase.ANSWERED and state.answer is not None:
+            found |= {one: state.area for one in (state.answer.by,) if one in self.plan.contact}
+        return found
 
     def answered(self, answer: Answer) -> None:
         state = self.state

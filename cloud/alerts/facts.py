@@ -34,6 +34,7 @@ OVER = Obsolete("it is over")
 ANSWERED = Obsolete("somebody has answered")
 RISEN = Obsolete("it has risen since: a newer message says it")
 HELD = Obsolete("it is held back")
+NOT_HELD = Obsolete("it is not held back any more")
 NOT_TOLD = Obsolete("they were never told of it")
 
 
@@ -87,6 +88,7 @@ def stand(records: Records, plan: Plan, send: Send, told: Told | None = None) ->
         answered=None if state.answer is None else (state.answer.by, state.answer.at_ms),
         reported=_reported(state),
         public=_public(plan, now),
+        held=alarm.covers,
     )
 
 
@@ -133,6 +135,8 @@ def _obsolete(send: Send, state: Escalation) -> Obsolete | None:
         return RISEN
     if send.kind is Kind.RESULT and state.report is None:
         return RISEN
+    if send.kind is Kind.HELD and state.phase is not Phase.HELD:
+        return NOT_HELD
     return None
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, case, delete, select, upd
 from sqlalchemy.exc import DBAPIError
 
 from cloud import database, state, tables
-from cloud.alerts import compose, facts, wording
+from cloud.alerts import compose, facts, holdrecords, wording
 from cloud.alerts.actions import CALLS, Kind, Send, newest
 from cloud.alerts.compose import Fact, Told
 from cloud.alerts.facts import Obsolete
@@ -207,7 +207,14 @@ class HandOver:
 
     def delivered(self, connection: Connection, key: str) -> None:
         table = tables.knowledge
-        connection.execute(update(table).where(table.c.key == key).values(delivered=True))
+        fresh = connection.execute(
+            update(table)
+            .where(table.c.key == key, table.c.delivered.is_(False))
+            .values(delivered=True)
+        )
+        if fresh.rowcount and self._plan_now.inhibit:  # what somebody knows of may go before
+            targets = {one for rule in self._plan_now.inhibit for one in rule.target.hazards}
+            holdrecords.stir(connection, targets)
 
     def refused(self, connection: Connection, key: str, now_ms: int) -> bool:
         table, out = tables.knowledge, tables.outgoing

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator
 
+from cloud.alerts import inhibition
 from cloud.alerts.actions import Way
 from cloud.alerts.duty import ALWAYS, Shift, on_duty
 from cloud.alerts.hazard import Hazard, Stage
@@ -23,6 +24,7 @@ from cloud.alerts.plantables import (
     Contact,
     DutyTable,
     HazardRule,
+    Inhibit,
     Instruction,
     Minutes,
     Name,
@@ -73,6 +75,7 @@ class Plan(Tables):
     instruction: tuple[Instruction, ...] = ()
     public_instruction: tuple[PublicInstruction, ...] = ()
     tell: tuple[Tell, ...] = ()
+    inhibit: tuple[Inhibit, ...] = ()
 
     @field_validator("timezone")
     @classmethod
@@ -102,6 +105,8 @@ class Plan(Tables):
         }
         if not self.public_instruction:
             unsaid["public_instruction"] = True
+        if not self.inhibit:
+            unsaid["inhibit"] = True
         return hashlib.sha256(self.model_dump_json(exclude=unsaid).encode()).hexdigest()[:16]
 
     @cached_property
@@ -131,6 +136,19 @@ class Plan(Tables):
         """The area that a call climbs to from this one."""
         here = self.area[area]
         return here.escalates_to or here.parent
+
+    def inside(self, site: str) -> tuple[str, ...]:
+        """The areas that a site lies in, nearest first; none for a site that the plan does not
+        know."""
+        found = self._inside.get(site)
+        if found is None and site in self.site:
+            areas: dict[str, None] = {}
+            here: str | None = self.site[site].area
+            while here is not None and here in self.area and here not in areas:
+                areas[here] = None
+                here = self.area[here].parent
+            found = self._inside[site] = tuple(areas)
+        return found or ()
 
     def ladder(self, site: str) -> tuple[str, ...]:
         """The areas that are called for a site, nearest first. For a site that the plan does not
@@ -247,6 +265,10 @@ class Plan(Tables):
         return ladders
 
     @cached_property
+    def _inside(self) -> dict[str, tuple[str, ...]]:
+        return {}
+
+    @cached_property
     def _called(self) -> dict[tuple[str, Hazard, Level], tuple[str, ...]]:
         return {}
 
@@ -316,6 +338,7 @@ def faults(plan: Plan) -> Iterator[Fault]:
     yield from _loops({name: area.parent for name, area in plan.area.items()}, "parent")
     ways = {name: area.escalates_to for name, area in plan.area.items()}
     yield from _loops({name: plan.climb(name) for name in plan.area}, "escalates_to", ways)
+    yield from inhibition.faults(plan.inhibit)
 
 
 def _known(plan: Plan, key: str, name: str | None, table: str, kind: str) -> Iterator[Fault]:

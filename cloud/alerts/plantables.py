@@ -249,6 +249,26 @@ class Tell(Model):
     hazards: tuple[Hazard, ...] = tuple(Hazard)
 
 
+class Which(Model):
+    """Alerts: of these hazards, at these levels, found by these rules of the config (without any:
+    by all)."""
+
+    hazards: Annotated[tuple[Hazard, ...], Field(min_length=1)]
+    levels: Annotated[tuple[Colour, ...], Field(min_length=1)] = tuple(Level)
+    rules: tuple[Name, ...] = ()
+
+
+class Inhibit(Model):
+    """`[[inhibit]]`: while an alert of `source` stands, and somebody knows of it, nobody is called
+    for an alert of `target` at the same place. `same`: their sites are one; the site of the target
+    lies in the area of that of the source; they are found by one gateway. `reason` is shown."""
+
+    reason: Text
+    source: Which
+    target: Which
+    same: Literal["site", "area", "gateway"]
+
+
 def to_date(text: str) -> date:
     """The date of `2026-10-01`. Raises ValueError."""
     try:

@@ -14,6 +14,7 @@ from cloud.alerts.actions import Part, Withdraw, foremost
 from cloud.alerts.alarm import Alarm
 from cloud.alerts.escalation import Escalation
 from cloud.alerts.hazard import Hazard
+from cloud.alerts.holdrecords import HoldRecords
 from cloud.alerts.incident import Incident
 from cloud.alerts.mailboxes import Box, Mailboxes
 from cloud.channels import Language, Measurement
@@ -73,6 +74,7 @@ class Records:
         self.connection = connection
         self.rule = alarms.Rule(off_delay_ms=off_delay_ms)
         self.boxes = Mailboxes(connection)
+        self.holds = HoldRecords(connection)
         self._sites: set[str] = set()
         self._alarms: dict[AlarmKey, tuple[Alarm, Sayings]] = {}
         self._cases: dict[str, Case | None] = {}
@@ -93,6 +95,10 @@ class Records:
         if key not in self._alarms:
             self._alarms[key] = (Alarm(key.site, key.hazard, exercise=key.exercise), {})
         return self._alarms[key]
+
+    def alarms(self) -> Iterable[Alarm]:
+        """Those that this transaction has looked at, as they stand now."""
+        return [one for one, _ in self._alarms.values()]
 
     def put_alarm(self, key: AlarmKey, alarm: Alarm, known: Sayings) -> None:
         self._alarms[key] = (alarm, known)
@@ -318,6 +324,7 @@ class Records:
         """Write all that has changed."""
         changed = [self._alarm_row(key) for key in self._changed_alarms]
         state.upsert(self.connection, tables.alarm, changed)
+        self.holds.save()
         cases = [self._case_row(alert) for alert in self._changed_cases]
         state.upsert(self.connection, tables.escalation, cases, fixed=("incident",))
         state.upsert(self.connection, tables.incident, self._changed_incidents.values())

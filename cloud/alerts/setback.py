@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Table, select, update
 
 from cloud import tables
 from cloud.alerts import alarm as alarms
-from cloud.alerts import digest, drills, escalation, incident
+from cloud.alerts import digest, drills, escalation, holdrecords, incident
 from cloud.alerts.actions import Send
 from cloud.alerts.alarm import Alarm
 from cloud.alerts.digest import Mailbox
@@ -33,7 +33,8 @@ def newest_ms(connection: Connection) -> int:
     """The last moment that was recorded, 0 if none was: now cannot be before it."""
     line = tables.timeline
     wanted = select(line.c.at_ms).order_by(line.c.id.desc()).limit(1)
-    return connection.execute(wanted).scalar_one_or_none() or 0
+    last_ms = connection.execute(wanted).scalar_one_or_none() or 0
+    return max(last_ms, holdrecords.seen_ms(connection))
 
 
 def shift(connection: Connection, by_ms: int, now_ms: int, window_ms: int, off_ms: int) -> None:
@@ -46,9 +47,11 @@ def shift(connection: Connection, by_ms: int, now_ms: int, window_ms: int, off_m
             for name, said in one.sources.items()
         }
         since = one.lower_since_ms
-        # Until when it is shelved, a person has said, by the clock on the wall.
         after = msgspec.structs.replace(
-            one, sources=sources, lower_since_ms=None if since is None else since - by_ms
+            one,
+            sources=sources,
+            lower_since_ms=None if since is None else since - by_ms,
+            look_ms=None if one.look_ms is None else now_ms,  # holds have moved too
         )
         return after, alarms.next_due_ms(after, alarms.Rule(off_delay_ms=off_ms))
 
@@ -83,6 +86,7 @@ def shift(connection: Connection, by_ms: int, now_ms: int, window_ms: int, off_m
         after = msgspec.structs.replace(one, base_ms=one.base_ms - by_ms)
         return after, drills.next_due_ms(after)
 
+    holdrecords.set_back(connection, by_ms, now_ms)
     _each(connection, tables.alarm, Alarm, of_alarm)
     _each(connection, tables.escalation, Escalation, of_escalation)
     _each(connection, tables.incident, Incident, of_incident)

@@ -13,9 +13,20 @@ TEST: Final = "test message"
 """The kind of a line about a test message."""
 
 
+class HeldBy(msgspec.Struct, frozen=True):
+    """What holds an alert back: a hold, or another alert by the plan, of which the end is not known
+    (`until_ms` None)."""
+
+    name: str
+    by: str
+    reason: str
+    until_ms: int | None
+
+
 class AlertView(msgspec.Struct, frozen=True):
     """An alert and its calls. `called` are the areas that are being called now; `told` the contacts
-    who know of it. Times in UTC, ms. `is_open`: people are called, or it is not over."""
+    who know of it; `held_by` is all that holds it back. Times in UTC, ms. `is_open`: people are
+    called, or it is not over."""
 
     id: str
     incident: str
@@ -33,7 +44,8 @@ class AlertView(msgspec.Struct, frozen=True):
     called: tuple[str, ...]
     told: tuple[str, ...]
     answered_by: str
-    shelved_until_ms: int | None
+    held_by: tuple[HeldBy, ...]
+    held_until_ms: int | None
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -169,7 +181,11 @@ def _view(case: _Case, alarm: Alarm | None) -> AlertView:
         called=tuple(rung.area for rung in calls.rungs),
         told=calls.told,
         answered_by=calls.answer.by if calls.answer else (alarm.answered_by if alarm else ""),
-        shelved_until_ms=alarm.shelved_until_ms if alarm else None,
+        held_by=tuple(
+            HeldBy(one.name, one.by, one.reason, one.until_ms)
+            for one in (alarm.covers if alarm else ())
+        ),
+        held_until_ms=alarm.held_until_ms if alarm else None,
     )
 
 

@@ -212,6 +212,32 @@ outgoing: Final = Table(
 )
 """What is handed to the channels, one row a message and channel."""
 
+hold: Final = Table(
+    "hold",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String, nullable=False),  # what its alarms show
+    Column("site", String, nullable=False),  # of these four, "" for what it does not name
+    Column("area", String, nullable=False),
+    Column("gateway", String, nullable=False),
+    Column("hazard", String, nullable=False),
+    Column("exercise", Boolean, nullable=False),
+    Column("begin_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("planned", Boolean, nullable=False),  # by the clock on the wall, not for so long
+    Column("up_to", String, nullable=False),
+    Column("who", String, nullable=False),
+    Column("how", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("made_ms", BigInteger, nullable=False),
+    Column("seen_ms", BigInteger),  # when it was last seen in force; NULL: it has not begun
+    Column("ended_ms", BigInteger, index=True),  # NULL: it is in force, or ahead
+    Column("ended_by", String),  # NULL: its time was over
+    Column("ended_why", String),
+)
+"""What people have held back: see `alerts.holds`. Rows are never deleted: their numbers only
+grow."""
+
 knowledge: Final = Table(
     "knowledge",
     metadata,
@@ -222,6 +248,7 @@ knowledge: Final = Table(
     Column("state", String, nullable=False),  # JSON
     Column("at_ms", BigInteger, nullable=False),
     Column("delivered", Boolean, nullable=False),  # a channel has taken one message of it at least
+    Index("ix_knowledge_alert", "alert", "delivered"),
     sqlite_with_rowid=False,
 )
 """What each contact was told last of each alert: see `alerts.handover`."""

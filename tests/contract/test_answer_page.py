@@ -9,9 +9,8 @@ import pytest
 
 from cloud import database
 from cloud.alerts import episodes, plan
-from cloud.alerts.alarm import Hold, Status, Trigger
+from cloud.alerts.alarm import Status
 from cloud.alerts.hazard import Hazard, Stage
-from cloud.alerts.records import AlarmKey
 from cloud.alerts.rule import Finding, Place
 from cloud.alerts.trend import Trend
 from tests import duty_room
@@ -262,9 +261,7 @@ async def test_an_alert_that_is_over_cannot_be_answered(room):
 async def test_a_shelved_alert_can_still_be_answered(room):
     await room.find(Level.RED)
     path = await room.path()
-    key = AlarmKey(SITE, Hazard.UNDERPASS)
-    demand = Hold(Trigger.SHELVE, "Li", "", room.now_ms + 600_000)
-    assert (await room.run(room.dispatch.hold, key, demand, room.now_ms)).ok
+    assert (await room.hold(10)).ok
     assert (await room.http.post(path, data=YES)).status_code == 200
 
 

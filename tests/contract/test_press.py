@@ -9,7 +9,6 @@ import xmlschema
 
 from cloud import config
 from cloud.alerts import cap, plan
-from cloud.alerts.alarm import Hold, Trigger
 from cloud.alerts.cap import Publisher
 from cloud.alerts.dispatch import Settings
 from cloud.alerts.hazard import Hazard, Stage
@@ -173,16 +172,14 @@ async def test_an_exercise_is_one_in_the_document_too(room):
 
 
 async def test_what_is_held_back_tells_nothing_new_until_it_ends(room):
-    hold = room.dispatch.hold
-    out = Hold(Trigger.REMOVE, "Li", "works")
     await room.find(Level.ORANGE)
-    assert (await room.run(hold, KEY, out, room.now_ms)).ok
+    assert (await room.hold()).ok
     await room.find(Level.RED)
     assert len(await documents(room)) == 1
     assert len(await identifiers(room)) == 1  # nobody has said that the road is safe
-    assert (await room.run(hold, KEY, Hold(Trigger.RESTORE, "Li"), room.now_ms)).ok
+    assert (await room.release(1)).ok
     assert [said(one, "c:msgType") for one in await documents(room)] == ["Alert", "Update"]
-    assert (await room.run(hold, KEY, out, room.now_ms)).ok
+    assert (await room.hold()).ok
     await room.find(None)
     await room.pass_time(11)
     (name,) = await identifiers(room)

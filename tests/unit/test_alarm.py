@@ -11,8 +11,9 @@ from cloud.alerts.alarm import (
     Acknowledge,
     Alarm,
     Condition,
+    Cover,
     Event,
-    Hold,
+    Held,
     Rule,
     Source,
     Status,
@@ -25,7 +26,7 @@ from cloud.alerts.hazard import Hazard, Stage
 from tests.examples import examples
 from wire.messages import Level
 
-RULE = Rule(off_delay_ms=600_000, longest_shelf_ms=7_200_000)
+RULE = Rule(off_delay_ms=600_000)
 MIN = 60_000
 
 
@@ -50,11 +51,10 @@ class Desk:
     def answer(self, by="Li", round=None, after_min=1.0) -> Status:
         return self.give(Acknowledge(by, round), after_min)
 
-    def hold(self, trigger, after_min=1.0, **more) -> Status:
-        return self.give(Hold(trigger, "Li", "why", **more), after_min)
-
-    def shelve(self, minutes, **more) -> Status:
-        return self.hold(Trigger.SHELVE, 0, until_ms=self.now_ms + minutes * MIN, **more)
+    def hold(self, *kinds, minutes=30, up_to=Level.RED) -> Status:
+        until_ms = self.now_ms + minutes * MIN
+        covers = [Cover(kind, f"hold {kind}", "Li", "why", until_ms, up_to) for kind in kinds]
+        return self.give(Held(tuple(covers), until_ms if kinds else None))
 
     def kinds(self) -> list[str]:
         return [event.kind for event in self.events if not event.refused]
@@ -204,58 +204,63 @@ def test_there_is_nothing_to_answer_when_all_is_normal(desk):
     assert desk.events[-1].refused
 
 
-def test_shelving_ends_and_what_is_unanswered_is_presented_again(desk):
+def test_what_is_held_back_and_unanswered_is_presented_again(desk):
     desk.water(Level.ORANGE)
-    assert desk.shelve(30) is Status.SHELVED
+    assert desk.hold(Status.SHELVED) is Status.SHELVED
     assert not desk.alarm.calls
     assert desk.alarm.unanswered
     assert next_due_ms(desk.alarm, RULE) == desk.now_ms + 30 * MIN
-    assert desk.give(Tick(), 30) is Status.UNACKNOWLEDGED
+    desk.now_ms += 30 * MIN
+    assert desk.hold() is Status.UNACKNOWLEDGED
     assert desk.alarm.round == 2
-    assert desk.events[-1].kind is Trigger.EXPIRE
+    assert (desk.events[-1].kind, desk.events[-1].reason) == (
+        *(Trigger.RELEASE, "the time of the hold is over"),
+    )
+    assert next_due_ms(desk.alarm, RULE) is None
 
 
-def test_a_shelf_that_ends_on_an_answered_alarm_calls_nobody(desk):
+def test_a_hold_that_ends_on_an_answered_alarm_calls_nobody(desk):
     desk.water(Level.ORANGE)
     desk.answer()
-    desk.shelve(30)
-    assert desk.give(Tick(), 30) is Status.ACKNOWLEDGED
+    desk.hold(Status.SHELVED)
+    assert desk.hold() is Status.ACKNOWLEDGED
     assert desk.alarm.round == 1
 
 
-def test_a_rise_over_the_shelf_ends_it(desk):
-    desk.water(Level.BLUE)
-    desk.shelve(30, up_to=Level.ORANGE)
-    assert desk.water(Level.ORANGE) is Status.SHELVED
-    assert desk.water(Level.RED) is Status.UNACKNOWLEDGED
-    assert desk.kinds()[-2:] == ["outgrow", "rise"]
-    assert desk.alarm.shelved_until_ms is None
-
-
-@pytest.mark.parametrize("minutes", [-1, 0, 121])
-def test_a_shelf_needs_an_end_that_is_near(desk, minutes):
+def test_of_several_holds_the_strongest_is_shown_and_each_is_kept(desk):
     desk.water(Level.ORANGE)
-    assert desk.shelve(minutes) is Status.UNACKNOWLEDGED
-    assert desk.events[-1].refused
+    assert desk.hold(Status.SHELVED, Status.SUPPRESSED) is Status.SUPPRESSED
+    assert desk.hold(Status.OUT_OF_SERVICE, Status.SHELVED) is Status.OUT_OF_SERVICE
+    assert [one.status for one in desk.alarm.covers] == [Status.OUT_OF_SERVICE, Status.SHELVED]
+    assert desk.hold(Status.SHELVED) is Status.SHELVED
+    assert desk.kinds() == ["rise", "hold", "hold", "hold"]
+    desk.hold(Status.SHELVED)  # the same again is no news
+    assert desk.kinds() == ["rise", "hold", "hold", "hold"]
 
 
-def test_out_of_service_goes_before_suppressed_goes_before_shelved(desk):
+def test_why_a_hold_ends_is_said(desk):
     desk.water(Level.ORANGE)
-    desk.shelve(30)
-    assert desk.hold(Trigger.SUPPRESS) is Status.SUPPRESSED
-    assert desk.shelve(30) is Status.SUPPRESSED
-    assert desk.hold(Trigger.REMOVE) is Status.OUT_OF_SERVICE
-    assert desk.hold(Trigger.UNSUPPRESS) is Status.OUT_OF_SERVICE
-    assert desk.hold(Trigger.RESTORE) is Status.UNACKNOWLEDGED
+    desk.hold(Status.SHELVED, up_to=Level.ORANGE)
+    desk.water(Level.RED)
+    desk.hold()
+    assert desk.events[-1].reason == "it has risen above orange"
+    desk.hold(Status.SHELVED)
+    desk.water(None)
+    desk.give(Tick(), 10)
+    desk.hold()
+    assert desk.events[-1].reason == "it is over"
 
 
-@pytest.mark.parametrize("trigger", [Trigger.EXPIRE, Trigger.OUTGROW, Trigger.RISE])
-def test_nobody_can_demand_what_happens_by_itself(desk, trigger):
-    desk.water(Level.ORANGE)
-    before = desk.alarm
-    desk.hold(trigger)
-    assert desk.alarm == before
-    assert desk.events[-1].refused
+def test_what_made_it_stand_counts_until_the_fall_does(desk):
+    desk.water(Level.RED, source="a")
+    desk.water(Level.BLUE, source="b")
+    assert desk.alarm.behind == ("a", "b")
+    desk.water(None, source="a")
+    assert desk.alarm.behind == ("a", "b")  # it is at red still, and that was a
+    desk.give(Tick(), 10)
+    assert (desk.alarm.level, desk.alarm.behind) == (Level.BLUE, ("b",))
+    desk.water(None, source="b")
+    assert desk.alarm.behind == ("b",)
 
 
 LEVELS = st.sampled_from([None, *Level])
@@ -269,7 +274,6 @@ class Alarms(RuleBasedStateMachine):
     def begin(self):
         self.desk = Desk()
         self.rose_unanswered = False  # kept apart from the alarm's own books
-        self.shelf_ends: int | None = None
 
     def give(self, given, after_min):
         before = self.desk.alarm
@@ -310,14 +314,10 @@ class Alarms(RuleBasedStateMachine):
     def wait(self, after):
         self.give(Tick(), after)
 
-    @rule(minutes=st.integers(-5, 200), up_to=st.sampled_from(Level), after=st.floats(0, 5))
-    def shelve(self, minutes, up_to, after):
-        until_ms = self.desk.now_ms + minutes * MIN
-        self.give(Hold(Trigger.SHELVE, "Li", until_ms=until_ms, up_to=up_to), after)
-
-    @rule(trigger=st.sampled_from(Trigger))
-    def demand(self, trigger):
-        self.give(Hold(trigger, "Li"), 0)
+    @rule(kinds=st.sets(st.sampled_from(alarms.HELD)))
+    def hold(self, kinds):
+        if self.desk.alarm.level is not None:
+            self.desk.hold(*kinds)
 
     @precondition(lambda self: next_due_ms(self.desk.alarm, RULE) is not None)
     @rule()
@@ -327,6 +327,8 @@ class Alarms(RuleBasedStateMachine):
         due = next_due_ms(before, RULE)
         assert due is not None
         self.give(Tick(), max(0, due - self.desk.now_ms) / MIN + 1 / MIN)
+        if self.desk.alarm.look_ms is not None and self.desk.alarm.look_ms <= self.desk.now_ms:
+            self.desk.hold()
         assert self.desk.alarm != before
 
     @rule()
@@ -344,14 +346,10 @@ class Alarms(RuleBasedStateMachine):
         assert idle == (self.desk.alarm.level is None)
 
     @invariant()
-    def shelving_has_an_end(self):
+    def it_is_held_back_by_something_or_not_at_all(self):
         alarm = self.desk.alarm
-        shelved = alarm.hold is Status.SHELVED
-        assert shelved == (alarm.shelved_until_ms is not None)
-        if alarm.shelved_until_ms is not None:
-            assert self.desk.now_ms < alarm.shelved_until_ms
-            assert alarm.shelved_until_ms <= self.desk.now_ms + RULE.longest_shelf_ms
-            assert alarm.level is None or alarm.level <= alarm.shelved_up_to
+        found = [one.status for one in alarm.covers]
+        assert alarm.hold == (max(found, key=alarms.HELD.index) if found else None)
 
     @invariant()
     def it_is_never_below_its_sources(self):

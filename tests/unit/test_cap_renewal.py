@@ -10,20 +10,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cloud import tables
-from cloud.alerts import capfeed, episodes, plan, wording
-from cloud.alerts.alarm import Hold, Trigger
+from cloud.alerts import capfeed, episodes, holding, plan, wording
+from cloud.alerts.alarm import Status
 from cloud.alerts.cap import HOUR_MS, Publisher
 from cloud.alerts.dispatch import Settings
 from cloud.alerts.episodes import Present
 from cloud.alerts.figures import FIGURES
 from cloud.alerts.hazard import Hazard, Stage
-from cloud.alerts.records import AlarmKey
 from cloud.alerts.rule import Finding, Place
 from cloud.alerts.trend import Trend
 from configs import loader
 from tests import caprules
 from tests.caprules import moment, said
-from tests.dispatching import KEY, MINUTE, PLAN, SITE, Office
+from tests.dispatching import MINUTE, PLAN, SITE, Office
 from tests.examples import examples
 from wire.messages import Level
 from wire.reading import Quantity
@@ -41,8 +40,6 @@ PLACES = {
     "daping-underpass": {"polygon": "29.551,106.512 29.552,106.514 29.550,106.515"},
     "jialing-huangshaxi": {"circle": "29.56,106.50 0.3", "geocode": {"GB/T 2260": "500103"}},
 }
-OUT = Hold(Trigger.REMOVE, "Li", "works")
-BACK = Hold(Trigger.RESTORE, "Li")
 
 
 class Kill(Exception):
@@ -107,9 +104,9 @@ class Publishing(Office):
         for row in self.rows(tables.escalation):
             self.work(lambda c, ms, alert=row.alert: work(c, alert, "Li", "command", "", ms))
 
-    def hold(self, demand):
-        work = self.dispatch.hold
-        return self.work(lambda c, now_ms: work(c, KEY, demand, now_ms)).ok
+    def let_go(self, site=SITE, hazard=Hazard.UNDERPASS):
+        given = holding.End("Li", None, "", site, hazard, Status.OUT_OF_SERVICE)
+        return self.work(lambda c, n: holding.end(self.dispatch, c, given, n))
 
 
 @pytest.fixture
@@ -292,7 +289,7 @@ def test_what_ended_while_nobody_was_there_needs_no_cancel(office):
 
 def test_what_is_held_back_is_renewed_word_for_word(office):
     office.find(Level.ORANGE)
-    assert office.hold(OUT)
+    assert office.hold(31 * 24 * 60).ok
     office.find(Level.RED, value=0.9)
     office.run(200)
     first, again = office.documents()
@@ -301,7 +298,7 @@ def test_what_is_held_back_is_renewed_word_for_word(office):
         assert said(again, f"info/{tag}") == said(first, f"info/{tag}")
     assert moment(said(again, "info/expires")) > moment(said(first, "info/expires"))
     assert caprules.broken(office.papers()[-1].document) == []
-    assert office.hold(BACK)
+    assert office.release(1).ok
     assert said(office.documents()[-1], "info/severity") == "Extreme"
 
 
@@ -437,8 +434,10 @@ class Histories(RuleBasedStateMachine):
 
     @rule(out=st.booleans(), hazard=HAZARDS)
     def hold(self, out, hazard):
-        work, key = self.office.dispatch.hold, AlarmKey(SITE, hazard)
-        self.office.work(lambda c, ms: work(c, key, OUT if out else BACK, ms))
+        if out:
+            self.office.hold(1440, site=SITE, hazard=hazard, alone=True)
+        else:
+            self.office.let_go(SITE, hazard)
 
     @invariant()
     def all_is_right(self):

@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select
 
 from cloud import tables
 from cloud.alerts import alarm, everybody, handover, plan
-from cloud.alerts.alarm import Hold, Status, Trigger
+from cloud.alerts.alarm import Status
 from cloud.alerts.dispatch import Dispatch
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.records import read_parts
@@ -112,16 +112,11 @@ def test_alerts_of_one_site_are_one_incident():
 
 def test_a_shelved_alarm_calls_nobody_until_the_shelf_ends():
     office = Office()
-    until_ms = office.now_ms + 30 * MINUTE
-    demand = Hold(Trigger.SHELVE, "Li", "works on site", until_ms)
-    outcome = office.work(lambda c, n: office.dispatch.hold(c, KEY, demand, n))
-    assert outcome.ok
+    assert office.hold(30).ok
     office.find(Level.RED)
     assert office.messages() == []
     office.run(31)
     assert office.called()[0] == "daping-shiqiao-3"
-    refused = office.work(lambda c, n: office.dispatch.hold(c, KEY, demand, n))
-    assert not refused.ok
 
 
 def test_an_exercise_is_marked_and_kept_apart():

@@ -188,20 +188,6 @@ def test_after_a_restart_the_last_moment_on_record_says_how_far_it_was_set_back(
     assert "top" in office.kinds()
 
 
-def test_a_shelf_ends_when_a_person_said() -> None:
-    office = Office()
-    office.find(Level.ORANGE)
-    until_ms = office.now_ms + 30 * MINUTE
-    from cloud.alerts.alarm import Hold, Trigger
-    from tests.dispatching import KEY
-
-    hold = Hold(Trigger.SHELVE, "Li", "", until_ms)
-    office.work(lambda c, now_ms: office.dispatch.hold(c, KEY, hold, now_ms))
-    office.round(10 * MINUTE)
-    office.round(-5 * MINUTE)
-    assert office.alarm().shelved_until_ms == until_ms
-
-
 def test_a_finding_of_the_service_after_the_step_counts() -> None:
     office = Office()
     office.find(Level.RED)

@@ -5,7 +5,7 @@ import pytest
 from cloud.alerts import alarm as alarms
 from cloud.alerts import escalation
 from cloud.alerts.actions import CALLS, Kind, Note, Reopen, Send, Withdraw
-from cloud.alerts.alarm import Acknowledge, Alarm, Condition, Hold, Status, Trigger
+from cloud.alerts.alarm import Acknowledge, Alarm, Condition, Status
 from cloud.alerts.escalation import (
     Answer,
     Decline,
@@ -19,6 +19,7 @@ from cloud.alerts.escalation import (
     situation,
 )
 from cloud.alerts.hazard import Hazard, Stage
+from cloud.alerts.holds import Hold, Scope, held
 from tests import plans
 from wire.messages import Level
 
@@ -39,6 +40,7 @@ class Case:
         self.at: dict[str, int] = {}
         self.notes: list[Note] = []
         self.withdrawn: list[Withdraw] = []
+        self.holds: list[Hold] = []
 
     def wait(self, minutes: float) -> None:
         """Ticks when they are due, as the heap of the cloud does."""
@@ -89,12 +91,20 @@ class Case:
         if ringing and outcome is not Outcome.CANNOT_ACT:
             self._alarm(Acknowledge(by, round))
 
-    def hold(self, trigger: Trigger, minutes: float | None = None) -> None:
-        until_ms = None if minutes is None else self.now_ms + round(minutes * MIN)
-        self._alarm(Hold(trigger, "Li", until_ms=until_ms))
+    def hold(self, minutes: float, kind: Status = Status.SHELVED, up_to: Level = Level.RED) -> None:
+        number, until_ms = len(self.holds) + 1, self.now_ms + round(minutes * MIN)
+        one = Hold(number, kind, Scope("north"), self.now_ms, until_ms, up_to, "Li", "works")
+        self.holds.append(one)
+        self._alarm(alarms.Tick())
+
+    def release(self) -> None:
+        self.holds = []
+        self._alarm(alarms.Tick())
 
     def _alarm(self, given: alarms.Input) -> None:
         self.alarm, _ = alarms.step(self.alarm, given, self.now_ms, RULE)
+        covers = held(self.alarm, self.holds, (), lambda _: None, self.now_ms)
+        self.alarm, _ = alarms.step(self.alarm, covers, self.now_ms, RULE)
         if self.alarm.alert and (self.state is None or self.state.alert != self.alarm.alert):
             if self.state is not None:
                 assert next_due_ms(self.state) is None
@@ -320,7 +330,7 @@ def test_deadlines_hold_over_an_hour_without_power_and_no_tier_is_passed_over(ca
 def test_a_shelved_alarm_calls_nobody_and_begins_again_after(case):
     case.water(Level.RED)
     case.wait(6)
-    case.hold(Trigger.SHELVE, 30)
+    case.hold(30)
     assert case.phase() is Phase.HELD
     sent = len(case.sent)
     case.wait(29)

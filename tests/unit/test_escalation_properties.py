@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from cloud.alerts.actions import CALLS, Kind
-from cloud.alerts.alarm import Trigger
+from cloud.alerts.alarm import HELD
 from cloud.alerts.escalation import Escalation, Outcome, Phase, next_due_ms
 from cloud.alerts.hazard import Hazard, Stage
 from tests import plans
@@ -93,11 +93,13 @@ class Escalations(RuleBasedStateMachine):
         if outcome not in (Outcome.ACTING, Outcome.CANNOT_ACT):
             assert next_due_ms(case.state) is None
 
-    @rule(
-        trigger=st.sampled_from([Trigger.SHELVE, Trigger.UNSHELVE, Trigger.REMOVE, Trigger.RESTORE])
-    )
-    def hold(self, trigger):
-        self.case.hold(trigger, 30 if trigger is Trigger.SHELVE else None)
+    @rule(kind=st.sampled_from(HELD), up_to=st.sampled_from(Level), minutes=st.floats(1, 90))
+    def hold(self, kind, up_to, minutes):
+        self.case.hold(minutes, kind, up_to)
+
+    @rule()
+    def release(self):
+        self.case.release()
 
     @rule()
     def restart(self):

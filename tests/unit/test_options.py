@@ -22,12 +22,14 @@ def options(command: click.Command, path: str = "shuichi") -> Iterator[tuple[str
 
 
 ALL = list(options(shuichi.cli))
-CHECKED_BY_THE_COMMAND = "shuichi alert shelve --minutes"  # tests/unit/test_alertcli.py
+CHECKED_BY_THE_COMMAND = {  # tests/unit/test_alertcli.py
+    f"shuichi alert {name} --minutes" for name in ("shelve", "suppress", "out-of-service")
+}
 NUMBERS = [
     (name, param)
     for name, param in ALL
     if isinstance(param.type, click.types.IntParamType | click.types.FloatParamType)
-    and name != CHECKED_BY_THE_COMMAND
+    and name not in CHECKED_BY_THE_COMMAND
 ]
 
 

@@ -14,7 +14,7 @@ def lines(before: Plan, after: Plan) -> list[str]:
 def _tables(plan: Plan) -> dict[str, Any]:
     """What the plan says, defaults too."""
     tables: dict[str, Any] = plan.model_dump(mode="json", by_alias=True)
-    for name in ("instruction", "tell", "public_instruction"):  # lists: by their places
+    for name in ("instruction", "tell", "public_instruction", "inhibit"):  # lists: by their places
         tables[name] = {str(n): one for n, one in enumerate(tables.get(name, ()), 1)}
     return tables
 

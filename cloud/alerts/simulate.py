@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from cloud.alerts import alarm as alarms
-from cloud.alerts import compose, digest, escalation, facts, wording
+from cloud.alerts import compose, digest, escalation, facts, inhibition, wording
 from cloud.alerts.actions import Note, Send, Withdraw, newest
 from cloud.alerts.alarm import Acknowledge, Alarm, Condition
 from cloud.alerts.compose import Fact
@@ -18,7 +18,7 @@ from cloud.alerts.escalation import Answer, Escalation
 from cloud.alerts.figures import LANGUAGES
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.plan import Plan
-from cloud.alerts.plantables import Tier
+from cloud.alerts.plantables import Inhibit, Tier
 from cloud.channels import Language
 from wire.messages import Level
 
@@ -84,6 +84,8 @@ def run(
         Alarm(site, hazard), Condition("rehearsal", level, at_ms, stage), at_ms
     )
     rehearsal.state = escalation.begin(rehearsal.alarm, plan)
+    for rule in inhibition.could_inhibit(plan.inhibit, hazard, level):
+        rehearsal.lines.append(_inhibited(rule))
     rehearsal.feed(escalation.situation(rehearsal.alarm), at_ms)
     waiting = sorted(answers, key=lambda one: one.after_ms)
     later = sorted(changes, key=lambda one: one.after_ms)
@@ -242,3 +244,11 @@ class _Rehearsal:
 
     def _note(self, note: Note, now_ms: int) -> None:
         self.lines.append(Line(now_ms - self._at_ms, note.kind, note.area, "", "", note.text, ""))
+
+
+def _inhibited(rule: Inhibit) -> Line:
+    """By which rule nobody might be called."""
+    levels = ", ".join(one.name.lower() for one in rule.source.levels)
+    hazards = ", ".join(rule.source.hazards)
+    words = f"nobody is called while {hazards} at {levels} stands, same {rule.same}"
+    return Line(0, "inhibited", "", "", "", f"{words}: {rule.reason}", "")

@@ -158,6 +158,8 @@ class _Service:
         """All that is needed before the first part begins."""
         leases = Leases(database, setup.config.ingest.lease_s)
         await leases.begin()
+        with suppress(Unavailable):  # it is tried again
+            await database.keep_reserve()
         made = cls(setup, database, store, leases, faults)
         stack.callback(made.notifier.close)
         secretfiles.tell(setup)
@@ -240,6 +242,7 @@ class _Service:
                 ("part_failing", self._set_aside),
                 ("part_failing", self._closed),
                 ("part_failing", self._unheard),
+                ("part_failing", self._full),
                 ("channel_failing", self.office.failing),
             ),
             self._faults,
@@ -268,6 +271,7 @@ class _Service:
     async def _tend(self, _: Lease) -> None:
         limit = overflow.Limit(self._database, self._setup.config.quarantine.most_bytes)
         await upkeep.run(
+            Chore("the room for alerts", self._database.keep_reserve),
             Chore("rollups and retention", self._store.upkeep),
             Chore("the limit of the quarantine", limit.keep),
         )
@@ -341,6 +345,10 @@ class _Service:
         """What is wrong with alerting."""
         is_late = self._health is not None and self._health.is_late
         return self._mute() | ({"alerts": "messages to people are late"} if is_late else {})
+
+    def _full(self) -> dict[str, str]:
+        """That the disk of the state is full."""
+        return {"disk": self._database.trouble} if self._database.trouble else {}
 
     async def _reopen(self) -> None:
         """Try the channels that could not be opened, so that it is known when they can."""

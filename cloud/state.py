@@ -20,6 +20,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingErr
 from cloud import database, migrations
 from cloud.database import Place
 from cloud.errors import Rejected, Unavailable
+from cloud.reserve import Reserve
 from configs import trouble
 
 _T = TypeVar("_T")
@@ -42,6 +43,20 @@ class State:
         self._engine = database.engine(place, read_only)
         self._thread = thread
         self._connection: Connection | None = None
+        self.reserve: Reserve | None = None
+        """Room for alerts, where the service keeps some."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing but alerts may be written, "" if all may."""
+        return "" if self.reserve is None else self.reserve.trouble
+
+    async def keep_reserve(self, _: int = 0) -> None:
+        """Keep room for alerts on the disk of a file. Raises Unavailable."""
+        if isinstance(self.place, Path) and not self.read_only:
+            if self.reserve is None:
+                self.reserve = Reserve(self.place)
+            await self.run(self.reserve.keep)
 
     @property
     def shared(self) -> bool:
@@ -59,6 +74,18 @@ class State:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
 
     def _run(self, work: Callable[[Connection], _T]) -> _T:
+        try:
+            return self._attempt(work)
+        except Unavailable as error:
+            if (reserve := self.reserve) is None or not reserve.is_full(error.__cause__):
+                raise
+            given = reserve.give_log()
+            given |= self._attempt(reserve.give_row)
+            if not given or work == reserve.keep:
+                raise
+            return self._attempt(work)
+
+    def _attempt(self, work: Callable[[Connection], _T]) -> _T:
         try:
             if self._connection is None:
                 self._connection = self._engine.connect()

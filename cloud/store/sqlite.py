@@ -32,6 +32,7 @@ from sqlalchemy import (
 )
 
 from cloud import state as states
+from cloud.errors import Unavailable
 from cloud.state import State
 from cloud.store import (
     Also,
@@ -136,6 +137,9 @@ class _Sqlite:
         await self.write(points, also)
 
     async def write(self, points: Sequence[Points], also: Also) -> None:
+        if trouble := self._ledger.trouble:
+            raise Unavailable(f"{self._state.place}: {trouble}")
+
         # What is learned of ids inside is kept only after the commit: undone, they mean nothing.
         def work(connection: Connection) -> dict[_Name, int]:
             ids = dict[_Name, int]()

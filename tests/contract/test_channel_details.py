@@ -13,16 +13,24 @@ import msgspec
 import pytest
 
 from cloud import service
+from cloud.alerts import plantables
 from cloud.channels import Message, Receipt, board, feishu, gateway, robot, voice
 from cloud.config import Config, Setup
 from cloud.errors import Rejected, Unavailable
+from cloud.heartbeat import Config as Heartbeat
 from cloud.http import secret
 from configs import loader
-from configs.loader import ConfigError
+from configs.loader import ConfigError, Model
 from tests.contract.endpoints import dingtalk_endpoint, feishu_endpoint, sms_endpoint
 from tests.contract.sink import Request, Sink, sink
 from tests.contract.telling import Channels, message, opened, parsed
 from tests.services import Service, free_port
+
+PLAN_TABLES: dict[str, type[Model]] = {
+    "channel": plantables.Channel,
+    "contact": plantables.Contact,
+    "tier": plantables.TierRule,
+}
 
 
 def at(server: Sink) -> str:
@@ -32,10 +40,21 @@ def at(server: Sink) -> str:
 def test_the_guide_shows_configs_that_can_be_used() -> None:
     page = Path(__file__).parents[2] / "docs/channels.md"
     examples = re.findall(r"```toml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
-    shown = [loader.parse(tomllib.loads(one), Channels, "docs") for one in examples]
+    of_plan = [tomllib.loads(one) for one in examples if one.startswith("# the plan\n")]
+    of_cloud = [tomllib.loads(one) for one in examples if not one.startswith("# the plan\n")]
+    beats = [
+        loader.parse(one["heartbeat"], Heartbeat, "docs") for one in of_cloud if "heartbeat" in one
+    ]
+    shown = [loader.parse(one, Channels, "docs") for one in of_cloud if "channel" in one]
     kinds = {config.kind for one in shown for config in one.channel.values()}
-    assert len(examples) == 8
     assert kinds == loader.plugins("cloud.channels").keys() - {"log", "feishu", "wecom"}
+    assert [one.daily is not None for one in beats] == [True]
+    assert len(shown) + len(beats) == len(of_cloud)
+    for written in of_plan:
+        for table in ("channel", "contact", "tier"):
+            for one in written.get(table, {}).values():
+                loader.parse(one, PLAN_TABLES[table], "docs")
+    assert len(of_plan) == 2
 
 
 # The caller's part

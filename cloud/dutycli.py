@@ -11,11 +11,15 @@ from rich.padding import Padding
 from rich.text import Text
 
 from cloud import config, desk
-from cloud.alerts import dutydesk, dutystore, dutytimes, dutyviews
+from cloud.alerts import dutydesk, dutystore, dutytimes, dutyviews, dutywords, rosterchild
 from cloud.alerts.dutyorders import LONGEST_LIST, Absence, Cover, Made, Remove, Swap
 from cloud.alerts.dutyviews import Row
+from cloud.alerts.plan import Plan
+from cloud.alerts.roster import MOST_BYTES, Roster
+from cloud.alerts.rosterorders import Import
 from cloud.cliparts import config_option, look, moment_at, plan_in_force, words
 from cloud.desk import Operation
+from configs.loader import UserError
 from configs.text import for_terminal
 
 by_option: Final = click.option("--by", required=True, callback=words, help="Who wants it.")
@@ -122,6 +126,52 @@ def list_(file: Path, all_of_them: bool, as_json: bool) -> None:
                 console.print(Padding(Text(for_terminal(fact)), (0, 0, 0, 4)))
     if not found:
         console.print("duty is as the plan has it")
+
+
+@group.command("import")
+@config_option
+@click.argument("calendar", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Only show what would come of it.")
+@by_option
+def import_(file: Path, calendar: Path, dry_run: bool, by: str) -> None:
+    """Bring the roster of an iCalendar file (.ics) into duty.
+
+    Its people have duty as it says, in place of their windows, from its first moment to its last.
+    The same calendar again takes the place of what it brought before.
+    """
+    setup = config.read_in_part(file)[0]
+    plan = plan_in_force(setup)
+    try:
+        with calendar.open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{calendar}: {error.strerror}") from None
+    roster = rosterchild.read(content, plan, moment_at(None, plan.zone), calendar.name)
+    for note in roster.notes:
+        click.echo(f"{calendar}: left out: {for_terminal(note)}", err=True)
+    order = Import(roster=roster, by=by, dry_run=dry_run)
+    made = asyncio.run(desk.ask(setup, dutydesk.IMPORT, order))
+    if dry_run:
+        for line in _duties(plan, roster):
+            click.echo(for_terminal(line))
+        click.echo("nothing is changed: this would come of it")
+    elif not made.lines:
+        click.echo("nothing changes: it was imported before")
+    show(made)
+
+
+def _duties(plan: Plan, roster: Roster) -> list[str]:
+    """Each duty on a line, in order."""
+    found = sorted(
+        (begin_ms, end_ms, one.contact, one.area)
+        for one in roster.duties
+        for begin_ms, end_ms in one.spans
+    )
+    return [
+        f"{dutytimes.shown(begin_ms, plan.zone)} to {dutytimes.shown(end_ms, plan.zone)}  "
+        f"{dutywords.named(plan, contact)}, {dutywords.area_named(plan, area)}"
+        for begin_ms, end_ms, contact, area in found
+    ]
 
 
 def _ask(file: Path, operation: Operation[Any, Made], order: msgspec.Struct) -> None:

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from cloud.alerts import dutyorders
+from cloud.alerts import dutyorders, rosterorders
 from cloud.alerts.demands import dispatch_for
 from cloud.alerts.dispatch import Dispatch
 from cloud.alerts.dutyorders import Absence, Asked, Cover, Drawn, Made, Remove, Swap
+from cloud.alerts.rosterorders import Import
 from cloud.desk import Clerk, Operation
 
 Work = Callable[[Dispatch, Connection, Any, Asked], Drawn]
@@ -33,4 +34,5 @@ ABSENCE: Final = _operation("duty absence", Absence, dutyorders.absence)
 COVER: Final = _operation("duty cover", Cover, dutyorders.cover)
 SWAP: Final = _operation("duty swap", Swap, dutyorders.swap)
 REMOVE: Final = _operation("duty remove", Remove, dutyorders.remove)
-ALL: Final = (ABSENCE, COVER, SWAP, REMOVE)
+IMPORT: Final = _operation("duty import", Import, rosterorders.bring)
+ALL: Final = (ABSENCE, COVER, SWAP, REMOVE, IMPORT)

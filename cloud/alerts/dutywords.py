@@ -98,8 +98,9 @@ def consequences(
     found: list[str] = []
     for one in made:
         found += _of_cover(plan, before, after, one, now_ms)
+        found += _of_roster(plan, before, one)
     found += new_gaps(plan, before, after, (*made, *removed), now_ms)
-    return found
+    return list(dict.fromkeys(found))
 
 
 def new_gaps(
@@ -143,6 +144,16 @@ def _of_cover(plan: Plan, before: Duty, after: Duty, change: Change, now_ms: int
         yield f"{named(plan, change.contact)} is absent until {until}, and covers nothing before"
     if change.covered and not _has_duty(plan, before, change):
         yield f"{named(plan, change.covered)} has no duty then: it changes nothing"
+
+
+def _of_roster(plan: Plan, before: Duty, roster: Change) -> Iterator[str]:
+    """The changes that go on counting upon it."""
+    if roster.kind is not Kind.ROSTER:
+        return
+    for one in before.changes:
+        touches = roster.contact in (one.contact, one.covered)
+        if touches and one.kind is not Kind.ROSTER and one.from_ms < roster.until_ms:
+            yield f"change {one.number} counts as before: {described(plan, one)}"
 
 
 def _has_duty(plan: Plan, duty: Duty, change: Change) -> bool:

@@ -8,11 +8,13 @@ import pytest
 from sqlalchemy import insert
 
 from cloud import tables
-from cloud.alerts import dutyorders, dutystore, dutyviews
+from cloud.alerts import dutyorders, dutystore, dutyviews, rosterorders
 from cloud.alerts.actions import Send
 from cloud.alerts.dutychanges import Duty
 from cloud.alerts.dutyorders import Absence, Asked, Cover, Remove, Swap
 from cloud.alerts.hazard import Hazard
+from cloud.alerts.roster import Duties, Roster
+from cloud.alerts.rosterorders import Import
 from configs.loader import UserError
 from tests import plans
 from tests.dispatching import BEGIN_MS, Office
@@ -45,6 +47,7 @@ WORK: dict[Any, Any] = {
     Cover: dutyorders.cover,
     Swap: dutyorders.swap,
     Remove: dutyorders.remove,
+    Import: rosterorders.bring,
 }
 
 
@@ -278,3 +281,76 @@ def test_who_says_why(office):
     assert [(away.contact, away.why) for away in one.away] == [
         ("zhang", "absent until 2025-06-16 12:00, change 1 by Wang: fever")
     ]
+
+
+def roster(calendar="July", contact="zhang", hours=((2, 4),), uids=("one",), **more):
+    spans = tuple((BEGIN_MS + a * HOUR, BEGIN_MS + b * HOUR) for a, b in hours)
+    until_ms = max((end for _, end in spans), default=BEGIN_MS + HOUR)
+    duties = (Duties(contact, "grid", spans, tuple(uids)),)
+    given = Roster(calendar, BEGIN_MS, until_ms, duties)
+    return Import(roster=given, by="Wang", **more)
+
+
+def on_duty(office, hours):
+    changes = office.work(lambda c, now_ms: dutystore.read(c, now_ms))
+    return Duty(changes).on_duty(PLAN, "grid", BEGIN_MS + round(hours * HOUR))
+
+
+def test_a_calendar_takes_the_place_of_windows_and_of_itself(office):
+    told = do(office, roster())
+    assert told.lines == (
+        "1: Zhang (zhang) has 1 duty in Grid (grid) from 2025-06-15 23:06 to 2025-06-16 03:06 "
+        "(Asia/Shanghai), by the calendar 'July'",
+    )
+    assert told.notes[0].startswith("nobody is on duty in Grid (grid) from 2025-06-15 23:06 to")
+    assert (on_duty(office, 1), on_duty(office, 3), on_duty(office, 5)) == (
+        (),
+        ("zhang",),
+        ("zhang",),
+    )
+    assert do(office, roster()).lines == ()  # it is there
+    assert len(office.rows(tables.duty_change)) == 1
+    assert do(office, roster(hours=((1, 2),))).numbers == (2, 1)
+    assert (on_duty(office, 1), on_duty(office, 2.5)) == (("zhang",), ("zhang",))
+    # By another name, with the same event: it has been moved.
+    assert do(office, roster("July, corrected", hours=((3, 4),))).numbers == (3, 2)
+    # Another calendar with other events stands beside it.
+    assert do(office, roster("August", hours=((800, 801),), uids=("two",))).numbers == (4,)
+    office.run(5)
+    gone = [one for one in office.work(lambda c, _: dutystore.recorded(c, 9)) if one.removed_ms]
+    assert [one.number for one in gone] == [2, 1]
+    assert gone[0].removed_by == "Wang (command line, root), imported again"
+
+
+def test_a_dry_run_says_the_same_and_keeps_nothing(office):
+    told = do(office, roster(dry_run=True))
+    assert office.rows(tables.duty_change) == []
+    assert told == do(office, roster())
+
+
+def test_a_cover_counts_upon_an_imported_roster_and_the_import_says_so(office):
+    do(office, takes_the_night())
+    told = do(office, roster(hours=((0, 4),)))
+    assert told.notes[0].startswith("change 1 counts as before: Li (li) covers Zhang (zhang) from")
+    assert on_duty(office, 1) == ("li",)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (roster(contact="gone"), "'gone' is no contact of the plan in force"),
+        (roster(contact="horn"), "'horn' is no contact of the plan in force"),
+        (roster(hours=((4, 2),)), "the calendar ends before|not in order"),
+        (roster(hours=((2, 4), (1, 2))), "are not in order"),
+        (roster(hours=((2, 4000),)), "are not in order, or too long"),
+        (roster(hours=()), "nothing"),
+    ],
+)
+def test_a_roster_that_cannot_be_is_refused(office, given, says):
+    if says == "nothing":  # somebody without a duty in that time: their windows do not count
+        do(office, given)
+        assert on_duty(office, 0.5) == ()
+        return
+    with pytest.raises(UserError, match=says):
+        do(office, given)
+    assert office.rows(tables.duty_change) == []

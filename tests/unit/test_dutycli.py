@@ -108,3 +108,34 @@ def test_a_plan_without_the_contact_is_told_by_plan_check(folder):
     out, code = run(plancli.group, folder, "check", folder / "other.toml")
     assert "duty change 1: the plan has no contact 'lu-ming', so it is left out" in out
     assert code == 1
+
+
+def calendar(*days, who="何岚"):
+    lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//test//", "X-WR-CALNAME:值班表"]
+    for day in days:
+        plain = day.replace("-", "")
+        lines += ["BEGIN:VEVENT", f"UID:{day}", f"SUMMARY:{who}"]
+        lines += [f"DTSTART:{plain}T080000", f"DTEND:{plain}T120000", "END:VEVENT"]
+    return "\r\n".join([*lines, "END:VCALENDAR", ""])
+
+
+def test_a_calendar_is_imported_shown_before_and_imported_again(folder):
+    file = folder / "roster.ics"
+    file.write_text(calendar(DAYS[1], DAYS[3]))
+    duty(folder, "cover", "bai-ning", "--for", "lu-ming", "--until", "+1h", "--by", "王刚")
+    words = ("import", file, "--by", "王刚")
+    out = duty(folder, *words, "--dry-run")
+    assert out.splitlines()[:2] == [
+        f"{DAYS[1]} 08:00 to {DAYS[1]} 12:00  何岚 (he-lan), {HERE}",
+        f"{DAYS[3]} 08:00 to {DAYS[3]} 12:00  何岚 (he-lan), {HERE}",
+    ]
+    assert "nothing is changed" in out
+    assert "2: 何岚 (he-lan) has 2 duties" in duty(folder, *words)
+    assert duty(folder, *words) == "nothing changes: it was imported before\n"
+    who = ("who", "--area", "daping-shiqiao-3", "--at", f"{DAYS[3]} 09:00")
+    assert "何岚 (he-lan): roster '值班表'" in run(plancli.group, folder, *who)[0]
+    file.write_text(calendar(DAYS[1], who="王五"))
+    with pytest.raises(UserError, match=r"roster.ics: line 5, event '王五': names nobody"):
+        duty(folder, *words)
+    with pytest.raises(UserError, match="No such file"):
+        duty(folder, "import", folder / "none.ics", "--by", "王刚")

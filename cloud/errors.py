@@ -3,11 +3,15 @@
 
 class Unavailable(Exception):
     """It cannot be done now: try again later, not before `retry_after_s` where the other side has
-    said so. Nothing is wrong with what was handed over."""
+    said so. Nothing is wrong with what was handed over. `unsure`: it may have been done, for the
+    other side did not say."""
 
-    def __init__(self, words: str = "", retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, words: str = "", retry_after_s: float | None = None, *, unsure: bool = False
+    ) -> None:
         super().__init__(words)
         self.retry_after_s = retry_after_s
+        self.unsure = unsure
 
 
 class Rejected(Exception):

@@ -41,6 +41,9 @@ _DAY_S: Final = 86_400.0
 _MOST_WORDS: Final = 300
 """Characters of a reason."""
 
+_BEFORE_IT_WENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+"""Failures of requests that no server has seen."""
+
 _OF_TRANSFER: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
 ENVIRONMENT: Final = "env:"
@@ -84,7 +87,8 @@ async def ask(
     except httpx.HTTPError as error:
         raise unavailable(request.url, error) from error
     except TimeoutError:
-        raise Unavailable(f"{_origin(request.url)} does not come to an end") from None
+        words = f"{_origin(request.url)} does not come to an end"
+        raise Unavailable(words, unsure=True) from None
     if response.is_success or response.status_code in accept:
         return response
     text = f"{_origin(request.url)} says {response.status_code}: {_words(response.content)}"
@@ -130,7 +134,7 @@ def json_of(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body.decode("gb18030").encode())
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        raise Unavailable("the answer is not JSON") from None
+        raise Unavailable("the answer is not JSON", unsure=True) from None
 
 
 async def _bounded(http: httpx.AsyncClient, request: httpx.Request, most: int) -> httpx.Response:
@@ -144,11 +148,12 @@ async def _bounded(http: httpx.AsyncClient, request: httpx.Request, most: int) -
         async for piece in response.aiter_raw():
             found += piece if unpack is None else unpack.decompress(piece, most + 1 - len(found))
             if len(found) > most:
-                raise Unavailable(too_much)
+                raise Unavailable(too_much, unsure=True)
         if piece and unpack is not None and not unpack.eof:
-            raise Unavailable(f"{_origin(request.url)} breaks off its answer")
+            raise Unavailable(f"{_origin(request.url)} breaks off its answer", unsure=True)
     except zlib.error:
-        raise Unavailable(f"{_origin(request.url)}: the answer cannot be unpacked") from None
+        words = f"{_origin(request.url)}: the answer cannot be unpacked"
+        raise Unavailable(words, unsure=True) from None
     finally:
         await response.aclose()
     headers = [one for one in response.headers.raw if one[0].lower() not in _OF_TRANSFER]
@@ -165,13 +170,14 @@ def _unpacker(encoding: str) -> Any:
             return None
         case "gzip" | "x-gzip" | "deflate":
             return zlib.decompressobj(zlib.MAX_WBITS | 32)
-    raise Unavailable("the answer is packed in a way that was not asked for")
+    raise Unavailable("the answer is packed in a way that was not asked for", unsure=True)
 
 
 def unavailable(url: httpx.URL, error: httpx.HTTPError) -> Unavailable:
     """What to raise instead of one of httpx's exceptions."""
     reason = "no answer in time" if isinstance(error, httpx.TimeoutException) else str(error)
-    return Unavailable(f"{_origin(url)} cannot be reached: {reason or type(error).__name__}")
+    words = f"{_origin(url)} cannot be reached: {reason or type(error).__name__}"
+    return Unavailable(words, unsure=not isinstance(error, _BEFORE_IT_WENT))
 
 
 def header(text: str) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from cloud import tables
 from cloud.alerts import devices, gatewaywords
-from cloud.alerts.figures import FIGURES, figure_of, plain
+from cloud.alerts.figures import FIGURES, figure_of, plain, rounded
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.records import Known
 from cloud.alerts.rule import Finding
@@ -37,7 +37,9 @@ def of(row: Any) -> Cause:
     parts: Mapping[str, Any] = msgspec.json.decode(row.parts)
     measured = None
     if row.value is not None:
-        measured = Measurement(row.sensor, row.quantity, row.value, row.unit, row.at_ms)
+        # A gateway whose clock is wrong has read it when it came, at the latest.
+        at_ms = min(row.at_ms, row.received_at_ms)
+        measured = Measurement(row.sensor, row.quantity, row.value, row.unit, at_ms)
     said: dict[Language, str] = {"en": row.text, "zh": row.text_zh}
     stage = str(parts.get("stage", ""))
     since_ms = _since_ms(parts, row.quantity, row.at_ms)
@@ -70,13 +72,14 @@ def _figures(parts: Mapping[str, Any], measured: Measurement | None) -> dict[str
     found = {}
     for name, value in parts.items():
         if isinstance(value, float) and name in digits:
-            found[name] = f"{value:.{digits[name]}f}"
+            found[name] = rounded(value, digits[name])
         elif value is not None:
             found[name] = plain(value)
     figure = None if measured is None else figure_of(measured.quantity)
     if figure is not None and measured is not None:
         found.setdefault("device", devices.measuring(measured.quantity))
-        found.setdefault(figure.placeholder, f"{measured.value * figure.per_si:.{figure.digits}f}")
+        shown = rounded(measured.value * figure.per_si, figure.digits)
+        found.setdefault(figure.placeholder, shown)
     return found
 
 

@@ -14,7 +14,7 @@ from cloud.alerts.actions import CALLS, Kind, Send
 from cloud.alerts.alarm import Cover
 from cloud.alerts.escalation import Outcome
 from cloud.alerts.figures import figure_of, trend_in
-from cloud.alerts.hazard import Hazard
+from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.phrases import Silence
 from cloud.alerts.plan import Plan
 from cloud.alerts.plantables import Tier
@@ -33,10 +33,11 @@ _MINUTE_MS: Final = 60_000
 
 
 class Told(NamedTuple):
-    """What a contact was told last of an alert."""
+    """What a contact was told last of an alert; stage None: an earlier release has not kept it."""
 
     level: Level
     measured: Measurement | None
+    stage: Stage | None = None
 
 
 class Below(NamedTuple):
@@ -147,6 +148,8 @@ def digest(plan: Plan, facts: Sequence[Fact], now_ms: int, link: str = "") -> Wo
     """Several alerts in one message: the calls, the worst first, then what else has changed. What
     has ended is never left out, nor is the name of a site with a red call."""
     tongue = wording.language(plan, facts[0].send.contact)
+    if plan.contact[facts[0].send.contact].public:
+        return _announced(plan, facts, now_ms)
     calls = sorted((one for one in facts if one.is_call), key=lambda one: -one.send.level)
     news = [one for one in facts if not one.is_call]
     if len(calls) == 1:
@@ -163,6 +166,13 @@ def digest(plan: Plan, facts: Sequence[Fact], now_ms: int, link: str = "") -> Wo
         if tongue == "en":
             title = f"{_alerts(len(news))} changed"
     return Wording(title, "\n".join(filter(None, (*lines, link))))
+
+
+def _announced(plan: Plan, facts: Sequence[Fact], now_ms: int) -> Wording:
+    """What a loudspeaker says of several alerts, one after another: the worst first, ends last."""
+    in_order = sorted(facts, key=lambda one: (one.send.kind is Kind.CLEAR, -one.send.level))
+    first, *rest = (whole(plan, one, now_ms) for one in in_order)
+    return Wording(first.title, "\n".join((first.text, *(f"{o.title}\n{o.text}" for o in rest))))
 
 
 def named(facts: Sequence[Fact]) -> list[Fact]:
@@ -274,6 +284,8 @@ def _alerts(number: int) -> str:
 
 def _values(plan: Plan, fact: Fact, now_ms: int, tongue: Language, link: str) -> dict[str, str]:
     values = {**wording.values_of(plan, fact.send, now_ms, tongue), **fact.figures}
+    deadline_ms = max(fact.deadline_ms or 0, _next_minute_ms(now_ms))
+    values["deadline"] = moment(plan, deadline_ms, now_ms, tongue)
     below = ""
     if fact.below is not None:
         form = phrases.BELOW[tongue][fact.below.why]
@@ -323,7 +335,8 @@ def _since_told(fact: Fact, tongue: Language) -> str:
         up = "up" if fact.send.level > before.level else "down"
         words.append(f"由{old}转为{new}" if tongue == "zh" else f"{up} from {old}")
     was = before.measured
-    if now is not None and was is not None and now.quantity == was.quantity:
+    # Two gauges of a site need not agree.
+    if now and was and (now.sensor, now.quantity) == (was.sensor, was.quantity):
         figure = figure_of(now.quantity)
         by = now.value - was.value
         if figure is not None and abs(by * figure.per_si) >= 0.5 * 10.0**-figure.digits:
@@ -353,7 +366,7 @@ def _why(fact: Fact, tongue: Language) -> str:
 def _until(plan: Plan, fact: Fact, now_ms: int, tongue: Language) -> str:
     """Until when an answer is awaited: a time on the clock that has not passed when it is read."""
     deadline_ms, asked = fact.deadline_ms, fact.send.kind is Kind.FOLLOW_UP
-    if deadline_ms is None or deadline_ms // _MINUTE_MS <= (now_ms + _MINUTE_MS // 2) // _MINUTE_MS:
+    if deadline_ms is None or deadline_ms < _next_minute_ms(now_ms):
         if not asked:
             return _at_once(tongue)
         return {"zh": "请立即报告。", "en": "Please report at once."}[tongue]
@@ -364,6 +377,11 @@ def _until(plan: Plan, fact: Fact, now_ms: int, tongue: Language) -> str:
             "en": f"Please report by {at}, or others will be called.",
         }[tongue]
     return {"zh": f"请在{at}前应答。", "en": f"Please answer by {at}."}[tongue]
+
+
+def _next_minute_ms(now_ms: int) -> int:
+    """The first minute that has not begun when a message of now is read."""
+    return ((now_ms + _MINUTE_MS // 2) // _MINUTE_MS + 1) * _MINUTE_MS
 
 
 def _at_once(tongue: Language) -> str:

@@ -13,7 +13,8 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 from sqlalchemy import Connection, func, select, update
 
 from cloud import tables
-from cloud.alerts.handover import CANNOT_BE_SENT, Desk, Stored, is_exercise
+from cloud.alerts.handover import CANNOT_BE_SENT, Desk, Stored
+from cloud.alerts.waiting import is_exercise
 from cloud.channels import Channel, Message, Receipt
 from cloud.channels.running import Expired
 from cloud.errors import Rejected, Unavailable
@@ -223,6 +224,9 @@ class Delivery:
                 try:
                     receipt = await line.channel.send(message)
                 except Unavailable as error:
+                    if not error.unsure:
+                        untold = partial(self._desk.not_taken, key=message.key)
+                        await self._database.run(untold)
                     if self._not_taken(name, line, told, error):
                         return max(min(line.waits().values(), default=0.0), line.rests_s())
                     continue

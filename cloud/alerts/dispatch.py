@@ -10,9 +10,10 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row, select, text, update
+from sqlalchemy.exc import DBAPIError
 
-from cloud import database
+from cloud import database, tables
 from cloud.alerts import alarm as alarms
 from cloud.alerts import (
     causes,
@@ -33,7 +34,7 @@ from cloud.alerts.cap import Publisher
 from cloud.alerts.dutychanges import AS_PLANNED, Duty
 from cloud.alerts.escalationstate import Escalation, Phase
 from cloud.alerts.exercises import Scenario
-from cloud.alerts.handover import HandOver
+from cloud.alerts.handover import HandOver, Outside
 from cloud.alerts.hazard import Hazard, Stage
 from cloud.alerts.keptplans import KeptPlans
 from cloud.alerts.mailboxes import Box
@@ -88,9 +89,8 @@ class Dispatch(Answering):
         self._channels = tuple(channels)
         of_documents = settings.cap_channels
         self._post = Post(plan, self._channels, of_documents)
-        self.hand_over = HandOver(
-            *(plan, self.begin, self.plan_of, tokens, settings.answer_url), self.unreached
-        )
+        outside = Outside(self._channels, tokens, settings.answer_url)
+        self.hand_over = HandOver(plan, outside, self.begin, self.plan_of, self.unreached)
         self._press = Press(settings.publisher, of_documents, settings.answer_url)
         self._plans = KeptPlans(plan)
         self._quiet = Quiet(plan)
@@ -119,6 +119,8 @@ class Dispatch(Answering):
             self.begin(connection)  # it is our turn from here on
             spans = self._settings.window_ms, self._settings.off_delay_ms
             setback.shift(connection, before_ms - now_ms, now_ms, *spans)
+        if not self._latest_ms:
+            self._leave_channels(connection, now_ms)
         holdrecords.pass_time(connection, now_ms)
         looks_at_all = self._looks_at_all
         if looks_at_all:
@@ -127,6 +129,23 @@ class Dispatch(Answering):
         self._looks_at_all = self._looks_at_all and not looks_at_all
         self._latest_ms = now_ms
         return due_ms
+
+    def _leave_channels(self, connection: Connection, now_ms: int) -> None:
+        """What waits for a channel that the config does not have any more is refused, so that it
+        goes by another one, or others are called."""
+        out = tables.outgoing
+        waiting = (out.c.done_ms.is_(None), out.c.channel.not_in(self._channels))
+        for row in connection.execute(select(out.c.key, out.c.channel).where(*waiting)).all():
+            ended = update(out).where(out.c.key == row.key)
+            detail = f"there is no channel {row.channel}"
+            connection.execute(ended.values(done_ms=now_ms, outcome="refused", detail=detail))
+            try:
+                with connection.begin_nested():
+                    self.hand_over.refused(connection, row.key, now_ms)
+            except DBAPIError:
+                raise
+            except Exception:  # a seam: one row that cannot be read costs no other one
+                log.exception("%s is refused, and nobody else can be called for it", row.key)
 
     def not_before(self, now_ms: int) -> None:
         """The next round cannot be before `now_ms`: so late it is by a clock that nobody sets."""

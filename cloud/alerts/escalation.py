@@ -149,8 +149,11 @@ class _Change(Calling):
             return
         if seen.status in _HELD:
             concerned = self._concerned()
-            self._set(level=seen.level, stage=seen.stage)
-            if before.phase is not Phase.HELD:
+            was_held = before.phase is Phase.HELD
+            # Nobody hears of a fall while it is held back: they do when it is let go.
+            highest = max(seen.level, before.level or seen.level) if was_held else seen.level
+            self._set(level=highest, stage=seen.stage)
+            if not was_held:
                 self._quiet(Phase.HELD, "held", seen.status)
                 self._inform(Kind.HELD, concerned)
         elif seen.round > before.round and seen.status is Status.UNACKNOWLEDGED:
@@ -337,6 +340,7 @@ class _Change(Calling):
                 self._call(place, Kind.RISE)
                 self._announce(rung.area)
             self._set(at_top=False)
+            self._copy("raise", also=self.state.told)
             return
         known = self.state.told
         self._set(phase=Phase.RINGING, rungs=(), at_top=False, answer=None)
@@ -358,8 +362,11 @@ class _Change(Calling):
         areas = {one: self.plan.contact[one].area for one in before.told}
         self._note("fell", text=f"to {level.name.lower()}")
         self._let_go()
-        self._inform(Kind.FALL, {one: area for one, area in areas.items() if area in kept})
-        self._inform(Kind.HAND_BACK, {one: area for one, area in areas.items() if area not in kept})
+        asked = {one: area for one, area in areas.items() if self._asks(one)}
+        self._inform(Kind.FALL, {one: area for one, area in asked.items() if area in kept})
+        self._inform(Kind.HAND_BACK, {one: area for one, area in asked.items() if area not in kept})
+        # What the public is to do now.
+        self._inform(Kind.PUBLIC, {one: areas[one] for one in areas if one not in asked})
 
     def _over(self) -> None:
         state = self.state

@@ -2,7 +2,7 @@
 source, with its trend, and what escalation and contacts know."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from sqlalchemy import select
@@ -16,6 +16,7 @@ from cloud.alerts.episodes import Present
 from cloud.alerts.escalation import Escalation, Phase
 from cloud.alerts.figures import LANGUAGES
 from cloud.alerts.hazard import Hazard
+from cloud.alerts.knowledge import Known as Knowledge
 from cloud.alerts.phrases import Silence
 from cloud.alerts.plan import Plan
 from cloud.alerts.records import AlarmKey, Known, Records, Sayings, foremost_of
@@ -36,29 +37,65 @@ RISEN = Obsolete("it has risen since: a newer message says it")
 HELD = Obsolete("it is held back")
 NOT_HELD = Obsolete("it is not held back any more")
 NOT_TOLD = Obsolete("they were never told of it")
+LET_GO = Obsolete("their area is not called any more")
+BEGAN_ANEW = Obsolete("the site is in danger again, and they are told of that")
+
+LIVING_MS: Final = 120_000
+"""Of several gauges, one whose newest reading is so much older than another's does not speak for
+the site."""
 
 
-def of(records: Records, plan: Plan, send: Send, told: Told | None) -> Fact | Obsolete:
-    """What `send` comes to now; `told` is what its contact was told last of the alert."""
+def of(records: Records, plan: Plan, send: Send, known: Knowledge | None) -> Fact | Obsolete:
+    """What `send` comes to now; `known` is what its contact was told of the alert."""
+    if (why := obsolete(records, send)) is not None:
+        return why
+    told = None if known is None else known.told
+    if send.kind is not Kind.CLEAR:
+        return stand(records, plan, send, told)
+    if known is None:
+        return NOT_TOLD
+    return Fact(
+        send,
+        since_ms=send.at_ms,
+        figures=_place(records, plan, send),
+        told=told,
+        public=_public(plan, send),
+    )
+
+
+def instead(records: Records, send: Send) -> Send | None:
+    """What to tell instead of an end, where the site is in danger again: the alert that stands. Its
+    contact is among those who know of it from then on; None if they are already, so that nothing is
+    left to say. What is no such end stays as it is."""
+    alarm, _ = records.alarm(AlarmKey(send.site, send.hazard, send.exercise))
+    if send.kind is not Kind.CLEAR or alarm.alert == send.alert or alarm.level is None:
+        return send
+    case = records.case(alarm.alert)
+    if case is None or send.contact in case.escalation.told:
+        return None
+    state = case.escalation
+    told = (*state.told, send.contact)
+    records.put_case(case._replace(escalation=msgspec.structs.replace(state, told=told)))
+    return msgspec.structs.replace(
+        send,
+        alert=alarm.alert,
+        level=alarm.level,
+        stage=alarm.stage,
+        round=state.round,
+        kind=Kind.COPY,
+    )
+
+
+def obsolete(records: Records, send: Send) -> Obsolete | None:
+    """Why a message says nothing any more, whoever gets it; None if it still does."""
     alarm, _ = records.alarm(AlarmKey(send.site, send.hazard, send.exercise))
     case = records.case(send.alert)
     assert case is not None
-    state = case.escalation
     if send.kind is Kind.CLEAR:
-        if told is None:
-            return NOT_TOLD
-        return Fact(
-            send,
-            since_ms=send.at_ms,
-            figures=_place(records, plan, send),
-            told=told,
-            public=_public(plan, send),
-        )
+        return None
     if alarm.alert != send.alert or alarm.level is None:
         return OVER
-    if (obsolete := _obsolete(send, state)) is not None:
-        return obsolete
-    return stand(records, plan, send, told)
+    return _obsolete(send, case.escalation)
 
 
 def stand(records: Records, plan: Plan, send: Send, told: Told | None = None) -> Fact:
@@ -68,9 +105,7 @@ def stand(records: Records, plan: Plan, send: Send, told: Told | None = None) ->
     assert case is not None
     assert alarm.level is not None
     state = case.escalation
-    kind = send.kind
-    if kind in (Kind.FALL, Kind.HAND_BACK) and alarm.level > send.level:
-        kind = Kind.COPY
+    kind = _kind(send, alarm, told)
     now = msgspec.structs.replace(send, kind=kind, level=alarm.level, stage=alarm.stage)
     known, trend = newest(records, alarm, sayings)
     lasts = known.since_ms is not None
@@ -92,19 +127,24 @@ def stand(records: Records, plan: Plan, send: Send, told: Told | None = None) ->
     )
 
 
+def _kind(send: Send, alarm: Alarm, told: Told | None) -> Kind:
+    """Why the contact is told, by what they know: it has not fallen for somebody who has heard of
+    nothing worse, nor risen for somebody who has."""
+    assert alarm.level is not None
+    if send.kind in (Kind.FALL, Kind.HAND_BACK):
+        was_worse = told is not None and told.level > alarm.level
+        return send.kind if was_worse and alarm.level <= send.level else Kind.COPY
+    if send.kind is Kind.RISE and told is not None:
+        nearer = told.stage is not None and alarm.stage.rank > told.stage.rank
+        return Kind.RISE if alarm.level > told.level or nearer else Kind.AGAIN
+    return send.kind
+
+
 def newest(records: Records, alarm: Alarm, sayings: Sayings) -> tuple[Known, Trend | None]:
     """What the worst source of `alarm` finds now."""
-    active = {name: one for name, one in alarm.sources.items() if one.level is not None}
-    known = foremost_of(alarm, sayings)
     present = _present(records, alarm.site)
-    if active:
-        name = max(
-            active,
-            key=lambda one: (active[one].level or 0, active[one].stage.rank, active[one].at_ms),
-        )
-    else:  # the rules are normal again, and the alarm stands for the off-delay
-        measured = [one for one in present if one in alarm.sources]
-        name = max(measured, key=lambda one: present[one].finding.at_ms, default="")
+    name = _speaker(alarm, present)
+    known = foremost_of(alarm, {name: sayings[name]} if name in sayings else sayings)
     found = present.get(name)
     before = known.measured
     if found is None or (before is not None and found.finding.at_ms < before.at_ms):
@@ -112,6 +152,31 @@ def newest(records: Records, alarm: Alarm, sayings: Sayings) -> tuple[Known, Tre
     now = causes.now(name, found.finding)
     # What a rule does not say again still holds: who set an exercise off has named figures.
     return msgspec.structs.replace(now, figures={**known.figures, **now.figures}), found.trend
+
+
+def _speaker(alarm: Alarm, present: Mapping[str, Present]) -> str:
+    """The source that speaks for the site, "" if there is none: of those that find the worst, the
+    one that did last; but of gauges those that still send, and of these the one that reads most."""
+    active = {name: one for name, one in alarm.sources.items() if one.level is not None}
+    if active:
+        worst = max((one.level or 0, one.stage.rank) for one in active.values())
+        active = {
+            name: one for name, one in active.items() if (one.level or 0, one.stage.rank) == worst
+        }
+        last = max(active, key=lambda one: active[one].at_ms)
+        if last not in present:
+            return last
+        gauges = [one for one in active if one in present]
+    else:  # the rules are normal again, and the alarm stands for the off-delay
+        gauges = [one for one in present if one in alarm.sources]
+    if not gauges:
+        return ""
+    newest_ms = max(present[one].finding.at_ms for one in gauges)
+    living = [one for one in gauges if newest_ms - present[one].finding.at_ms <= LIVING_MS]
+    first = max(living, key=lambda one: (present[one].finding.level or 0, one))
+    quantity = present[first].finding.quantity
+    alike = [one for one in living if present[one].finding.quantity == quantity]
+    return max(alike, key=lambda one: (present[one].finding.value or 0.0, one))
 
 
 def _present(records: Records, site: str) -> Mapping[str, Present]:
@@ -130,7 +195,10 @@ def _obsolete(send: Send, state: Escalation) -> Obsolete | None:
         if state.phase is not Phase.RINGING:
             hands_over = state.phase is Phase.ANSWERED and send.contact in state.added
             return None if hands_over else ANSWERED
-        return RISEN if send.round < state.round else None
+        if send.round < state.round:
+            return RISEN
+        is_called = send.contact in state.added or any(one.area == send.area for one in state.rungs)
+        return None if is_called else LET_GO
     if send.kind is Kind.ANSWERED and state.phase is not Phase.ANSWERED:
         return RISEN
     if send.kind is Kind.RESULT and state.report is None:

@@ -11,6 +11,9 @@ from wire.reading import Quantity
 LANGUAGES: Final[tuple[Language, ...]] = ("zh", "en")
 
 
+_HUGE: Final = 1e7
+
+
 class Figure(NamedTuple):
     """A quantity as people read it. `placeholder` is its name in instructions; `zh` and `en` are
     its names; `zh_now` and `en_now` say a value, which stands for `{}`; `unit` and `unit_zh` have
@@ -31,9 +34,7 @@ class Figure(NamedTuple):
 
     def shown(self, value: float, language: Language = "en") -> str:
         """`value`, in SI, with its unit: `31 cm`, `31厘米`."""
-        text = f"{value * self.per_si:.{self.digits}f}"
-        if float(text) == 0:
-            text = text.removeprefix("-")
+        text = rounded(value * self.per_si, self.digits)
         return text + self.unit_zh if language == "zh" else f"{text} {self.unit}"
 
     def limit(self, value: float, language: Language) -> str:
@@ -151,6 +152,13 @@ def against(level: Level, limit: str, language: Language) -> str:
     if language == "zh":
         return f"（{LEVEL_ZH[level]}标准{limit}）"
     return f" ({level.name.lower()} limit {limit})"
+
+
+def rounded(value: float, digits: int) -> str:
+    """With so many decimals; without the sign of a zero, and without the row of digits that a
+    broken gauge can send."""
+    text = f"{value:.{digits}f}" if abs(value) < _HUGE else f"{value:.3g}"
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def plain(value: object) -> str:

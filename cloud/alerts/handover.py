@@ -7,32 +7,32 @@ changed, and nobody hears that something is over of which they were never told.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, case, delete, select, update
+from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.exc import DBAPIError
 
-from cloud import database, state, tables
-from cloud.alerts import compose, facts, holdrecords, wording
-from cloud.alerts.actions import CALLS, Kind, Send, newest
-from cloud.alerts.compose import Fact, Told
+from cloud import database, tables
+from cloud.alerts import compose, facts, holdrecords, knowledge, wording
+from cloud.alerts import plan as plans
+from cloud.alerts.actions import CALLS, Kind, Send, foremost
+from cloud.alerts.compose import Fact
 from cloud.alerts.facts import Obsolete
+from cloud.alerts.knowledge import Known
 from cloud.alerts.plan import Plan
-from cloud.alerts.records import Records, read_parts
+from cloud.alerts.records import Records, parts_of
 from cloud.alerts.tokens import Tokens
+from cloud.alerts.waiting import Waiting, is_exercise, still_told, without_ends_that_began_anew
 from cloud.channels import Message
-from wire.messages import Level
 
 log: Final = logging.getLogger("shuichi.dispatch")
 
-SUPERSEDED: Final = "a newer message says it"
 CANNOT_BE_SENT: Final = "it cannot be sent"
 
 _SENDS: Final = msgspec.json.Decoder(list[Send])
 _MESSAGE: Final = msgspec.json.Decoder(Message)
-_TOLD: Final = msgspec.json.Decoder(Told)
 
 
 class Desk(Protocol):
@@ -45,6 +45,9 @@ class Desk(Protocol):
 
     def delivered(self, connection: Connection, key: str) -> None:
         """A channel has taken the message of a key."""
+
+    def not_taken(self, connection: Connection, key: str) -> None:
+        """A channel has certainly not taken it now, and is to be asked again."""
 
     def refused(self, connection: Connection, key: str, now_ms: int) -> bool:
         """A channel will never take it; whether somebody is called now because of that, by another
@@ -64,34 +67,37 @@ class Stored:
 
     def delivered(self, connection: Connection, key: str) -> None: ...
 
+    def not_taken(self, connection: Connection, key: str) -> None: ...
+
     def refused(self, connection: Connection, key: str, now_ms: int) -> bool:
         return False
 
 
-class _Waiting(NamedTuple):
-    row: Row[tuple[object, ...]]
-    sends: list[Send]
+class Outside(NamedTuple):
+    """What messages need beside the state: the channels of the config; who signs links, which begin
+    with `answer_url`, "" for none."""
+
+    channels: Collection[str]
+    tokens: Tokens
+    answer_url: str
 
 
 class HandOver:
     """`plan` is in force, `plan_of` gives that by which something began, `begin` a view of the
-    state; links begin with `answer_url`, "" for none; `unreached` is told of a call that no channel
-    takes."""
+    state; `unreached` is told of a call that no channel takes."""
 
     def __init__(
         self,
         plan: Plan,
+        outside: Outside,
         begin: Callable[[Connection], Records],
         plan_of: Callable[[Records, str], Plan],
-        tokens: Tokens,
-        answer_url: str,
         unreached: Callable[[Connection, str, int], bool],
     ) -> None:
         self._plan_now = plan
         self._begin = begin
         self._plan_of = plan_of
-        self._tokens = tokens
-        self._url = answer_url
+        self._channels, self._tokens, self._url = outside
         self._unreached = unreached
 
     def use(self, plan: Plan) -> None:
@@ -101,22 +107,22 @@ class HandOver:
     def next(
         self, connection: Connection, channel: str, contact: str, now_ms: int
     ) -> Message | None:
-        waiting: list[_Waiting] = []
+        waiting: list[Waiting] = []
         for row in _waiting(connection, channel, contact, now_ms):
             if row.sends is None:
                 if not waiting and (message := _stored(connection, row, now_ms)) is not None:
                     return message
                 continue
             try:
-                waiting.append(_Waiting(row, _SENDS.decode(row.sends)))
+                waiting.append(Waiting(row, _SENDS.decode(row.sends)))
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 _refuse(connection, row.key, now_ms, f"{type(error).__name__}: {error}")
         if not waiting:
             return None
         records = self._begin(connection)
-        for row, sends in _newest(waiting):
+        for row, sends, why in still_told(records, waiting):
             if not sends:
-                _withdraw(connection, row.key, now_ms, SUPERSEDED)
+                _withdraw(connection, row.key, now_ms, why)
             elif (message := self._safely(records, row, sends, now_ms)) is not None:
                 return message
         return None
@@ -166,7 +172,7 @@ class HandOver:
     ) -> Message:
         """What happens and where, without anything that is read of the alert."""
         first = max(sends, key=lambda one: (one.kind in CALLS, one.level))
-        plan = self._plan_now
+        plan = self._plan_that_knows(connection, first)
         tongue = wording.language(plan, first.contact)
         words = [
             f"{wording.LEVEL[tongue][one.level]} {wording.HAZARD[tongue][one.hazard]}"
@@ -180,12 +186,22 @@ class HandOver:
         _keep(connection, message)
         return message
 
+    def _plan_that_knows(self, connection: Connection, send: Send) -> Plan:
+        """The plan in force, or that of the alert where its contact is in no other one."""
+        if send.contact in self._plan_now.contact:
+            return self._plan_now
+        return self._plan(self._begin(connection), send)
+
     def _blank(
         self, row: Row[tuple[object, ...]], plan: Plan, send: Send, call: Any, now_ms: int
     ) -> Message:
         """A message about `send` without words: to whom it goes, and how it is answered."""
-        contact, tongue = plan.contact[send.contact], wording.language(plan, send.contact)
-        kind = plan.channel[str(row.channel)].address if row.channel in plan.channel else None
+        # A number that was corrected while the alert runs is the one to call.
+        contact = self._plan_now.contact.get(send.contact) or plan.contact[send.contact]
+        tongue = wording.language(plan, send.contact)
+        name = str(row.channel)
+        channel = self._plan_now.channel.get(name) or plan.channel.get(name)
+        kind = None if channel is None else channel.address
         token = None if call is None else self._tokens.sign(call.id)
         return Message(
             key=str(row.key),
@@ -206,19 +222,17 @@ class HandOver:
         )
 
     def delivered(self, connection: Connection, key: str) -> None:
-        table = tables.knowledge
-        fresh = connection.execute(
-            update(table)
-            .where(table.c.key == key, table.c.delivered.is_(False))
-            .values(delivered=True)
-        )
-        if fresh.rowcount and self._plan_now.inhibit:  # what somebody knows of may go before
+        is_new = knowledge.taken(connection, key)
+        if is_new and self._plan_now.inhibit:  # what somebody knows of may go before
             targets = {one for rule in self._plan_now.inhibit for one in rule.target.hazards}
             holdrecords.stir(connection, targets)
 
+    def not_taken(self, connection: Connection, key: str) -> None:
+        knowledge.not_taken(connection, key)
+
     def refused(self, connection: Connection, key: str, now_ms: int) -> bool:
-        table, out = tables.knowledge, tables.outgoing
-        connection.execute(delete(table).where(table.c.key == key, table.c.delivered.is_(False)))
+        out = tables.outgoing
+        knowledge.not_taken(connection, key)
         row = connection.execute(select(out).where(out.c.key == key)).one_or_none()
         if row is None:
             return False
@@ -233,10 +247,14 @@ class HandOver:
         self, connection: Connection, row: Row[tuple[object, ...]], now_ms: int
     ) -> bool:
         """What asks for no answer goes by one channel: where that refuses it, by the next one."""
-        contact = self._plan_now.contact.get(str(row.contact))
-        if row.sends is None or contact is None or row.channel not in contact.channels:
+        if row.sends is None:
             return False
-        later = contact.channels[contact.channels.index(str(row.channel)) + 1 :]
+        send = foremost(_SENDS.decode(str(row.sends)))
+        contact = self._plan_that_knows(connection, send).contact.get(str(row.contact))
+        if contact is None or row.channel not in contact.channels:
+            return False
+        place = contact.channels.index(str(row.channel))
+        later = [one for one in contact.channels[place + 1 :] if one in self._channels]
         if not later:
             return False
         base = str(row.key).removesuffix(f"/{row.channel}")
@@ -262,24 +280,53 @@ class HandOver:
     ) -> Message | None:
         """The message of a row, None if there is nothing left to say: then it is withdrawn."""
         first = sends[0]
-        told = _told(records.connection, first.contact, first.exercise, sends)
+        known = knowledge.of(records.connection, first.contact, first.exercise, sends)
         found = []
         why = facts.OVER
+        sends, ends = self._instead(records, row, sends, known), sends
+        if not sends and ends:
+            why = facts.BEGAN_ANEW
         for send in sends:
             plan = self._plan(records, send)
-            fact = facts.of(records, plan, send, told.get(send.alert))
+            fact = facts.of(records, plan, send, known.get(send.alert))
             if isinstance(fact, Obsolete):
                 why = fact
             else:
                 found.append(fact)
-        found = _without_ends_that_began_anew(found)
+        found = without_ends_that_began_anew(found)
         if not found:
             _withdraw(records.connection, row.key, now_ms, why.reason)
             return None
         message = self._message(records, row, found, now_ms)
         _keep(records.connection, message)
-        _remember(records.connection, message.key, found, now_ms)
+        knowledge.composed(records.connection, message.key, found, known, now_ms)
         return message
+
+    def _instead(
+        self,
+        records: Records,
+        row: Row[tuple[object, ...]],
+        sends: Sequence[Send],
+        known: Mapping[str, Known],
+    ) -> Sequence[Send]:
+        """What a row tells now: of a site that is in danger again, that, and not the end of the
+        danger before. It is kept, for a channel may not take it at once."""
+        now = []
+        for send in sends:
+            plan = self._plan(records, send)
+            told = send.kind is Kind.CLEAR and send.alert in known and send.contact in plan.contact
+            one = facts.instead(records, send) if told else send
+            if one is not None:
+                now.append(one)
+        if now and now != [*sends]:
+            records.save()
+            out = tables.outgoing
+            changed = {
+                "sends": msgspec.json.encode(now).decode(),
+                "parts": parts_of(send.part for send in now),
+            }
+            records.connection.execute(update(out).where(out.c.key == row.key).values(changed))
+        return now
 
     def _message(
         self, records: Records, row: Row[tuple[object, ...]], found: Sequence[Fact], now_ms: int
@@ -290,7 +337,8 @@ class HandOver:
         asks = any(one.is_call for one in found)
         call = records.call(row.call) if asks and row.call is not None else None
         blank = self._blank(row, plan, send, call, now_ms)
-        words = _words(plan, found, now_ms, blank.link or "")
+        others = (self._plan(records, one.send) for one in found)
+        words = _words(plans.together(plan, others), found, now_ms, blank.link or "")
         return msgspec.structs.replace(
             blank,
             title=words.title,
@@ -328,30 +376,6 @@ def _words(plan: Plan, found: Sequence[Fact], now_ms: int, link: str) -> wording
         return wording.Wording(lines[0], "\n".join((*lines[1:], link)).strip())
 
 
-def _newest(waiting: Sequence[_Waiting]) -> list[_Waiting]:
-    """The same rows, each with what no later one says better."""
-    last = newest(send for one in waiting for send in one.sends)
-    return [
-        _Waiting(one.row, [send for send in one.sends if last[send.alert] is send])
-        for one in waiting
-    ]
-
-
-def _without_ends_that_began_anew(found: Sequence[Fact]) -> list[Fact]:
-    """Of a site that is in danger again nobody needs to hear that it was over."""
-    active = {(one.send.site, one.send.hazard) for one in found if one.send.kind is not Kind.CLEAR}
-    return [
-        one
-        for one in found
-        if one.send.kind is not Kind.CLEAR or (one.send.site, one.send.hazard) not in active
-    ]
-
-
-def is_exercise() -> ColumnElement[int]:
-    """1 for a row of `outgoing` that belongs to an exercise, else 0: the incident's id says it."""
-    return case((tables.outgoing.c.incident.like("%.exercise"), 1), else_=0)
-
-
 def _waiting(
     connection: Connection, channel: str, contact: str, now_ms: int
 ) -> Sequence[Row[tuple[object, ...]]]:
@@ -376,51 +400,11 @@ def _stored(connection: Connection, row: Row[tuple[object, ...]], now_ms: int) -
         return None
 
 
-def _told(
-    connection: Connection, contact: str, exercise: bool, sends: Sequence[Send]
-) -> dict[str, Told]:
-    table = tables.knowledge
-    rows = connection.execute(
-        select(table.c.alert, table.c.state).where(
-            table.c.contact == contact,
-            table.c.exercise.is_(exercise),
-            table.c.alert.in_({send.alert for send in sends}),
-        )
-    )
-    told = {row.alert: _TOLD.decode(row.state) for row in rows}
-    ends = [one for one in sends if one.kind is Kind.CLEAR and one.alert not in told]
-    if ends:  # an older release, or a message in plain words, has left no more than that it went
-        out = tables.outgoing
-        went = connection.execute(
-            select(out.c.parts).where(out.c.contact == contact, out.c.outcome == "delivered")
-        ).scalars()
-        alerts = {part.alert for parts in went for part in read_parts(parts)}
-        told |= {one.alert: Told(one.level, None) for one in ends if one.alert in alerts}
-    return told
-
-
 def _keep(connection: Connection, message: Message) -> None:
     """What a row of `outgoing` says, now that it is composed."""
     out = tables.outgoing
     content = msgspec.json.encode(message).decode()
     connection.execute(update(out).where(out.c.key == message.key).values(message=content))
-
-
-def _remember(connection: Connection, key: str, found: Sequence[Fact], now_ms: int) -> None:
-    """What the contact knows from now on, unless the channel refuses the message."""
-    rows = [
-        {
-            "contact": one.send.contact,
-            "exercise": one.send.exercise,
-            "alert": one.send.alert,
-            "key": key,
-            "state": msgspec.json.encode(Told(Level(one.send.level), one.measured)).decode(),
-            "at_ms": now_ms,
-            "delivered": False,
-        }
-        for one in found
-    ]
-    state.upsert(connection, tables.knowledge, rows, fixed=("delivered",))
 
 
 def _withdraw(connection: Connection, key: str, now_ms: int, why: str) -> None:

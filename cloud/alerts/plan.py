@@ -5,7 +5,7 @@ plan (an hour without duty, a tier without instructions) is for `cloud.alerts.pl
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -319,6 +319,22 @@ def read(file: Path) -> Plan:
 def parse(text: str) -> Plan:
     """A plan that `Plan.model_dump_json` has kept."""
     return Plan.model_validate_json(text)
+
+
+def together(plan: Plan, others: Iterable[Plan]) -> Plan:
+    """A plan for a message about alerts that began under several: `plan`, with the areas, sites and
+    people that only the others know."""
+    versions = {one.version: one for one in others if one.version != plan.version}
+    if not versions:
+        return plan
+    fields = dict(plan)
+    for table in ("area", "site", "contact"):
+        fields[table] = {
+            name: one
+            for other in (*versions.values(), plan)
+            for name, one in getattr(other, table).items()
+        }
+    return Plan.model_construct(**fields)
 
 
 def faults(plan: Plan) -> Iterator[Fault]:

@@ -30,6 +30,7 @@ class Post:
     def __init__(self, plan: Plan, channels: Iterable[str], of_documents: Iterable[str]) -> None:
         self._window_ms = round(plan.digest_window_s * 1000)
         self._channels = frozenset(channels)
+        self._ways = plan.ways
         self._of_documents = frozenset(of_documents)
 
     def deliver(
@@ -37,6 +38,7 @@ class Post:
     ) -> list[Send]:
         """What a contact is to be told goes through the mailbox; what comes out of it, to the
         channels. The calls that no channel can take."""
+        sends = [self._by_known(send) for send in sends]
         if sends and not digest.opens(records.boxes.box(name), sends, now_ms):
             records.boxes.keep(name, sends, now_ms)
             return []
@@ -48,6 +50,13 @@ class Post:
             if not any(parcel.channel in self._channels for parcel in some):
                 lost += [send for send in message if send.kind in CALLS]
         return lost
+
+    def _by_known(self, send: Send) -> Send:
+        """What asks for no answer goes by one channel: by the first one that the config has."""
+        if send.kind in CALLS or any(way.channel in self._channels for way in send.ways):
+            return send
+        ways = [one for one in self._ways.get(send.contact, ()) if one.channel in self._channels]
+        return msgspec.structs.replace(send, ways=tuple(ways[:1])) if ways else send
 
     def _write(
         self,

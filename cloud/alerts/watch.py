@@ -325,6 +325,8 @@ class Watch:
         if after is not before and after != before:
             findings.states[key] = after
         if type(said) is Reading and said.quality in _GOOD and said.value is not None:
+            if said.at_ms > now_ms:  # its gateway's clock is wrong: it was read now at the latest
+                said = msgspec.structs.replace(said, at_ms=now_ms)
             self._samples.add(key, said)
             if self._is_open(key, after, now_ms) and said.at_ms >= after.newest_ms:
                 findings.newest[key] = said

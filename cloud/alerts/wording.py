@@ -291,9 +291,10 @@ def _local(plan: Plan, at_ms: int) -> datetime:
 
 def moment(plan: Plan, at_ms: int, now_ms: int, tongue: Language) -> str:
     """Hour and minute, and the day if it is not that of `now_ms`. What comes within half a day
-    needs none: nobody takes 00:05 for yesterday's when it is to come."""
+    needs none: nobody takes 00:05 for yesterday's when it is to come. Where clocks are put forward
+    or back in between, the name of the time."""
     at, now = (_local(plan, one) for one in (at_ms, now_ms))
-    said = f"{at:%H:%M}"
+    said = f"{at:%H:%M}" if at.utcoffset() == now.utcoffset() else f"{at:%H:%M %Z}"
     if at.date() == now.date() or timedelta() < at - now < _LATER_THAN:
         return said
     near = {now.date() - _DAY: ("昨日", "yesterday"), now.date() + _DAY: ("明日", "tomorrow")}

@@ -142,7 +142,8 @@ class _Board:
         except (mqtt.Refused, mqtt.PublishRefused) as error:
             raise Rejected(str(error)) from error
         except (mqtt.Unreachable, mqtt.Disconnected) as error:
-            raise Unavailable(str(error)) from error
+            is_unsure = isinstance(error, mqtt.Disconnected)
+            raise Unavailable(str(error), unsure=is_unsure) from error
         return Receipt(detail="the board has it" if config.ack_topic else "the broker has it")
 
 

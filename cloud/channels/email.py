@@ -153,14 +153,16 @@ class _Email:
         match error:
             case aiosmtplib.SMTPRecipientsRefused():
                 return self._ours(error.recipients[0])
-            case aiosmtplib.SMTPConnectError() | aiosmtplib.SMTPServerDisconnected():
+            case aiosmtplib.SMTPConnectError():
                 return Unavailable(f"{server} cannot be reached: {error.message}")
+            case aiosmtplib.SMTPServerDisconnected():
+                return Unavailable(f"{server} cannot be reached: {error.message}", unsure=True)
             case aiosmtplib.SMTPTimeoutError() | ssl.SSLError():
-                return Unavailable(f"{server} cannot be used: {error}")
+                return Unavailable(f"{server} cannot be used: {error}", unsure=True)
             case aiosmtplib.SMTPResponseException():
                 final = 500 <= error.code < 600  # RFC 5321, 4.2.1
                 words = f"{server} says {error.code}: {error.message}"
                 return Rejected(words) if final else Unavailable(words)
             case aiosmtplib.SMTPException():
                 return Rejected(f"{server}: {error.message}")  # it cannot do what we must ask for
-        return Unavailable(f"{server} cannot be reached: {error}")
+        return Unavailable(f"{server} cannot be reached: {error}", unsure=True)

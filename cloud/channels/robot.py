@@ -44,7 +44,7 @@ async def post(
     said = _object(answer.content)
     given = [said[code] for code in codes if code in said]
     if not given or any(type(number) is not int for number in given):
-        raise Unavailable("the answer is not one of the provider's")
+        raise Unavailable("the answer is not one of the provider's", unsure=True)
     words = str(said.get("errmsg") or said.get("msg") or "nothing more")
     if number := next(filter(None, given), 0):
         error = Rejected if number in never else Unavailable

@@ -140,9 +140,11 @@ class Running:
             async with asyncio.timeout(self._config.timeout_s):
                 receipt = await self._channel.send(message)
         except TimeoutError:
-            raise Unavailable(f"no answer within {self._config.timeout_s:g} s") from None
+            words = f"no answer within {self._config.timeout_s:g} s"
+            raise Unavailable(words, unsure=True) from None
         except Unavailable as error:  # without its cause, which may quote what we hide
-            raise Unavailable(self._public(str(error)), error.retry_after_s) from None
+            words = self._public(str(error))
+            raise Unavailable(words, error.retry_after_s, unsure=error.unsure) from None
         except Rejected as error:
             raise Rejected(self._public(str(error))) from None
         except Exception as error:  # noqa: BLE001  # said by whoever catches Failed

@@ -105,7 +105,7 @@ class _Tencent:
         except httpx.HTTPError as error:
             raise unavailable(httpx.URL(self._config.url), error) from error
         except (ValueError, KeyError, TypeError):  # what the SDK makes of other answers
-            raise Unavailable("the answer is not one of Tencent Cloud's") from None
+            raise Unavailable("the answer is not one of Tencent Cloud's", unsure=True) from None
         if status.Code != "Ok":
             raise self._no(str(status.Code), str(status.Message))
         return Receipt(status.SerialNo, status.Message)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from cloud import tables
-from cloud.alerts import alarm, everybody, handover, plan
+from cloud.alerts import alarm, everybody, plan, waiting
 from cloud.alerts.alarm import Status
 from cloud.alerts.dispatch import Dispatch
 from cloud.alerts.hazard import Hazard, Stage
@@ -348,7 +348,7 @@ def test_after_an_outage_of_a_channel_only_the_newest_call_is_told():
     assert {(row.channel, m.kind) for row, m in told} == {("sms", "again"), ("voice", "again")}
     assert len(told) == 2
     given_up = [row for row in office.rows(tables.outgoing) if row.outcome == "withdrawn"]
-    assert {row.detail for row in given_up} == {handover.SUPERSEDED}
+    assert {row.detail for row in given_up} == {waiting.SUPERSEDED}
 
 
 def test_what_is_not_said_again_is_not_given_up():

@@ -15,13 +15,13 @@ from cloud.alertparts import LEVELS, demand, json_option, read
 from cloud.alerts import demands, views
 from cloud.alerts.alarm import Status
 from cloud.alerts.byhand import Demand, Raise
-from cloud.alerts.demands import Answer, Done, Exercise
+from cloud.alerts.demands import Answer, Done
 from cloud.alerts.hazard import Hazard, Stage
-from cloud.alerts.placeholders import named_values, values_option
 from cloud.alerts.reportcli import report_command
 from cloud.alerts.views import AlertView, Line
 from cloud.cliparts import config_option, moment, when, words
 from cloud.desk import Operation
+from cloud.drillcli import exercise
 from cloud.statscli import command as stats_command
 from cloud.testcli import test_command, tests_command
 from configs.loader import UserError
@@ -152,31 +152,7 @@ alert.add_command(report_command)
 alert.add_command(stats_command)
 alert.add_command(test_command)
 alert.add_command(tests_command)
-
-
-@alert.command()
-@config_option
-@click.option("--site", required=True)
-@click.option("--hazard", required=True, type=click.Choice([str(one) for one in Hazard]))
-@click.option("--level", type=click.Choice(LEVELS), help="How bad it is.")
-@click.option("--stage", type=click.Choice([str(one) for one in Stage]), default="now")
-@values_option
-@click.option("--end", is_flag=True, help="The exercise is over.")
-def exercise(
-    file: Path,
-    site: str,
-    hazard: str,
-    level: str | None,
-    stage: str,
-    values: tuple[str, ...],
-    end: bool,
-) -> None:
-    """Run the response plan for real, every message marked as an exercise (演练)."""
-    if (level is None) != end:
-        raise UserError("give either --level or --end")
-    wanted = None if level is None else Level[level.upper()]
-    order = Exercise(site, Hazard(hazard), wanted, Stage(stage), named_values(values))
-    demand(file, demands.EXERCISE, order)
+alert.add_command(exercise)
 
 
 @alert.command()

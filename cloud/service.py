@@ -28,7 +28,7 @@ from cloud import (
     writeoffs,
 )
 from cloud.admission import Admission, clock_fault
-from cloud.alerts import demands, dutydesk, planlife, testsend
+from cloud.alerts import demands, drilldesk, dutydesk, planlife, testsend
 from cloud.alerts.office import Office, alert_faults, office_of
 from cloud.alerts.plan import Plan
 from cloud.alerts.watch import Watch
@@ -97,7 +97,7 @@ async def serve(setup: Setup, faults: Sequence[str] = ()) -> None:
                 cases.RETRY,
                 cases.DROP,
                 writeoffs.CLOSE,
-                *(*demands.ALL, *dutydesk.ALL, *testsend.ALL),
+                *(*demands.ALL, *drilldesk.ALL, *dutydesk.ALL, *testsend.ALL),
                 planlife.RELOAD,
             ),
             wake=service.office.wake,

@@ -121,6 +121,16 @@ def unheld(connection: Connection, names: Collection[str]) -> list[Unheld]:
     return found
 
 
+def is_held(connection: Connection, name: str) -> bool:
+    """Whether anybody has the lease of a name."""
+    row = connection.execute(
+        select((lease.c.until_ms - database.now_ms(connection)).label("for_ms")).filter_by(
+            name=name
+        )
+    ).one_or_none()
+    return row is not None and 0 < row.for_ms <= LONGEST_MS
+
+
 class Leases:
     """Those of this process; each lasts `lasts_s` from its last renewal."""
 

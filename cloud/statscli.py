@@ -38,13 +38,16 @@ _HEADINGS: Final = (
     default="table",
     help="Of the output.",
 )
-def command(file: Path, month: str | None, form: str) -> None:
+@click.option("--exercises", is_flag=True, help="Of exercises, not of real alerts.")
+def command(file: Path, month: str | None, form: str, exercises: bool) -> None:
     """Print how the alerts of a month were answered: by tier and by person."""
 
     async def ask(database: State, _: Any) -> Month:
         plan = await database.run(keptplans.last_good) or everybody.plan([])
         wanted = month or statistics.this_month(time.time_ns() // 1_000_000, plan.zone)
-        return await database.run(partial(statistics.of_month, plan=plan, month=wanted))
+        return await database.run(
+            partial(statistics.of_month, plan=plan, month=wanted, exercises=exercises)
+        )
 
     try:
         found = look(config.read_in_part(file)[0], ask)

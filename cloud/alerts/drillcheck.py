@@ -55,8 +55,10 @@ def check(script: Script, setting: Setting) -> Iterator[Fault]:
     """All that is wrong with a script under this plan."""
     yield from faults(script)
     plan = setting.plan
-    unknown = False
+    unknown = not (script.is_sound("step") and script.is_sound("lasts_min"))
     for number, step in enumerate(script.step):
+        if not script.is_sound("step", number):
+            continue
         here = f"step.{number}"
         site = plan.site.get(step.site)
         if site is None:

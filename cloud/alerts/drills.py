@@ -7,6 +7,7 @@ is awaited), when its time is up, when somebody stops it, or when a step is late
 a real alert stands takes no further part.
 """
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -27,6 +28,8 @@ from configs.loader import UserError
 
 AWAY_MS: Final = 120_000
 """A step that is late by more ends the exercise: the service was away."""
+
+_LOOKED_THROUGH: Final = 1000
 
 _TABLE: Final = tables.drill
 
@@ -246,6 +249,12 @@ def newest(connection: Connection, most: int) -> list[Drill]:
         select(_TABLE.c.state).order_by(_TABLE.c.began_ms.desc()).limit(most)
     ).scalars()
     return [msgspec.json.decode(row, type=Drill) for row in rows]
+
+
+def with_alerts(connection: Connection, alerts: Collection[str]) -> list[Drill]:
+    """Those of the last ones to which any of these alerts belongs."""
+    found = newest(connection, _LOOKED_THROUGH)
+    return [one for one in found if any(wave.alert in alerts for wave in one.waves)]
 
 
 def put(connection: Connection, drill: Drill) -> None:

@@ -102,6 +102,8 @@ def faults(script: Script) -> Iterator[Fault]:
     stands: dict[tuple[str, Hazard], tuple[Level, Stage]] = {}
     latest_ms = 0
     for number, step in enumerate(script.step):
+        if not script.is_sound("step", number):
+            continue
         here = f"step.{number}"
         yield from _of_step(here, step)
         if step.at_ms < latest_ms:
@@ -119,6 +121,8 @@ def faults(script: Script) -> Iterator[Fault]:
                 yield Fault(f"{here}.level", "changes nothing: it is so already")
             stands[place] = step.level, step.stage
     for number, expected in enumerate(script.expect):
+        if not script.is_sound("expect", number):
+            continue
         yield from _of_expectation(script, f"expect.{number}", expected)
 
 

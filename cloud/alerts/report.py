@@ -19,7 +19,7 @@ from cloud.alerts.hazard import Hazard
 from cloud.alerts.press import PUBLIC
 from cloud.alerts.review import Change, Facts, Series, Told
 from cloud.alerts.wording import HAZARD, named
-from cloud.channels import Language
+from cloud.channels import Language, marked
 from wire.reading import UNITS, Quantity
 
 COURSE_LINES: Final = 400
@@ -28,13 +28,16 @@ COURSE_LINES: Final = 400
 _RANK: Final = ("blue", "yellow", "orange", "red")
 
 
-def build(facts: Facts, language: Language, zone: ZoneInfo) -> Document:
-    """The document of an incident."""
+def build(
+    facts: Facts, language: Language, zone: ZoneInfo, more: Sequence[Section] = ()
+) -> Document:
+    """The document of an incident; `more` sections stand behind the first."""
     writer = _Writer(facts, language, zone)
     title = writer.word("title", site=writer.site())
     if facts.incident.exercise:
-        title = f"[{writer.word('exercise')}] {title}"
-    return Document(language, title, tuple(writer.sections()), zone)
+        title = marked(title, language)
+    first, *others = writer.sections()
+    return Document(language, title, (first, *more, *others), zone)
 
 
 class _Writer:

@@ -230,6 +230,7 @@ class _Service:
         """The dispatch and its channels; and whoever sees that the rest works, for they tell of
         it."""
         config = self._setup.config
+        self.office.fence(lease.check)
         health = Health(
             self._database,
             lease,
@@ -242,7 +243,7 @@ class _Service:
                 ("part_failing", self._set_aside),
                 ("part_failing", self._closed),
                 ("part_failing", self._unheard),
-                ("part_failing", self._full),
+                ("part_failing", self._database.failing),
                 ("channel_failing", self.office.failing),
             ),
             self._faults,
@@ -345,10 +346,6 @@ class _Service:
         """What is wrong with alerting."""
         is_late = self._health is not None and self._health.is_late
         return self._mute() | ({"alerts": "messages to people are late"} if is_late else {})
-
-    def _full(self) -> dict[str, str]:
-        """That the disk of the state is full."""
-        return {"disk": self._database.trouble} if self._database.trouble else {}
 
     async def _reopen(self) -> None:
         """Try the channels that could not be opened, so that it is known when they can."""

@@ -51,6 +51,10 @@ class State:
         """Why nothing but alerts may be written, "" if all may."""
         return "" if self.reserve is None else self.reserve.trouble
 
+    def failing(self) -> dict[str, str]:
+        """That the disk is full."""
+        return {"disk": self.trouble} if self.trouble else {}
+
     async def keep_reserve(self, _: int = 0) -> None:
         """Keep room for alerts on the disk of a file. Raises Unavailable."""
         if isinstance(self.place, Path) and not self.read_only:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
@@ -18,6 +18,7 @@ from cloud.alerts.waiting import is_exercise
 from cloud.channels import Channel, Message, Receipt
 from cloud.channels.running import Expired
 from cloud.errors import Rejected, Unavailable
+from cloud.shards import Lost
 from cloud.state import State
 from cloud.supervision import Supervisor
 
@@ -36,6 +37,9 @@ AT_A_TIME: Final = 50
 IT_IS_THE_CHANNEL: Final = 3
 """Messages in a row that are not taken, after which the others wait too; or that are refused for
 good, after which somebody is told: a token that has run out refuses everything."""
+
+FRESH_S: Final = 30.0
+"""Between the question what is to be sent and the answer, beyond which it is asked again."""
 
 AWAY_S: Final = 1.0
 """Between tries of a database that does not answer."""
@@ -79,6 +83,8 @@ class _Line:
         self.refused = 0
         self.not_before_s = 0.0
         self.trouble = ""
+        self.owed: list[Callable[[], Awaitable[None]]] = []
+        """What became of messages and is not in the database yet."""
 
     def put_off(self, contact: str, after_s: float | None = None) -> None:
         """A message was not taken; the next try comes later each time, with jitter, and not before
@@ -127,6 +133,8 @@ class Delivery:
     ) -> None:
         self._database = database
         self._desk: Desk = desk or Stored()
+        self.fence: Callable[[Connection], None] = lambda _: None
+        """Raises Lost, in a transaction, where another process delivers now."""
         self._news = news
         self._supervisor = supervisor or Supervisor()
         self._lines = {name: _Line(channel) for name, channel in channels.items()}
@@ -173,7 +181,7 @@ class Delivery:
             line.news.clear()
             try:
                 wait_s = await self._round(name, line)
-            except Unavailable as error:
+            except (Unavailable, Lost) as error:
                 if str(error) != line.trouble:
                     log.error("channel %s: %s; it waits until it is back", name, error)
                 line.trouble = str(error)
@@ -196,6 +204,7 @@ class Delivery:
         several in a row cannot, it is the channel, and the others need not try.
         """
         line.in_a_row = 0
+        await self._settle(line)
         while True:
             if (rest_s := line.rests_s()) > 0:
                 return rest_s
@@ -218,7 +227,7 @@ class Delivery:
                         return max(min(line.waits().values(), default=0.0), line.rests_s())
                     continue
                 compose = partial(self._compose, channel=name, due=due, without=put_off)
-                told, message = await self._database.run(partial(compose, contact=contact))
+                told, message = await self._composed(partial(compose, contact=contact))
                 if message is None:
                     continue  # nothing is left to say
                 try:
@@ -235,20 +244,42 @@ class Delivery:
                     if not isinstance(error, Expired):
                         line.refused += 1
                         line.last_error = f"it refuses all messages: {error}"
-                    await self._refused(message.key, str(error))
+                    line.owed.append(partial(self._refused, message.key, str(error)))
                 except Exception as error:  # noqa: BLE001  # it must cost no other message
                     if not self._failed(name, line, message.key, error):
                         line.put_off(told)
                         continue
-                    await self._refused(message.key, f"{CANNOT_BE_SENT}: {_line(error)}")
+                    why = f"{CANNOT_BE_SENT}: {_line(error)}"
+                    line.owed.append(partial(self._refused, message.key, why))
                 else:
-                    await self._database.run(
-                        partial(self._taken, key=message.key, receipt=receipt, now_ms=_now_ms())
-                    )
+                    taken = partial(self._taken, key=message.key, receipt=receipt, now_ms=_now_ms())
+                    line.owed.append(partial(self._database.run, taken))
                     if line.works():
                         log.info("channel %s: delivers again", name)
                 line.later.pop(told, None)
                 line.faults.pop(message.key, None)
+                await self._settle(line)
+
+    async def _settle(self, line: _Line) -> None:
+        """Write down what became of messages: before that is done none is sent, or one that was
+        taken would be sent again."""
+        while line.owed:
+            await line.owed[0]()
+            line.owed.pop(0)
+
+    async def _composed(
+        self, compose: Callable[[Connection], tuple[str, Message | None]]
+    ) -> tuple[str, Message | None]:
+        """What is to be sent, and to whom. Where we were stopped behind that (SIGSTOP, a machine
+        that sleeps), another process may have sent it by now, and it is not how things stand: it is
+        composed again, by the database as it is."""
+        for _ in range(2):
+            began_s, began_ms = time.monotonic(), _now_ms()
+            found = await self._database.run(compose)
+            passed_s = max(time.monotonic() - began_s, (_now_ms() - began_ms) / 1000)
+            if passed_s < FRESH_S:
+                break
+        return found
 
     def _compose(
         self,
@@ -261,6 +292,7 @@ class Delivery:
     ) -> tuple[str, Message | None]:
         """The next message to `contact`. Where it is of an exercise, and something real has come
         while it waited for its turn, that goes first, to whomever."""
+        self.fence(connection)
         now_ms = _now_ms()
         if due.exercise:
             again = _due(connection, channel=channel, now_ms=now_ms, without=without)

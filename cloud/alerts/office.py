@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
+from sqlalchemy import Connection
+
 from cloud.alerts import everybody, keptplans, plan, setback, tokens
 from cloud.alerts.buttons import Buttons
 from cloud.alerts.delivery import Delivery
@@ -16,6 +18,7 @@ from cloud.channels import Channel, cap
 from cloud.config import Setup
 from cloud.errors import Unavailable
 from cloud.http import secret
+from cloud.shards import Lost
 from cloud.state import State
 from cloud.supervision import Supervisor
 from configs.loader import ConfigError
@@ -94,6 +97,11 @@ class Office:
         self._buttons = Buttons(broker, name, keep_s, database, dispatch, self.wake)
         self._news = news or asyncio.Event()
         self._turned_s = 0.0
+        self._fence: Callable[[Connection], None] = lambda _: None
+
+    def fence(self, check: Callable[[Connection], None]) -> None:
+        """From now on `check` says in each transaction whether alerts are ours, or raises Lost."""
+        self._fence = self._delivery.fence = check
 
     @property
     def plan(self) -> plan.Plan:
@@ -140,8 +148,8 @@ class Office:
             try:
                 self.dispatch.not_before(clock.expected_ms())
                 now_ms, began_s = clock.now_ms(), time.monotonic()
-                due_ms = await self._database.run(partial(self.dispatch.round, now_ms=now_ms))
-            except Unavailable as error:
+                due_ms = await self._database.run(partial(self._round, now_ms=now_ms))
+            except (Unavailable, Lost) as error:
                 if not failing:
                     log.error("%s; alerts wait until it is back", error)
                 failing = True
@@ -153,6 +161,10 @@ class Office:
             self._turned_s = time.monotonic()
             self._delivery.wake()
             await self._wait(pause_s(time.monotonic() - began_s, now_ms, due_ms), clock)
+
+    def _round(self, connection: Connection, now_ms: int) -> int | None:
+        self._fence(connection)
+        return self.dispatch.round(connection, now_ms)
 
     async def _wait(self, wait_s: float, clock: SteadyClock) -> None:
         """Until there is news, something is due, or the clock was set back."""

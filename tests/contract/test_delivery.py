@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,6 +18,7 @@ from cloud.alerts import delivery
 from cloud.alerts.delivery import Delivery
 from cloud.channels import Message, Receipt, running, webhook
 from cloud.errors import Unavailable
+from cloud.shards import Lost
 from cloud.state import State
 from tests.contract.sink import Request, Sink, sink
 from tests.contract.telling import NOW_MS, message, opened
@@ -343,3 +345,80 @@ async def test_what_is_real_goes_before_any_exercise(tmp_path: Path) -> None:
             await until(lambda: len(channel.handed) == 6)
     assert channel.handed[:2] == ["also-x", "real-x"]
     assert channel.handed[2:] == [f"drill-{number}-x" for number in range(4)]
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_who_was_stopped_behind_the_question_asks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGSTOP, and another process has sent it meanwhile."""
+    boards, stopped_s = Boards(), [0.0]
+
+    class Clocks:
+        time_ns = staticmethod(time.time_ns)
+
+        @staticmethod
+        def monotonic() -> float:
+            return time.monotonic() + stopped_s[0]
+
+    monkeypatch.setattr(delivery, "time", Clocks)
+
+    class Stopped(State):
+        async def run(self, work: Any) -> Any:
+            found = await super().run(work)
+            if isinstance(found, tuple) and isinstance(found[-1], Message) and not stopped_s[0]:
+                stopped_s[0] = 3600.0
+                done = update(tables.outgoing).where(tables.outgoing.c.key == found[-1].key)
+                await super().run(lambda c: c.execute(done.values(done_ms=1, outcome="by another")))
+            return found
+
+    async with state.opened(tmp_path / "cloud.db") as database:
+        await tell(database, ["board"], "one", "two")
+        with monkeypatch.context() as patch:
+            patch.setattr(database, "__class__", Stopped)
+            async with delivering(Delivery(database, {"board": boards})):
+                await until(lambda: boards.told)
+        assert boards.told == ["two-board"]
+        assert (await outcomes(database))["one-board"] == "by another"
+
+
+async def test_who_has_lost_the_lease_sends_nothing(tmp_path: Path) -> None:
+    boards, asked = Boards(), list[int]()
+
+    def lost(_: Connection) -> None:
+        asked.append(1)
+        raise Lost("another worker has taken it")
+
+    async with state.opened(tmp_path / "cloud.db") as database:
+        await tell(database, ["board"], "one")
+        one = Delivery(database, {"board": boards})
+        one.fence = lost
+        async with delivering(one):
+            await until(lambda: asked)
+        assert boards.tried == 0
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_what_was_taken_is_not_sent_again_while_that_cannot_be_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "AWAY_S", 0.01)
+    boards, refused = Boards(), list[Any]()
+
+    class Full(State):
+        async def run(self, work: Any) -> Any:
+            is_taken = getattr(work, "func", None) == one._taken
+            if is_taken and len(refused) < 5:
+                refused.append(work)
+                raise Unavailable("disk full")
+            return await super().run(work)
+
+    async with state.opened(tmp_path / "cloud.db") as database:
+        await tell(database, ["board"], "one", "two")
+        one = Delivery(database, {"board": boards})
+        with monkeypatch.context() as patch:
+            patch.setattr(database, "__class__", Full)
+            async with delivering(one):
+                await until(lambda: len(boards.told) == 2)
+        assert len(refused) == 5
+        assert (boards.tried, boards.told) == (2, ["one-board", "two-board"])

@@ -144,6 +144,18 @@ def reported(plan: Plan, fact: Fact, now_ms: int) -> str:
     return _reported(plan, fact, now_ms, wording.language(plan, fact.send.contact))
 
 
+def headline(plan: Plan, send: Send) -> str:
+    """What happens and where, or that it is over: by the send alone."""
+    tongue = wording.language(plan, send.contact)
+    kind = send.kind if send.kind is Kind.CLEAR else Kind.RAISE
+    name = wording.site_name(plan, send.site, tongue)
+    values = {
+        "level": LEVEL[tongue][send.level],
+        "what": wording.at(send.site, send.hazard, name, tongue),
+    }
+    return capital(wording.fill(phrases.TITLE[tongue][kind], values))
+
+
 def digest(plan: Plan, facts: Sequence[Fact], now_ms: int, link: str = "") -> Wording:
     """Several alerts in one message: the calls, the worst first, then what else has changed. What
     has ended is never left out, nor is the name of a site with a red call."""
@@ -164,7 +176,7 @@ def digest(plan: Plan, facts: Sequence[Fact], now_ms: int, link: str = "") -> Wo
         lines.append(_no_answer(tongue))
         title = f"{len(news)}处预警有变化"
         if tongue == "en":
-            title = f"{_alerts(len(news))} changed"
+            title = f"News of {_alerts(len(news))}"
     return Wording(title, "\n".join(filter(None, (*lines, link))))
 
 
@@ -200,7 +212,7 @@ def _calls(plan: Plan, calls: Sequence[Fact], now_ms: int, tongue: Language) -> 
         if tongue == "zh":
             lines.append(f"{level}，{site}：{''.join(said)}")
         else:
-            lines.append(f"{capital(level)}, {site}: {' '.join(said)}")
+            lines.append(f"{capital(level)}, {' '.join((f'{site}.', *said))}")
     rest = calls[WHOLE_IN_DIGEST:]
     reds = [one for one in rest if one.send.level is Level.RED]
     if reds:
@@ -259,11 +271,13 @@ def _news(plan: Plan, news: Sequence[Fact], now_ms: int, tongue: Language) -> li
         elif one.send.kind is Kind.HELD:
             text = heldwords.of(plan, one.held, now_ms, tongue)
         else:
+            text = ""
+        if not text:
             level = LEVEL[tongue][one.send.level]
             what = _situation(plan, one, now_ms, tongue)
             by = _by_whom(plan, one, now_ms, tongue)
-            stop = "。" if tongue == "zh" else ". "
-            text = f"{level}{stop}{capital(what)}{' ' if by and tongue == 'en' else ''}{by}".strip()
+            stop = "。" if tongue == "zh" else "."
+            text = ("" if tongue == "zh" else " ").join(filter(None, (level + stop, what, by)))
         site = _site(plan, one, tongue)
         lines.append(f"{site}：{text}" if tongue == "zh" else f"{capital(site)}: {text}")
     return lines
@@ -274,7 +288,9 @@ def _count(calls: Sequence[Fact], tongue: Language) -> str:
     if tongue == "zh":
         which = "均为红色" if reds == number else f"其中红色{reds}处"
         return f"{number}处预警待应答" + (f"，{which}" if reds else "")
-    which = "all of them red" if reds == number else f"{reds} of them red"
+    which = f"{reds} of them red"
+    if reds == number:
+        which = "both red" if number == 2 else "all of them red"
     return f"{_alerts(number)} to answer" + (f", {which}" if reds else "")
 
 
@@ -295,7 +311,8 @@ def _values(plan: Plan, fact: Fact, now_ms: int, tongue: Language, link: str) ->
     else:
         below = "nobody below has answered"
     values |= {"below": below, "cause": fact.cause.get(tongue, ""), "link": link}
-    return values | {"what": wording.fill(wording.AT[tongue][fact.send.hazard], values)}
+    send = fact.send
+    return values | {"what": wording.at(send.site, send.hazard, values["site"], tongue)}
 
 
 def _situation(plan: Plan, fact: Fact, now_ms: int, tongue: Language) -> str:
@@ -358,7 +375,7 @@ def _why(fact: Fact, tongue: Language) -> str:
     if send.off_duty:
         return {
             "zh": "本级当前无人值班，因此呼叫全体责任人。",
-            "en": "Nobody of your area is on duty, so all of you are called.",
+            "en": "Nobody in your area is on duty, so everybody is called.",
         }[tongue]
     return ""
 
@@ -443,7 +460,7 @@ def _site(plan: Plan, fact: Fact, tongue: Language) -> str:
     name, hazard = _name(plan, fact, tongue), fact.send.hazard
     if hazard is Hazard.UNDERPASS:
         return name
-    return wording.fill(wording.AT[tongue][hazard], {"site": name})
+    return wording.at(fact.send.site, hazard, name, tongue)
 
 
 def _list(names: Iterable[str], tongue: Language) -> str:

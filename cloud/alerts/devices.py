@@ -34,10 +34,10 @@ NAMES: Final[Mapping[Device, Mapping[Language, str]]] = {
 }
 
 UNWATCHED: Final[Mapping[Device, Mapping[Language, str]]] = {
-    Device.RULER: {"zh": "积水无人监测", "en": "nothing measures the water on the road"},
-    Device.GAUGE: {"zh": "河道水位无人监测", "en": "nothing measures the river"},
-    Device.RAIN: {"zh": "雨量无人监测", "en": "nothing measures the rain"},
-    Device.CRACK: {"zh": "裂缝变化无人监测", "en": "nothing measures the crack"},
+    Device.RULER: {"zh": "积水无法监测", "en": "nothing measures the water on the road"},
+    Device.GAUGE: {"zh": "河道水位无法监测", "en": "nothing measures the river"},
+    Device.RAIN: {"zh": "雨量无法监测", "en": "nothing measures the rain"},
+    Device.CRACK: {"zh": "裂缝变化无法监测", "en": "nothing measures the crack"},
 }
 """What nobody sees while it does not work."""
 

@@ -14,7 +14,7 @@ from wire.messages import Level
 SOURCE: Final = "exercise"
 """The source of an exercise's conditions."""
 
-_CAUSE: Final[dict[Language, str]] = {
+CAUSE: Final[dict[Language, str]] = {
     "zh": "此为演练，没有真实险情",
     "en": "this is an exercise, there is no real danger",
 }
@@ -41,7 +41,7 @@ class Stepping(Protocol):
 def run(dispatch: Stepping, records: Records, scenario: Scenario, now_ms: int) -> str:
     """Find it. The id of the alert."""
     key = AlarmKey(scenario.site, scenario.hazard, exercise=True)
-    known = Known({**scenario.figures}, {"zh": _CAUSE["zh"], "en": _CAUSE["en"]})
+    known = Known({**scenario.figures}, {"zh": CAUSE["zh"], "en": CAUSE["en"]})
     at_ms = _after(records, key, now_ms)
     condition = Condition(SOURCE, scenario.level, at_ms, scenario.stage)
     dispatch.step(records, key, condition, now_ms, known)

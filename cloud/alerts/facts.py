@@ -59,7 +59,7 @@ def of(records: Records, plan: Plan, send: Send, known: Knowledge | None) -> Fac
         since_ms=send.at_ms,
         figures=_place(records, plan, send),
         told=told,
-        public=_public(plan, send),
+        public=public(plan, send),
     )
 
 
@@ -122,7 +122,7 @@ def stand(records: Records, plan: Plan, send: Send, told: Told | None = None) ->
         below=below(plan, send, state),
         answered=None if state.answer is None else (state.answer.by, state.answer.at_ms),
         reported=_reported(state),
-        public=_public(plan, now),
+        public=public(plan, now),
         held=alarm.covers,
     )
 
@@ -278,7 +278,7 @@ def _reported(state: Escalation) -> Reported | None:
     return None if one is None else Reported(one.by, one.outcome, one.people, one.at_ms)
 
 
-def _public(plan: Plan, send: Send) -> dict[Language, str]:
+def public(plan: Plan, send: Send) -> dict[Language, str]:
     """What a loudspeaker says."""
     if not plan.contact[send.contact].public or send.hazard is Hazard.EQUIPMENT:
         return {}

@@ -95,7 +95,7 @@ _ENGLISH: Final = {
     Trend.FALLING: "falling",
 }
 _TREND_EN: Final[Mapping[str, Mapping[Trend, str]]] = {
-    Quantity.RAIN_TOTAL: {Trend.RISING: "still raining", Trend.STEADY: "the rain has stopped"},
+    Quantity.RAIN_TOTAL: {Trend.RISING: "still raining", Trend.STEADY: "little rain now"},
     Quantity.RAIN_RATE: {
         Trend.RISING: "raining harder",
         Trend.STEADY: "raining as before",
@@ -108,7 +108,7 @@ _TREND_EN: Final[Mapping[str, Mapping[Trend, str]]] = {
     },
 }
 _STEADY_ZH: Final[Mapping[str, str]] = {
-    Quantity.RAIN_TOTAL: "雨已停",
+    Quantity.RAIN_TOTAL: "雨势已小",
     Quantity.RAIN_RATE: "雨势不减",
 }
 _GOES_BACK: Final = {Quantity.RAIN_TOTAL}

@@ -173,12 +173,7 @@ class HandOver:
         """What happens and where, without anything that is read of the alert."""
         first = max(sends, key=lambda one: (one.kind in CALLS, one.level))
         plan = self._plan_that_knows(connection, first)
-        tongue = wording.language(plan, first.contact)
-        words = [
-            f"{wording.LEVEL[tongue][one.level]} {wording.HAZARD[tongue][one.hazard]}"
-            f" {wording.site_name(plan, one.site, tongue)}"
-            for one in sends
-        ]
+        words = [compose.headline(plan, one) for one in sends]
         call = None if row.call is None else self._begin(connection).call(str(row.call))
         blank = self._blank(row, plan, first, call, now_ms)
         text = "\n".join((*words, *filter(None, (blank.link,))))
@@ -369,10 +364,7 @@ def _words(plan: Plan, found: Sequence[Fact], now_ms: int, link: str) -> wording
         return compose.digest(plan, found, now_ms, link)
     except Exception:  # a seam: an instruction must not silence the call that carries it
         log.exception("no message can be composed of %s", [one.send.key for one in found])
-        lines = [
-            f"{one.send.level.name} {one.send.kind}: {one.send.hazard}, {one.send.site}"
-            for one in found
-        ]
+        lines = [compose.headline(plan, one.send) for one in found]
         return wording.Wording(lines[0], "\n".join((*lines[1:], link)).strip())
 
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Final
 
 from cloud.alerts.actions import Kind
-from cloud.alerts.escalation import Outcome
+from cloud.alerts.escalationstate import Outcome
 from cloud.alerts.hazard import Hazard
 from cloud.channels import Language
 

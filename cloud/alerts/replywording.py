@@ -98,8 +98,8 @@ _TEXT: Final[dict[Language, dict[Came, str]]] = {
         Came.ACTING: "已记录：{titles}由您处置。完成后请回复结果，如“已封路”“已转移5人”。",
         Came.DONE: "已记录：{titles}，{done}。如有变化请再回复。",
         Came.CANNOT_ACT: "已记录：{titles}，现场无法处置。将继续呼叫其他责任人，请注意安全。",
-        Came.DECLINED: "已记录：{titles}您无法到场。将继续呼叫其他责任人。",
-        Came.TAKEN_BACK: "已记录：{titles}原由您应答，现您无法处置，系统正在呼叫其他责任人。",
+        Came.DECLINED: "已记录：{titles}，您无法到场。将继续呼叫其他责任人。",
+        Came.TAKEN_BACK: "已记录：{titles}原由您应答，现您无法处置，正在呼叫其他责任人。",
         Came.QUESTION: "本号码由系统答复，不能回答问题。{how}",
         Came.UNCLEAR: "没有看懂。{how}",
         Came.SEVERAL: "您有几条待应答的预警。{how}",
@@ -114,12 +114,12 @@ _TEXT: Final[dict[Language, dict[Came, str]]] = {
         'done, for example "road closed".',
         Came.ACTING: "Recorded: you act on {titles}. When it is done, reply what was done, for "
         'example "road closed" or "5 people out".',
-        Came.DONE: "Recorded: {titles}, {done}. Reply again if that changes.",
-        Came.CANNOT_ACT: "Recorded: {titles}, nothing can be done there. Others are being called. "
-        "Keep yourself safe.",
-        Came.DECLINED: "Recorded: you cannot go to {titles}. Others are being called.",
-        Came.TAKEN_BACK: "Recorded: you had answered {titles} and cannot act now. Others are "
-        "being called.",
+        Came.DONE: "Recorded for {titles}: {done}. Reply again if that changes.",
+        Came.CANNOT_ACT: "Recorded for {titles}: nothing can be done there. Others are being "
+        "called. Keep yourself safe.",
+        Came.DECLINED: "Recorded for {titles}: you cannot go. Others are being called.",
+        Came.TAKEN_BACK: "Recorded for {titles}: you answered before and cannot act now. Others "
+        "are being called.",
         Came.QUESTION: "A program answers here and cannot answer questions. {how}",
         Came.UNCLEAR: "Your reply was not understood. {how}",
         Came.SEVERAL: "Several alerts wait for your answer. {how}",
@@ -132,7 +132,7 @@ _TEXT: Final[dict[Language, dict[Came, str]]] = {
 }
 
 _HOW: Final[dict[Language, str]] = {
-    "zh": "{title}：收到请回复 {code}；去不了请回复 {code} 去不了。",
+    "zh": "{title}：收到请回复{code}；去不了请回复“{code}去不了”。",
     "en": '{title}: reply {code} if you go, "{code} no" if you cannot.',
 }
 
@@ -166,11 +166,14 @@ _IT: Final[dict[Language, str]] = {"zh": "该预警", "en": "that alert"}
 def write(came: Came, about: About, language: Language) -> Words:
     """Title and text of an answer."""
     titles = _AND[language].join(about.titles[:_MOST]) or _IT[language]
-    lines = [_HOW[language].format(title=title, code=code) for code, title in about.codes[:_MOST]]
+    lines = [
+        _capital(_HOW[language].format(title=title, code=code))
+        for code, title in about.codes[:_MOST]
+    ]
     text = _TEXT[language][came].format(
         titles=titles, done=about.done, who=about.who, how=_joined(lines, language)
     )
-    return Words(_TITLE[language][came], text.strip())
+    return Words(_TITLE[language][came], _capital(text.strip()))
 
 
 def title(site: str, level: str | None, language: Language) -> str:
@@ -202,6 +205,10 @@ _CAME: Final = {
     Says.QUESTION: Came.QUESTION,
     Says.UNCLEAR: Came.UNCLEAR,
 }
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _joined(lines: Sequence[str], language: Language) -> str:

@@ -87,6 +87,11 @@ AT: Final[dict[Language, dict[Hazard, str]]] = {
 }
 """What happens where, as it stands in a title."""
 
+OF_SERVICE: Final[dict[Language, str]] = {
+    "zh": "预警平台故障",
+    "en": "failure of the warning service",
+}
+
 OVER: Final[dict[Language, dict[Hazard, str]]] = {
     "zh": {
         Hazard.UNDERPASS: "{site}积水险情已于{at}解除。",
@@ -177,7 +182,10 @@ def language(plan: Plan, contact: str) -> Language:
 
 
 def instruct(plan: Plan, send: Send, tongue: Language, values: Mapping[str, str]) -> str:
-    """The plan's instruction for hazard, level and tier, filled in; "" if it has none."""
+    """The plan's instruction for hazard, level and tier, filled in; "" if it has none. No plan has
+    one for the service itself: its faults say what to do."""
+    if send.site == SERVICE:
+        return ""
     found = plan.instructions(send.hazard, send.level, plan.area[send.area].kind)
     unknown = dict.fromkeys(VALUES[send.hazard], _UNKNOWN[tongue])
     return fill(getattr(found[0], tongue), unknown | dict(values)) if found else ""
@@ -260,6 +268,13 @@ def values_of(plan: Plan, send: Send, now_ms: int, tongue: Language) -> dict[str
         "time": clock(plan, now_ms),
         "deadline": clock(plan, max(send.answer_by_ms or 0, now_ms)),
     }
+
+
+def at(site: str, hazard: Hazard, name: str, tongue: Language) -> str:
+    """What happens at a site that people call by `name`."""
+    if site == SERVICE:
+        return OF_SERVICE[tongue]
+    return fill(AT[tongue][hazard], {"site": name})
 
 
 def site_name(plan: Plan, name: str, tongue: Language) -> str:

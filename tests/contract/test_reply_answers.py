@@ -96,7 +96,7 @@ async def test_the_end_of_the_calls_does_not_take_the_answer_back(room, phone):
 async def test_each_reply_gets_its_words(room, phone):
     code = (await room.call()).answer_code
     assert (await phone.said("哈哈"))[1].startswith("没有看懂。")
-    assert f"收到请回复 {code}；去不了请回复 {code} 去不了" in (await phone.said("啊？"))[1]
+    assert f"收到请回复{code}；去不了请回复“{code}去不了”" in (await phone.said("啊？"))[1]
     other = f"{(int(code) + 1) % 10_000:04}"
     assert "没有这个编号" in (await phone.said(f"{other}收到"))[1]
     assert "您无法到场" in (await phone.said(f"{code}去不了"))[1]

@@ -80,7 +80,7 @@ def test_an_instruction_that_cannot_be_used_is_replaced_by_plain_words(monkeypat
     office = Office()
     office.find(Level.RED)
     (_, message), *_ = office.messages()
-    assert "RED" in message.title
+    assert message.title == "红色预警：大坪下穿道积水"
     assert message.link in message.text
     assert message.answer_code
     assert "KeyError" in caplog.text

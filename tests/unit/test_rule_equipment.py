@@ -174,7 +174,7 @@ def test_a_declared_loss_is_told_for_a_while() -> None:
     ]
     _, found = follow(lost, said)
     assert timed(found) == [(0, Level.YELLOW), (90, None)]
-    assert found[0].text == "the equipment has lost readings (disk full): they will not come"
+    assert found[0].text == "the equipment has lost readings for good: its storage is full"
     assert [one.value for one in found] == [7, 12]
 
 

@@ -89,7 +89,7 @@ def test_the_channel_that_fails_is_named_when_it_begins_and_when_it_ends() -> No
         said += [(one.finding.text, one.finding.text_zh) for one in findings.changes]
     assert said == [
         (
-            "the channel sms has taken no message: people may not be told, phone them",
+            "the channel sms has taken no message: some people may not be told, phone them",
             "通知渠道“sms”发不出消息，有人可能收不到预警，请电话通知",
         ),
         ("the channel sms takes messages again", "通知渠道“sms”恢复正常"),

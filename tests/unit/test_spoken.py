@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cloud.alerts import compose
 from cloud.alerts.actions import CALLS, Kind, Send
-from cloud.alerts.compose import Fact, Reported, Told
+from cloud.alerts.compose import Below, Fact, Reported, Told
 from cloud.alerts.escalation import Outcome
 from cloud.alerts.figures import FIGURES, LANGUAGES, against
 from cloud.alerts.hazard import Hazard, Stage
@@ -168,7 +168,7 @@ def facts(draw):
         figures={} if figure is None else {figure.placeholder: figure.shown(value, "zh")},
         told=draw(st.sampled_from([None, before])),
         deadline_ms=send.answer_by_ms,
-        below=draw(st.sampled_from([None, Tier.VILLAGE])),
+        below=draw(st.sampled_from([None, Below(Tier.VILLAGE)])),
         answered=draw(st.sampled_from([None, (contact, at_ms), ("Li “Wei”", at_ms)])),
         reported=draw(st.sampled_from([None, report])),
     )

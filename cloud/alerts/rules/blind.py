@@ -7,6 +7,7 @@ import msgspec
 from pydantic import Field, model_validator
 
 from cloud.alerts import rain
+from cloud.alerts.figures import plain
 from cloud.alerts.rain import Method, Rates, Totals
 from cloud.alerts.rule import (
     Colour,
@@ -164,13 +165,13 @@ class Blind(Rule[State]):
         if silent_ms < self.silent_ms or fallen is None or fallen < self.over:
             return None
         what, what_zh = _UNKNOWN[self.quantity]
+        rain_mm = plain(round(fallen * 1000, 1))
         text = (
             f"nobody has known {what}: no gauge gives a reading, and it rains hard, "
-            f"{fallen * 1000:.1f} mm in {span(self.window_ms)}"
+            f"{rain_mm} mm in {span(self.window_ms)}"
         )
         text_zh = (
-            f"{what_zh}没有可信读数，情况不明；"
-            f"强降雨，{span_zh(self.window_ms)}内{fallen * 1000:.1f}毫米"
+            f"{what_zh}没有可信读数，情况不明；强降雨，{span_zh(self.window_ms)}内{rain_mm}毫米"
         )
         finding = self._finding(now_ms, self.level, fallen, text, text_zh)
         finding.parts["since_ms"] = now_ms - silent_ms
@@ -182,9 +183,9 @@ class Blind(Rule[State]):
             return self._finding(now_ms, None, fallen, "it is measured again", "监测恢复")
         if fallen is None or fallen > self.clear:
             return None
-        rain_mm, window = fallen * 1000, span(self.window_ms)
-        text = f"still not measured, but it hardly rains: {rain_mm:.1f} mm in {window}"
-        text_zh = f"监测仍未恢复，但雨势已弱，{span_zh(self.window_ms)}内{rain_mm:.1f}毫米"
+        rain_mm, window = plain(round(fallen * 1000, 1)), span(self.window_ms)
+        text = f"still not measured, but it hardly rains: {rain_mm} mm in {window}"
+        text_zh = f"监测仍未恢复，但雨势已弱，{span_zh(self.window_ms)}内{rain_mm}毫米"
         return self._finding(now_ms, None, fallen, text, text_zh)
 
     @staticmethod

@@ -250,7 +250,7 @@ class Crack(ReadingRule[State]):
             "rate_mm_d": round(speed, 3),
         }
         if growth is not None:
-            if growth > 0:
+            if growth * 1000 >= 0.05:  # less is told as 0.0
                 text += ", faster each day"
                 text_zh += "，且逐日加快"
             parts["acceleration_mm_day2"] = round(growth * 1000, 3)

@@ -47,6 +47,15 @@ class Config(RuleConfig):
         ]
 
 
+_WHY: Final = {
+    "disk full": "its storage is full",
+    "disk refused": "its storage cannot be written",
+    "outbox full": "too many of them waited",
+    "outbox damaged": "what waited was damaged",
+    "too old": "they have waited for too long",
+}
+"""Why readings are lost, in plain English."""
+
 _MISSING: Final = "some readings have not arrived: nobody knows what happened then"
 _MISSING_ZH: Final = "部分监测数据没有收到，这段时间的情况不明"
 
@@ -152,7 +161,7 @@ class Lost(GatewayRule[Losses]):
             threshold=None,
             unit="/",
             quantity="readings_lost",
-            text=f"the equipment has lost readings ({gap.reason}): they will not come",
+            text=f"the equipment has lost readings for good: {_WHY.get(gap.reason, gap.reason)}",
             text_zh=f"监测设备丢失部分读数，原因是{gatewaywords.loss(gap.reason)}，无法找回",
             parts={
                 "reason": gap.reason,

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from cloud.alerts import ladder, rain
 from cloud.alerts.counter import NOISE_M, SHORTEST_MS
-from cloud.alerts.figures import against
+from cloud.alerts.figures import against, plain
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.ladder import Rung, Step
 from cloud.alerts.rain import Method, Rates, Totals
@@ -194,8 +194,8 @@ class RainSum(ReadingRule[State]):
     ) -> Finding:
         hours = self.windows_ms[at] / _HOUR_MS
         over = self.rungs[at].over
-        text = f"{depth * 1000:.1f} mm of rain in {hours:g} h"
-        text_zh = f"过去{hours:g}小时雨量{depth * 1000:.1f}毫米"
+        text = f"{plain(round(depth * 1000, 1))} mm of rain in {hours:g} h"
+        text_zh = f"过去{hours:g}小时雨量{plain(round(depth * 1000, 1))}毫米"
         if level is not None:
             text += against(level, f"{over * 1000:g} mm", "en")
             text_zh += against(level, f"{over * 1000:g}毫米", "zh")

@@ -74,7 +74,7 @@ FAULTS: Final = {
         Device.SERVICE,
     ),
     "channel_failing": Text(
-        "the channel {channel} has taken no message: people may not be told, phone them",
+        "the channel {channel} has taken no message: some people may not be told, phone them",
         "通知渠道“{channel}”发不出消息，有人可能收不到预警，请电话通知",
         "the channel {channel} takes messages again",
         "通知渠道“{channel}”恢复正常",

@@ -18,6 +18,8 @@ from cloud.alerts import (
     wording,
 )
 from cloud.alerts.actions import Kind, Send, Way
+from cloud.alerts.alarm import Cover
+from cloud.alerts.alarm import Status as Held
 from cloud.alerts.compose import Below, Fact, Reported, Told
 from cloud.alerts.escalation import Outcome
 from cloud.alerts.hazard import Hazard, Stage
@@ -111,7 +113,7 @@ def fact(kind: Kind, hazard: Hazard, level: Level, tongue: Language, **changes: 
 
 # What rules find
 
-LEVELS: Final = {
+LEVELS: Final[dict[str, Any]] = {
     "orange": {"over_cm": 15, "clear_cm": 12},
     "red": {"over_cm": 30, "clear_cm": 27},
 }
@@ -151,10 +153,10 @@ def found_by_hazard() -> Iterator[tuple[str, Hazard, Finding]]:
         for mm, at in ((n, NOW - HOUR + n * MINUTE) for n in range(60))
     ]
     blind.append((Tick(NOW, NOW - HOUR), NOW))
-    keys = {"site": "here", "rain_site": "hill"}
+    keys: dict[str, Any] = {"site": "here", "rain_site": "hill"}
     yield "blind", Hazard.UNDERPASS, last("blind", blind, **keys)
     yield "blind, a river", Hazard.RIVER, last("blind", blind, quantity="level", **keys)
-    marks = {"datum": "1985国家高程基准", "gauge_zero_m": 158.0}
+    marks: dict[str, Any] = {"datum": "1985国家高程基准", "gauge_zero_m": 158.0}
     marks |= {"fortify_m": 179.0, "warning_m": 180.5, "guarantee_m": 183.5}
     for metres in (21.1, 22.5, 22.8, 25.57):
         one = reading(metres, at_ms, quantity=Quantity.LEVEL)
@@ -277,6 +279,7 @@ def _of_the_lamp(since: int) -> Iterator[tuple[str, list[tuple[Said, int]]]]:
 
 # What is said
 
+_TESTED: Final[dict[Language, str]] = {"zh": "水泵检修", "en": "a test of the pump"}
 TRENDS: Final = (Trend.RISING, Trend.STEADY, Trend.FALLING)
 
 
@@ -307,6 +310,10 @@ def _calls(tongue: Language) -> Iterator[Shown]:
             given["reported"] = Reported("zhou-qing", Outcome.CLOSED, None, NOW - MINUTE)
         if kind is Kind.CLEAR:
             given = {"since_ms": NOW}
+        if kind is Kind.HELD:
+            given["held"] = [
+                Cover(Held.SHELVED, "1", "zhou-qing", _TESTED[tongue], NOW + HOUR, Level.RED)
+            ]
         level = Level.RED
         if kind in (Kind.FALL, Kind.HAND_BACK):
             level = Level.ORANGE
@@ -453,7 +460,8 @@ def _to_everybody(tongue: Language) -> Iterator[Shown]:
 
 def _spoken(tongue: Language) -> Iterator[Shown]:
     made = plan(tongue)
-    config = voice.Config.model_construct()
+    config = voice.Config(kind="voice", url="https://voice.example/call", body={"say": "{speech}"},
+                          success_path="status", success_value="queued")  # fmt: skip
     red = fact(Kind.RAISE, Hazard.UNDERPASS, Level.RED, tongue, found=water(0.352))
     over = fact(Kind.CLEAR, Hazard.UNDERPASS, Level.RED, tongue, since_ms=NOW)
     for name, one in {"call": red, "over": over}.items():
@@ -496,4 +504,4 @@ def file(tongue: Language) -> Path:
 
 if __name__ == "__main__":
     for one in ("zh", "en"):
-        file(one).write_text(text(one), encoding="utf-8")  # type: ignore[arg-type]
+        file(one).write_text(text(one), encoding="utf-8")

@@ -22,5 +22,5 @@ def _sentence(plan: Plan, one: Cover, now_ms: int, tongue: Language) -> str:
     at = moment(plan, one.until_ms, now_ms, tongue)
     by = wording.contact_name(plan, one.by, tongue)
     if tongue == "zh":
-        return f"{by}已暂停呼叫，至{at}：{why}。"
-    return f"{by} holds back the calls until {at}: {why}."
+        return f"{by}已暂停呼叫至{at}，原因：{why}。"
+    return f"{by} has stopped the calls until {at}: {why}."

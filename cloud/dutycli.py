@@ -1,6 +1,7 @@
 """`shuichi duty`: who is absent, who covers whom, while the service runs."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from cloud import config, desk
 from cloud.alerts import dutydesk, dutystore, dutytimes, dutyviews, dutywords, rosterchild
+from cloud.alerts.dutychanges import Duty
 from cloud.alerts.dutyorders import LONGEST_LIST, Absence, Cover, Made, Remove, Swap
 from cloud.alerts.dutyviews import Row
 from cloud.alerts.plan import Plan
@@ -158,6 +160,35 @@ def import_(file: Path, calendar: Path, dry_run: bool, by: str) -> None:
     elif not made.lines:
         click.echo("nothing changes: it was imported before")
     show(made)
+
+
+@group.command()
+@config_option
+@click.option("--contact", default="", help="The duty of this contact.")
+@click.option("--area", default="", help="Or the duty of this area.")
+@from_option
+@click.option("--until", default="+31d", show_default=True, metavar="TIME")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="A file.  [default: print]")
+def export(
+    file: Path, contact: str, area: str, begin: str, until: str, output: Path | None
+) -> None:
+    """Write duty as an iCalendar file (.ics), with all changes, for calendar programs."""
+    from cloud.alerts import rosterexport  # long to import
+
+    setup = config.read_in_part(file)[0]
+    plan = plan_in_force(setup)
+    now_ms = moment_at(None, plan.zone)
+    wanted = dutyviews.asked_calendar(plan, contact, area, (begin, until), now_ms)
+    work = partial(dutystore.read, since_ms=wanted.from_ms)
+    changes = look(setup, lambda state, _: state.run(work))
+    content = rosterexport.calendar(plan, Duty(changes), wanted)
+    if output is None:
+        click.echo(content, nl=False)
+        return
+    try:
+        output.write_bytes(content)
+    except OSError as error:
+        raise UserError(f"{output}: {error.strerror}") from None
 
 
 def _duties(plan: Plan, roster: Roster) -> list[str]:

@@ -3,8 +3,8 @@
 A *slot* is one duty at one moment: an area, and the contact who holds it. The slots of an area are
 those of the windows of its contacts. The changes of that moment are applied to them:
 
-1. A roster takes the place of its contact's windows from its first moment to its last; of several
-   rosters the newest holds. Dates that the plan has in `away` begin no duty of a roster either.
+1. A roster takes the place of its contact's windows, and of their dates, from its first moment to
+   its last; of several rosters the newest holds.
 2. Covers are applied in the order in which they were made, the two of a swap at once. A cover of a
    contact hands over the slots that this contact holds by then, so a cover may itself be covered.
    A cover of an area adds a slot, or with `instead` takes the place of all of them. Whoever is
@@ -184,14 +184,12 @@ class Duty:
             if (roster := rosters.get(contact)) is None:
                 yield from windows(plan, contact, at_ms)
                 continue
-            _, away = plan.shifts(contact)
             for begin_ms, end_ms in roster.spans:
                 if begin_ms > at_ms:
                     break
                 if at_ms < end_ms:
                     day = _day_of(begin_ms, end_ms, at_ms, plan.zone)
-                    if day not in away:
-                        yield Slot(contact, contact, day, by=(roster,))
+                    yield Slot(contact, contact, day, by=(roster,))
 
     def _counts(self, plan: Plan, cover: Change, at_ms: int) -> bool:
         """Whether who covers can: an absent contact cannot, nor one that the plan does not have."""

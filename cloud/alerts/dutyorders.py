@@ -104,7 +104,7 @@ def absence(dispatch: Dispatch, connection: Connection, given: Absence, asked: A
     """Whoever is absent is not called, but if nobody else is left."""
     plan = dispatch.plan
     begin_ms, until_ms, _ = _times(plan, given.begin, given.until, "", asked.now_ms)
-    who = _person(plan, given.contact)
+    who = person(plan, given.contact)
     change = _new(Kind.ABSENCE, who, begin_ms, until_ms, given, asked)
     return _make(dispatch, connection, [change], asked.now_ms)
 
@@ -119,16 +119,15 @@ def cover(dispatch: Dispatch, connection: Connection, given: Cover, asked: Asked
     if given.instead and not given.area:
         raise UserError("in place of those on duty is for an area")
     begin_ms, until_ms, days = _times(plan, given.begin, given.until, given.on, asked.now_ms)
-    who = _person(plan, given.contact)
+    who = person(plan, given.contact)
     change = _new(Kind.COVER, who, begin_ms, until_ms, given, asked)
     if given.covered:
-        covered = _person(plan, given.covered)
+        covered = person(plan, given.covered)
         if covered == who:
             raise UserError(f"{who!r} cannot cover themselves")
         change = msgspec.structs.replace(change, covered=covered, days=days)
     else:
-        area = _area(plan, given.area)
-        change = msgspec.structs.replace(change, area=area, instead=given.instead)
+        change = msgspec.structs.replace(change, area=area(plan, given.area), instead=given.instead)
     return _make(dispatch, connection, [change], asked.now_ms)
 
 
@@ -136,7 +135,7 @@ def swap(dispatch: Dispatch, connection: Connection, given: Swap, asked: Asked) 
     """Two covers at once."""
     plan = dispatch.plan
     begin_ms, until_ms, days = _times(plan, given.begin, given.until, given.on, asked.now_ms)
-    first, second = _person(plan, given.first), _person(plan, given.second)
+    first, second = person(plan, given.first), person(plan, given.second)
     if first == second:
         raise UserError(f"{first!r} cannot swap with themselves")
     covers = [
@@ -249,7 +248,7 @@ def _times(plan: Plan, begin: str, until: str, on: str, now_ms: int) -> tuple[in
     return begin_ms, until_ms, bool(on)
 
 
-def _person(plan: Plan, text: str) -> str:
+def person(plan: Plan, text: str) -> str:
     """The contact of an id, or of a name that only one has."""
     people = {name: one for name, one in plan.contact.items() if not one.public}
     found = _one_of(
@@ -262,7 +261,7 @@ def _person(plan: Plan, text: str) -> str:
     raise UserError(f"{text!r} is no contact of the plan{suggest(text, people)}")
 
 
-def _area(plan: Plan, text: str) -> str:
+def area(plan: Plan, text: str) -> str:
     found = _one_of("area", text, {key: (one.name, one.name_en) for key, one in plan.area.items()})
     if found:
         return found

@@ -1,9 +1,11 @@
 """Who is on duty and why, and what has been changed, for those who look."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
+from cloud.alerts import dutyorders, dutytimes
 from cloud.alerts.dutychanges import Change, Duty, Kind, unknown
 from cloud.alerts.dutytimes import shown
 from cloud.alerts.dutywords import described, stands, why
@@ -41,6 +43,16 @@ class AreaDuty(msgspec.Struct, frozen=True):
     called: tuple[str, ...]
     people: tuple[Person, ...]
     away: tuple[Away, ...]
+
+
+class Wanted(NamedTuple):
+    """What of a plan is wanted as a calendar: a contact wherever they have duty, or an area; and
+    from when to when (UTC, ms)."""
+
+    contact: str
+    area: str
+    from_ms: int
+    until_ms: int
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -85,6 +97,24 @@ def asked_areas(plan: Plan, area: str | None, site: str | None) -> tuple[str, ..
             raise UserError(f"{site!r} is no site of the plan{suggest(site, plan.site)}")
         return plan.ladder(site)
     return tuple(plan.area)
+
+
+def asked_calendar(
+    plan: Plan, contact: str, area: str, times: tuple[str, str], now_ms: int
+) -> Wanted:
+    """The contact or area, and the times (as in `dutytimes`), that a calendar is to have. Raises
+    UserError."""
+    if bool(contact) == bool(area):
+        raise UserError("give either a contact or an area")
+    begin, until = times
+    try:
+        from_ms = dutytimes.begin(begin, plan.zone, now_ms)
+        until_ms = dutytimes.end(until, plan.zone, from_ms)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if contact:
+        return Wanted(dutyorders.person(plan, contact), "", from_ms, until_ms)
+    return Wanted("", dutyorders.area(plan, area), from_ms, until_ms)
 
 
 def rows(plan: Plan, changes: Iterable[Change], now_ms: int) -> list[Row]:

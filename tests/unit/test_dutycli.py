@@ -139,3 +139,16 @@ def test_a_calendar_is_imported_shown_before_and_imported_again(folder):
         duty(folder, *words)
     with pytest.raises(UserError, match="No such file"):
         duty(folder, "import", folder / "none.ics", "--by", "王刚")
+
+
+def test_what_is_exported_can_be_imported(folder):
+    duty(folder, "cover", "bai-ning", "--for", "he-lan", "--on", DAYS[1], "--by", "王刚")
+    file = folder / "out.ics"
+    words = ("--area", "daping-shiqiao-3", "--from", DAYS[0], "--until", DAYS[3])
+    assert duty(folder, "export", *words, "-o", file) == ""
+    assert duty(folder, "export", *words) == file.read_bytes().decode().replace("\r\n", "\n")
+    out = duty(folder, "import", file, "--by", "王刚")
+    assert "bai-ning" in out
+    assert "change 1 counts as before" in out
+    with pytest.raises(UserError, match="Is a directory"):
+        duty(folder, "export", *words, "-o", folder)

@@ -295,6 +295,7 @@ class _Service:
                 hooks=hooks,
                 token=token,
                 tokens=server.tokens_of(self._setup.folder, config.web),
+                calendar_token=server.calendar_token_of(self._setup.folder, config.web),
                 publisher=config.cap,
                 url=config.alerts.settings.answer_url,
                 tests=self.tests,
@@ -482,6 +483,7 @@ async def _web_fault(setup: Setup) -> str:
     try:
         server.secrets_of(setup.folder, setup.config.web, setup.config.hook)
         server.tokens_of(setup.folder, setup.config.web)
+        server.calendar_token_of(setup.folder, setup.config.web)
     except Unavailable as error:
         return f"[web] {error}"
     return ""

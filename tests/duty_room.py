@@ -156,6 +156,7 @@ async def opened(
     place: Place | None = None,
     tokens: dict[str, str] | None = None,
     lines: dict[str, Line] | None = None,
+    calendar_token: str = "",
 ) -> AsyncIterator[DutyRoom]:
     settings = settings or Settings(answer_url=URL)
     dispatch = Dispatch(the_plan, the_plan.channel, Tokens(b"signing"), settings)
@@ -175,6 +176,7 @@ async def opened(
                 hooks={name: (hook, SECRET) for name, hook in (hooks or {}).items()},
                 token=token,
                 tokens=tokens or {},
+                calendar_token=calendar_token,
                 tests=None if lines is None else Sender(database, lines, dispatch),
                 publisher=settings.publisher,
                 url=URL,

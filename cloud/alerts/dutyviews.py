@@ -99,6 +99,14 @@ def asked_areas(plan: Plan, area: str | None, site: str | None) -> tuple[str, ..
     return tuple(plan.area)
 
 
+def moment(text: str, plan: Plan, now_ms: int) -> int:
+    """A moment as people write it, in local time of the plan; "" is now. Raises UserError."""
+    try:
+        return dutytimes.begin(text, plan.zone, now_ms)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
 def asked_calendar(
     plan: Plan, contact: str, area: str, times: tuple[str, str], now_ms: int
 ) -> Wanted:

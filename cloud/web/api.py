@@ -17,7 +17,7 @@ from cloud.alerts import byhand, testsend, views
 from cloud.alerts.byhand import Who, Words
 from cloud.alerts.dispatch import Dispatch, Outcome
 from cloud.alerts.hazard import Hazard, Stage
-from cloud.web import holds
+from cloud.web import duty, holds
 from cloud.web.demands import done, how, known, read
 from cloud.web.desk import HEADERS, Desk
 from configs.loader import UserError
@@ -67,6 +67,7 @@ def add(made: FastAPI, desk: Desk) -> None:
         made.add_api_route(path, _guarded(desk, handler), methods=[method])
     made.add_api_route("/api/alerts", _guarded(desk, _raise), methods=["POST"])
     made.add_api_route("/api/test", _guarded(desk, _test), methods=["POST"])
+    duty.add(made, desk, _guarded)
     for name, work in _BY_HAND.items():
         path = f"/api/alerts/{{alert}}/{name}"
         made.add_api_route(path, _guarded(desk, partial(_by_hand, work=work)), methods=["POST"])
@@ -83,6 +84,8 @@ def _guarded(desk: Desk, handler: _Handler) -> Callable[[Request], Awaitable[Res
             )
         request.state.program = name
         found = await handler(desk, request)
+        if isinstance(found, duty.File):
+            return Response(found.content, media_type=duty.CALENDAR_TYPE, headers=HEADERS)
         return Response(msgspec.json.encode(found), media_type="application/json", headers=HEADERS)
 
     return serve

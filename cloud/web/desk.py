@@ -40,7 +40,8 @@ HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosnif
 class Desk:
     """`reader` is the same state as `database`, to look at only: who looks waits for nobody who
     writes, and holds nobody up. `hooks` have their secrets beside them; `token` opens the API, and
-    so do `tokens`, by the names of programs; "" opens nothing; without a `publisher` there is no
+    so do `tokens`, by the names of programs; "" opens nothing; `calendar_token`
+    opens the feed of duty; without a `publisher` there is no
     CAP feed; `url` is where we are seen from afar; `wake` tells the dispatch that there is news; a
     reply to a call by a `spoken` channel gets no answer; `tests` sends test messages, where there
     are channels."""
@@ -54,6 +55,7 @@ class Desk:
     publisher: Publisher | None
     url: str
     tokens: Mapping[str, str] = field(default_factory=dict)
+    calendar_token: str = ""
     spoken: frozenset[str] = frozenset()
     tests: Sender | None = None
     _refusals: Seldom = field(default_factory=lambda: Seldom(60.0), init=False, repr=False)
@@ -63,6 +65,11 @@ class Desk:
     _looks: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(AT_ONCE), init=False, repr=False
     )
+
+    calendars: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(1), init=False, repr=False
+    )
+    """Calendars that are read or written at a time: each may take a second of a core."""
 
     def refused(self, what: str, request: Request) -> None:
         """Somebody asked without the right secret: counted, and said once a minute for each that
@@ -81,15 +88,15 @@ class Desk:
         return await _run(self.reader, self._looks, work)
 
 
-async def body_of(request: Request) -> bytes:
+async def body_of(request: Request, most: int = LONGEST_BODY) -> bytes:
     """The whole body, if it is not too long and comes in time."""
     body = b""
     try:
         async with asyncio.timeout(BODY_WITHIN_S):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > LONGEST_BODY:
-                    raise HTTPException(413, f"a body has {LONGEST_BODY} bytes at most")
+                if len(body) > most:
+                    raise HTTPException(413, f"a body has {most} bytes at most")
     except TimeoutError:
         raise HTTPException(408, f"the body did not come within {BODY_WITHIN_S} s") from None
     except ClientDisconnect:

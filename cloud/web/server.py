@@ -95,6 +95,11 @@ def tokens_of(folder: Path, web: Web) -> dict[str, str]:
     return {name: secret(folder, one.token_file) or "" for name, one in web.token.items()}
 
 
+def calendar_token_of(folder: Path, web: Web) -> str:
+    """What stands in the addresses of calendars, "" for none. Raises Unavailable."""
+    return secret(folder, web.calendar_token_file) or ""
+
+
 async def serve(desk: Desk, listening: socket.socket) -> None:
     """Answer until cancelled; what is being answered then may end. Raises what ends the server."""
     loop = asyncio.get_running_loop()

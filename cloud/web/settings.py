@@ -20,12 +20,14 @@ class Token(Model):
 
 class Web(Model):
     """Where we listen; a reverse proxy with TLS belongs before it. `token_file` (or `env:NAME`)
-    has a token of the API, `token` those of single programs; without any the API is closed."""
+    has a token of the API, `token` those of single programs; without any the API is closed.
+    `calendar_token_file` has a word that stands in the addresses of duty as a calendar."""
 
     host: Text = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     token_file: Text | None = None
     token: dict[Name, Token] = {}
+    calendar_token_file: Text | None = None
 
 
 class Hook(Model):

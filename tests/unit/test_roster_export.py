@@ -1,5 +1,7 @@
 """Duty as a calendar, and back."""
 
+from typing import Any
+
 import icalendar
 import pytest
 from hypothesis import assume, given
@@ -52,7 +54,7 @@ def test_a_night_is_one_event_that_says_why():
     content = rosterexport.calendar(PLAN, duty, wanted)
     (calendar,) = icalendar.Calendar.from_ical(content, multiple=True)
     events = {str(one["X-SHUICHI-AREA"]): one for one in calendar.walk("VEVENT")}
-    one = events["grid"]
+    one: Any = events["grid"]
     assert one["DTSTART"].dt.isoformat() == "2026-07-01T12:00:00+00:00"
     assert one["DTEND"].dt.isoformat() == "2026-07-02T00:00:00+00:00"
     assert str(one["SUMMARY"]) == "township one, Grid"

@@ -15,12 +15,18 @@ was mended by its kind, and the next set was written in one go:
 | held_out_3 | 167 of 190 | 3: 可以吧看看, 明白人, 4711 0000 1111 |
 | held_out_4 | 162 of 173 | 1: 马上转移群众！ |
 | held_out_5 | 142 of 146 | 0 |
+| held_out_6 | 283 of 405 | 4: 交警在封, 我去！, 收到，一个半小时到, I was going to |
+| held_out_7 | 107 of 120 | 0 |
+| held_out_8 | 107 of 114 | 1: 呵呵好的 |
+| held_out_9 | 84 of 88 | 0 |
 
-The set with the highest number judges: no word was added because of it. What was changed after it
-was read only takes a yes away (a "but", more than an hour, what is quoted and is not ours, work
-that is undone, helpers who have left). Whoever
-mends what it shows writes the next one first. All sets are by the one who wrote the lexicon:
-strangers type other things. The first true replies belong into a new set.
+`held_out_6` has the difficult ones: dialects, typos, other scripts, oaths, half results. Who wrote
+it had not seen the lexicon. After its first reading six of its labels were mended ("on the way" is
+`acting`), and one sentence was left out. What stood in an earlier set was left out of all four.
+
+The set with the highest number judges: no word was added because of it. Whoever mends what it shows
+writes the next one first. All sets are by two writers: strangers type other things. The first true
+replies belong into a new set.
 """
 
 import json

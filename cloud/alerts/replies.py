@@ -20,7 +20,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from cloud.alerts import replytext
-from cloud.alerts.replylexicon import EN, ZH, Sort
+from cloud.alerts.replyenglish import EN
+from cloud.alerts.replylexicon import ZH, Sort
 from cloud.alerts.replytext import Token, What
 
 LONGEST: Final = 1_000
@@ -108,12 +109,25 @@ _BESIDE_THE_POINT: Final = frozenset({Sort.FACT, Sort.THING, Sort.PLACE})
 _TAKES_OBJECT: Final = frozenset(
     {
         *("知道", "可以", "明白", "了解", "清楚", "晓得", "知悉", "好", "行", "妥", "接到", "受到"),
-        *("手到", "首到", "收道", "收倒", "是的", "i understand", "understood", "noted", "copy"),
+        *(
+            "成",
+            "知到",
+            "名白",
+            "手到",
+            "首到",
+            "收道",
+            "收倒",
+            "是的",
+            "i understand",
+            "understood",
+            "noted",
+            "copy",
+        ),
     }
 )
 """A yes only where nothing follows that it could be about: 知道, not 知道封路了; 好, not 好人."""
 _BESIDE_YES: Final = frozenset({What.CODE, What.STRANGER, What.TIME, What.UNKNOWN})
-_SAYS_OF: Final = frozenset({"好", "行", "可以", "妥", "妥了", "是的", "好了"})
+_SAYS_OF: Final = frozenset({"好", "行", "成", "可以", "妥", "妥了", "是的", "好了"})
 """A yes only where nothing stands before it of which it could be said: 好, not 路好."""
 _AFTER_YES: Final = frozenset({Sort.ACKNOWLEDGE, Sort.GO, Sort.POLITE, Sort.SIGN})
 _AFTER_YES_TOO: Final = frozenset(
@@ -126,13 +140,35 @@ _AN_ORDER_TOO: Final = frozenset(
     {"马上", "赶过去", "赶去", "过去看看", "去看看", "去看", "去看一下"}
 )
 """What somebody who gives an order says as well: 马上转移群众."""
-_CREWS: Final = frozenset({"施工队", "交警", "民警", "消防", "消防员", "民兵", "干部"})
+_CREWS: Final = frozenset(
+    {
+        "应急队",
+        "抢险队",
+        "突击队",
+        "施工队",
+        "交警",
+        "民警",
+        "消防",
+        "消防员",
+        "民兵",
+        "干部",
+        "辅警",
+        "保安",
+        "巡逻队",
+    }
+)
 _VEHICLES: Final = frozenset({"车", "车辆", "car", "cars", "truck", "trucks", "bus", "traffic"})
 _WHOLLY: Final = frozenset({"全部", "全员", "全体", "所有人"})
 _UNDONE: Final = frozenset({"evacuate", "move", "rescue", "close", "block", "seal"})
 """Work that is named and not said to be done: "12 people to evacuate"."""
 _OWN_CREW: Final = frozenset({"队伍", "队员", "名队员", "team", "crew"})
 _WORK: Final = frozenset({Sort.CLOSE, Sort.MOVE})
+_UNDERWAY: Final = frozenset(
+    {Sort.GO, Sort.SOON, Sort.ACTING, Sort.CLOSING, Sort.MOVING, Sort.NOW, *_WORK}
+)
+_ARRIVES: Final = ("到", "赶", "前往")
+_TITLES: Final = frozenset(replytext.TITLES.split("|"))
+_WAS: Final = frozenset({"was", "were"})
 
 
 def read(text: str, codes: Iterable[str], around: Around = NOTHING) -> Reply:
@@ -174,7 +210,7 @@ def _judge(
         return _said(found, Says.AUTOMATIC)
     if word in _STOP or Sort.STOP in sorts:
         return _said(found, Says.STOP)
-    if pieces.is_foreign:
+    if pieces.is_foreign or (word == "我去" and "!" in pieces.own):  # an oath as often as a yes
         return found
     if Sort.ASK in sorts or pieces.asks or _ends_asking(tokens):
         return _said(found, Says.QUESTION)
@@ -193,7 +229,7 @@ def _judge(
         _clause(found, one, _people(one) if in_all is None else in_all, firmly=firmly)
         for one in clauses
     ]
-    if any(one is None for one in said):
+    if any(one is None for one in said) or any(map(_is_of_others, clauses)):
         return found
     meant = [one for one in said if one is not None and one.says is not Says.UNCLEAR]
     results = {one.result for one in meant if one.result is not None}
@@ -248,6 +284,8 @@ def _clause(found: Reply, clause: list[Token], people: int | None, *, firmly: bo
         return _result(found, Result.FALSE_ALARM)
     is_done = Sort.DONE in sorts or Sort.EVERYBODY in sorts
     is_soon = Sort.SOON in sorts or Sort.GO in sorts
+    if _is_ahead(clause):
+        return _said(found, Says.ACKNOWLEDGE) if firmly else found
     if sorts & {Sort.CLOSING, Sort.MOVING} or (sorts & _WORK and Sort.NOW in sorts):
         return _said(found, Says.ACTING)
     if sorts & _WORK and is_soon and not sorts & _DONE:
@@ -306,9 +344,40 @@ def _is_of_something_else(clause: list[Token], sorts: frozenset[Sort], people: i
     return has_left or bool(texts & (_ME | _OWN_CREW))
 
 
+def _is_of_others(clause: list[Token]) -> bool:
+    """交警在封, 民兵马上到, I was on my way: what others do, or what was once so."""
+    sorts = _sorts(clause)
+    is_done = sorts & _DONE and not _is_ahead(clause)
+    is_mine = is_done or any(one.text in _ME for one in clause)
+    if not is_mine and sorts & _UNDERWAY and any(one.text in _CREWS for one in clause):
+        return True
+    if not is_mine and any(
+        one.text in _TITLES and other.sorts & _UNDERWAY for one, other in pairwise(clause)
+    ):
+        return True
+    return any(one.text in _WAS and other.sorts & _UNDERWAY for one, other in pairwise(clause))
+
+
+def _is_ahead(clause: list[Token]) -> bool:
+    """去封了, 马上封好, 5分钟后到达现场: what is said to be done is still to be done."""
+    for one, other in pairwise(clause):
+        arrives = Sort.ACTING in other.sorts and other.text.startswith(_ARRIVES)
+        arrives = arrives and not other.text.endswith("了")
+        goes = one.sorts & {Sort.SOON, Sort.GO} and not one.sorts & {Sort.DONE, Sort.ACTING}
+        if goes and (arrives or other.sorts & {Sort.CLOSED, Sort.MOVED}):
+            return True
+        if one.what is What.TIME and arrives:
+            return True
+    return False
+
+
 def _comes_in(clause: list[Token]) -> bool:
     """5分钟到, 19:51到: when somebody arrives."""
-    return any(one.what is What.TIME and other.text == "到" for one, other in pairwise(clause))
+    return any(
+        (one.what is What.TIME and other.text == "到")
+        or (one.text == "eta" and (other.what is What.TIME or 0 < (other.number or 0) <= 60))
+        for one, other in pairwise(clause)
+    )
 
 
 def _in_all(tokens: list[Token]) -> int | None:
@@ -316,7 +385,12 @@ def _in_all(tokens: list[Token]) -> int | None:
     for before, token in pairwise(tokens):
         if token.what is What.PEOPLE and before.text in _SUM:
             return token.number
-    return None
+    alone = [
+        one[0].number
+        for one in replytext.clauses(tokens)
+        if len(one) == 1 and one[0].what is What.PEOPLE
+    ]
+    return alone[0] if len(alone) == 1 else None
 
 
 def _people(clause: list[Token]) -> int | None:

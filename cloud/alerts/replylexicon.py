@@ -54,13 +54,20 @@ ZH: Final[dict[Sort, str]] = {
         收到 收到了 已收到 收悉 已收悉 已阅 好 好的 好滴 好嘞 好吧 好啦 好呀 好哒 行 行的 可以
         知道 知道了 知悉 已知悉 晓得 晓得了 明白 明白了 了解 清楚 清楚了 遵命 是的 没问题
         没有问题 保证完成 受到 收倒 收道 首到 手到 照办 已知晓 知晓 已确认 确认收到 接到 已接到
-        接到通知 收到通知 得令 照做 要得 中嘞 得嘞 妥 妥了 OK了 收到哈 收到了哈""",
-    Sort.SIGN: "👍 👌 🫡 ✅ ✔ ☑ 🆗 🙋 💪",
+        接到通知 收到通知 得令 照做 要得 中嘞 得嘞 妥 妥了 OK了 收到哈 收到了哈
+        好勒 行嘞 得勒 妥嘞 成 收到哒 收到咯 知啦 晓得咯 莫问题 冇问题 敬悉 遵照执行
+        坚决落实 收到指令 保证完成任务 嗯呐 知到 知到了 名白 行勒
+        好咧 好嘞嘞 好的呢 好呢 收到呢 收到啦 明白啦 知道啦""",
+    Sort.SIGN: "👍 👌 🫡 ✅ ✔ ☑ 🆗 🙋 💪 🙆",
     Sort.GO: """
         立即前往 立即出发 立即处理 立即到场 立即安排 立即过去 立刻去 立刻到 立刻处理 立刻安排
-        立刻过去 立刻出发 就去 就来 就到 就过去 过去看看 过去看 去看看 去看 赶去 赶往 快到了
-        快到 会到 会去 会处理 动身 准备出发 我负责 马上 这就 我带人去 我带队 我派人 去一趟 赶到
-        去看一下 过去看一下 去看下 去瞧瞧 负责 交给我 我包了""",
+        立刻过去 立刻出发 就去 就来 就到 就过去 过去看看 过去看 去看看 去看 赶去 赶往
+        会到 会去 会处理 动身 准备出发 我负责 马上 这就 我带人去 我带队 我派人 去一趟 赶到
+        去看一下 过去看一下 去看下 去瞧瞧 负责 交给我 我包了
+        这就走 妈上 开车过去 开车去 开车来 开车赶过去 开车赶去
+        骑车过去 骑车去 骑摩托过去 骑摩托去 走路过去 走过去 跑过去 打车过去 我去吧 我来吧 包在我身上
+        即刻去 即刻过去 依家去
+        正准备去 正准备过去 正准备出发 正要去 正要过去 正要出发 这就动身 马上跑过去""",
     Sort.ACTING: """
         在路上 在路上了 已在路上 已经在路上 在去的路上 去的路上 在来的路上 来的路上 已出发
         已经出发 出发了 已动身 动身了 已经动身 已到 已经到 到了 已到场 已到现场 已到达 已经到达
@@ -71,12 +78,19 @@ ZH: Final[dict[Sort, str]] = {
         前往现场 前往中 去了 已经去了 已去 已前往 正在过去 正在现场 正在设置 正在布置 正在组织
         正在安排 正在放 已组织 已带队 已集结 上路了 在值守 已上岗 还在路上 刚到 刚到现场 刚出发
         快到现场 队伍已出发 正在路上 正往现场 正在核实 正在查看 正在去的路上 已经派出去
-        已经派出去了 的路上 路上了 出门了""",
+        已经派出去了 的路上 路上了 出门了
+        在弄 在弄了 在搞 在搞了 在办了
+        上车了 已上车 已经上车 在车上了 正在赶过来 快到路口 已集合 正在集合 在赶来的路上 正在敲门
+        正在通知 正在喊话 正在摆放 正在设卡 正在劝返 快到 快到了""",
     Sort.SOON: """
         马上 立即 立刻 这就 就去 会 去 尽快 赶紧 赶快 派人 安排 安排人 组织 即刻 火速 处理 处置
         出发 派人去 派人前往 派人过去 安排人员 安排人去 安排人员去 组织人员 到场 到位 落实 巡查
         查看 前往 到达 去处理 带人 带队 带人去 值守 过来 去现场 到现场 赶赴 抵达 办 派 赶到 来
-        赶来 赶回 赶过去 带队去 带 出门 过去""",
+        赶来 赶回 赶过去 带队去 带 出门 过去
+        安排人手 组织人手 组织人员 派员 即派人 派员前往 即往 行动 叫上人
+        联系队员 联系队友 联系人手 召集 召集人手 召集队员 集合 集合队伍 喊上人 通知队员
+        带上人 下楼 起床 穿衣服 上车 骑车 带着
+        马上走 立刻走 立即走 立即行动 马上行动 往那边赶 往现场赶 马上赶 就走""",
     Sort.STEP: """
         处理 处置 出发 派人 派 派出 前往 到达 到场 抵达 安排 安排人 落实 动身 赶到 赶往 赶去
         赶赴 集结 组织 巡查 查看 值守 带人 带队 赶 赶来 赶过来 疏导 清障 抽水 排水 喊话 敲门
@@ -91,19 +105,25 @@ ZH: Final[dict[Sort, str]] = {
     Sort.CLOSE: """
         封路 封闭 封 封道 封控 封锁 警戒线 警戒带 路障 隔离墩 栏杆 道闸 交通管制 管制 禁止通行
         禁行 断交 断路 关闭 锥桶 围挡 禁止车辆通行 断行 落杆 放杆 封堵 拦路 拦截 设卡 封住 关好
-        警戒""",
+        警戒
+        关闸 落闸 放闸
+        拦上 堵上 围上 路锥
+        拦车 拦下 堵路 拉线 拉警戒""",
     Sort.CLOSED: """
         已封 已封路 已封闭 封了 封好了 封路了 已封好 封闭了 封上了 封住了 已封锁 封完了
         封闭完成 封路完成 已管制 已实行交通管制 已禁止通行 已设路障 已设置路障 警戒线拉上了
         关闭了 已关闭 已断交 拦住了 拦了 拦起来了 已拦 落杆了 已落杆 封好 封闭好 封堵好 封锁好
-        拉起警戒线 封完 封严""",
+        拉起警戒线 封完 封严
+        不让车走 不让车过 不让通行 不让过
+        拉上警戒线 拉上警戒线了 围起来了 围上了 堵上了 拦上了""",
     Sort.CLOSING: """
         在封路 封路中 正在管制 正在拦 封着 正在封路""",
     Sort.MOVE: """
         转移 撤离 疏散 撤出 撤走 撤 安置 转移安置 撤出来 撤到 救出 转出 劝离""",
     Sort.MOVED: """
         已转移 转移了 转移完毕 转移完成 已撤离 撤离了 撤离完毕 已疏散 疏散完毕 疏散了 撤出来了
-        已撤出 撤完了 已安置 转移出来了 已救出 已撤 已转移安置 已安全转移 转移好了""",
+        已撤出 撤完了 已安置 转移出来了 已救出 已撤 已转移安置 已安全转移 转移好了
+        接出来 接出来了 接走了 背出来了 救出来了""",
     Sort.MOVING: """
         正在转移 正在撤离 正在疏散 在转移 在撤离 在疏散 转移中 疏散中 撤离中 正在组织转移
         正在组织撤离 正在安置""",
@@ -112,7 +132,8 @@ ZH: Final[dict[Sort, str]] = {
         误报 误报警 是误报 属误报 系误报 确认误报 虚惊一场 现场无积水 现场没有积水 现场没积水
         现场没水 现场没有水 无积水 没有积水 没积水 没水 没有水 无水 路面是干的 路面干的
         路面干燥 路是干的 现场是干的 未见积水 未发现积水 没发现积水 没有发现积水 不存在积水
-        现场正常 没有险情 无险情 无异常 没有异常 未发现异常 虚警 假警报 是误报的 误报的""",
+        现场正常 没有险情 无险情 无异常 没有异常 未发现异常 虚警 假警报 是误报的 误报的
+        虚报 谎报 误警 路面正常 道路正常 一点水都没有 一点水也没有 一滴水都没有""",
     Sort.CANNOT: """
         过不去 进不去 到不了现场 进不了 走不通 通不过 路断了 路断 断了 桥断 桥断了 塌方 塌了
         冲断 冲垮 冲毁 中断 封不了 封不住 关不上 关不了 放不下 放不下来 拉不起 拉不起来 拉不了
@@ -121,7 +142,8 @@ ZH: Final[dict[Sort, str]] = {
         锁着 没工具 没有工具 没器材 没有器材 没有警戒线 没路障 没有路障 人手不够 人手不足
         人不够 缺人 缺人手 叫不开 不肯走 不愿走 不肯撤 不配合 转移不了 撤不出来 开不过去
         走不过去 堵死 堵死了 掉沟里 绕不过去 靠近不了 上不去 下不去 封闭不了 设备坏 弄不了
-        动不了 倒了""",
+        动不了 倒了
+        拦不住 挡不住 困住了 困在车里 劝不动 劝不走""",
     Sort.DECLINE: """
         去不了 来不了 到不了 赶不到 赶不过去 赶不回 赶不回来 赶不上 去不成 走不开 抽不开身
         脱不开身 抽不出身 脱不了身 没空 没时间 没有时间 没有空 不得空 不在 不去 不来 不能去
@@ -137,7 +159,8 @@ ZH: Final[dict[Sort, str]] = {
         脱身不了 爱莫能助 换号 换号了 已换人 人不在 联系不上 不认识 腿断 脚崴 丧事 老婆 孩子
         赶不过来 过不来 回不来 回不去 离不开 脱不开 分不开身 出不来 身体不舒服 不舒服 不当 请叫
         请找 请派 请联系 请让 去唔到 唔得 唔去 冇时间 唔喺度 不干 照顾 陪护 家里有事 已离职
-        到不了位 不参加 够不着 腿脚 残疾 年纪大 老了 高烧""",
+        到不了位 不参加 够不着 腿脚 残疾 年纪大 老了 高烧
+        去不到 来不到 莫得法 没得法 莫办法 不想去 不愿去""",
     Sort.NOT: """
         不 没 没有 未 无 非 别 勿 莫 否 休 甭 尚 还没 还没有 尚未 并未 并没 从未 不是 不要 不用
         不必 禁止 停止 取消 假 拒 缺 难 差 误 错 失 👎 ❌ 🚫 🙅 ✖ ✗ 被困 有人被困 验证码 尾号
@@ -170,7 +193,8 @@ ZH: Final[dict[Sort, str]] = {
         不在服务区 短信已成功 发送成功 发送失败 已送达 成功送达 您的消息 您的短信 您的来电
         您好我是机器人 智能助手 语音信箱 留言 请留言 漏话提醒 来电提醒 客服 免打扰 勿扰模式
         离线 不在线 回复您 给您回复 给您回电 您回电 再和您联系 再联系您 再与您联系 和您联系
-        联系您 回你 回您 回复你 正在驾车 驾车中 无法回复 不能回复 您的来信 来信 您的邮件""",
+        联系您 回你 回您 回复你 正在驾车 驾车中 无法回复 不能回复 您的来信 来信 您的邮件
+        空号""",
     Sort.PLACE: """
         学校 安置点 避难所 高处 村委会 安全地带 广场
         家 体育馆 礼堂 祠堂 亲戚家 小学 中学 宾馆""",
@@ -179,7 +203,8 @@ ZH: Final[dict[Sort, str]] = {
         水越来越大 涨水 雨势大 现在水深 淹了 积水较深""",
     Sort.POLITE: """
         我 本人 我是 这里是 谢谢 谢了 感谢 多谢 辛苦 辛苦了 您好 你好 领导 同志 值班室 回复
-        答复 应答 编号 代码 的 啊 哈 嗯 嗯嗯 哦 编码 🙏 😊 🙂 😀 😄 💐 🌹 ☺ 🤝""",
+        答复 应答 编号 代码 的 啊 哈 嗯 嗯嗯 哦 编码 🙏 😊 🙂 😀 😄 💐 🌹 ☺ 🤝
+        回 码 抱拳 握手 合十 玫瑰""",
     Sort.DEVICE: "传感器 水尺 报警 预警 警报 通知 消息 信息 短信 电话 探头 雷达 灯 系统 设备",
     Sort.OTHERS: "群众 村民 居民 住户 学生 老人 儿童 小孩 人群 车辆 行人 百姓 乡亲 老乡 乘客",
     Sort.FILLER: """
@@ -188,7 +213,7 @@ ZH: Final[dict[Sort, str]] = {
         所有 现场 路 道路 路口 下穿道 下穿 隧道 地道 桥 桥下 桥洞 涵洞 河边 路面 两头 两端 两边
         两侧 南北 北口 南口 东口 西口 入口 出口 进口 北侧 南侧 东侧 西侧 双向 全线 拉 设 设置
         设了 摆 摆放 放 布设 实行 采取 措施 进行 到 的 和 与 及 并 并且 而且 且 也 就 再 把 对
-        由 是 有 个 位 啊 呀 哈 啦 喔 嗷 哟 哎 呵呵 人员 人 户 共 共计 总共 合计 一共 安全 平安
+        由 是 有 个 位 啊 呀 哈 啦 喔 嗷 哟 哎 人员 人 户 共 共计 总共 合计 一共 安全 平安
         顺利 完全 全面 大约 大概需要 左右 余 多 分钟 小时 后 内 之内 以内 赶 看了 看过 核实
         已核实 经核实 核实过 查看了 检查了 检查 检查过 经检查 经查 设备误报 回复 答复 应答 编号
         代码 号码 人手 两人 队伍 别打了 不用打了 不要打了 别再打了 不用再打 别担心 放心 请放心
@@ -200,203 +225,22 @@ ZH: Final[dict[Sort, str]] = {
         几分钟 马路 附近 在附近 旁边 那边 往 挨家挨户 逐户 施工队 交通 水尺坏了 水尺故障
         传感器坏了 传感器故障 探头坏了 雷达坏了 辛苦啦 值班员 网格员 消防 消防员 民兵 干部 今晚
         今天 杆 道 车 累计 为 属 经 位置 位于 我方 这儿 那儿 一起 一块 大家 同事 同事们 师傅
-        老师""",
+        老师
+        闸机 闸门 没事 不用催 不用担心 别急 不耽误 主任好 书记好 领导好 站长好
+        队长好 镇长好 村长好 抱拳 握手 合十 玫瑰 鼓掌 离得近
+        我处 我单位 我局 我所 我站 我队
+        带上 拿上 雨衣 雨鞋 工具 对讲机 喇叭 锥筒 老板 局长 科长 处长 所长 县长 市长 区长
+        指挥长 支书
+        村支书 班长 组长 院长 经理 大哥 大姐 在镇上 在村里 在村上 在村委 在单位 在办公室
+        在所里 离那边近
+        离现场近 就近 楼下 村口 值守点 两名 几名 民警 辅警 保安 巡逻队 应急队 抢险队 突击队
+        兄弟们
+        提醒 查看过 查看过了 检查过了""",
 }
 """In Chinese. What the same phrase has in two sorts, it has in both."""
 
-EN: Final[dict[Sort, tuple[str, ...]]] = {
-    Sort.ACKNOWLEDGE: (
-        *("ok", "okay", "okey", "k", "kk", "okk", "oki", "ok then", "roger", "roger that"),
-        *("copy", "copy that", "copied", "received", "recieved", "got it", "got that"),
-        *("gotcha", "ack", "acknowledge", "acknowledged", "acknowledging", "yes", "yep"),
-        *("yeah", "yup", "ya", "aye", "sure", "affirmative", "affirm", "understood", "noted"),
-        *("will do", "wilco", "no problem", "no prob", "np", "no worries", "alright"),
-        *("confirm", "confirmed", "i confirm", "message received", "received and understood"),
-        *("y", "rgr", "read you", "shou dao", "shoudao", "shou dao le", "shoudaole", "hao de"),
-        *("haode", "hao", "zhidao le", "zhi dao le", "ming bai", "mingbai", "you got it"),
-        *("i understand", "okie", "can do", "i can go", "i can come", "okok", "ok ok"),
-        *("yes yes", "roger wilco"),
-    ),
-    Sort.GO: (
-        *("on my way", "on our way", "omw", "on it", "i'm on it", "im on it", "going"),
-        *("coming", "leaving", "heading", "heading there", "heading out", "i'll go"),
-        *("i will go", "will go", "i will", "i'll", "we will", "we'll", "be there"),
-        *("i'll be there", "we'll be there", "will be there", "will come", "will attend"),
-        *("will handle", "handling it", "taking it", "i'll take it", "i take it", "i go"),
-        *("we go", "i come", "going now", "moving out", "i'll handle it", "i've got it"),
-        *("we've got it", "i have got it", "sending", "will send", "sending someone"),
-        *("sending somebody", "sending a team", "sending people", "mashang", "sending my team"),
-        *("sending the team", "ma shang", "ma shang dao", "mashang dao", "leave now"),
-        *("going there", "coming now", "i am going", "responding", "setting off"),
-        *("i'll take care of", "i'll do it", "i'll deal with it", "i'll see to it"),
-        *("take care of", "i will take care of", "i got it", "will handle it", "i can do it"),
-        *("i'll be right there", "be right there", "we'll take care of", "take care of it"),
-        *("i'll take care of it", "see to it", "handle it", "will take care of it"),
-        *("deal with it", "otw"),
-    ),
-    Sort.ACTING: (
-        *("on the way", "on the road", "on route", "en route", "enroute", "driving there"),
-        *("arrived", "just arrived", "on site", "on scene", "onsite", "at the site"),
-        *("at the scene", "here now", "driving to", "walking there", "underway", "under way"),
-        *("we are there", "i am there", "setting up", "putting up", "i'm there", "we're there"),
-        *("working on it", "team sent", "sent a team", "sent my team", "sent people"),
-        *("i have left", "i've left", "just left", "already left", "team is there"),
-        *("i am at the site", "placing", "dispatched", "at the underpass", "at the bridge"),
-        *("at the tunnel", "at the road", "at the barrier", "coming over now", "almost there"),
-        *("on the move", "already there", "we are already there", "almost at the site"),
-        *("on location", "in place", "rolling", "underway now", "on the spot"),
-    ),
-    Sort.SOON: ("will", "i'll", "we'll", "going to", "about to", "gonna", "shall"),
-    Sort.CLOSE: ("close", "block", "shut", "seal", "tape", "cordon"),
-    Sort.CLOSED: (
-        *("closed", "road closed", "shut", "sealed off", "blocked off", "cordoned off"),
-        *("taped off", "barriers up", "barriers are up", "barrier up", "barrier is up"),
-        *("barrier is down", "barriers are down", "barriers in place", "barriers are in place"),
-        *("cones out", "cones up", "cones are out", "tape up", "tape is up", "closed off"),
-        *("coned off", "gates closed", "traffic stopped", "traffic is stopped", "barrier down"),
-        *("has been closed", "have been closed"),
-    ),
-    Sort.CLOSING: ("closing", "blocking", "shutting", "sealing", "taping", "coning off"),
-    Sort.MOVE: (
-        *("evacuate", "move", "rescue", "moved", "relocated", "rescued", "out", "is out"),
-        *("are out", "got out", "moved out", "taken out", "are safe", "left their homes"),
-    ),
-    Sort.MOVED: (
-        *("evacuated", "all out", "brought out", "led out", "evac", "moved to safety"),
-        *("safely out", "evacuation complete", "evacuation done", "evacuation completed"),
-    ),
-    Sort.MOVING: ("evacuating", "moving people", "relocating", "rescuing", "bringing out"),
-    Sort.EVERYBODY: ("everyone", "everybody", "all people", "all residents", "all of them", "all"),
-    Sort.FALSE_ALARM: (
-        *("false alarm", "no water", "no water here", "no flooding", "no flood", "road is dry"),
-        *("it is dry", "it's dry", "dry", "all dry", "false alert", "no standing water"),
-        *("there is no water", "there's no water", "no water on the road", "sensor error"),
-        *("not flooded", "isn't flooded", "nothing wrong here", "sensor fault"),
-    ),
-    Sort.CANNOT: (
-        *("can't get through", "cannot get through", "can't get there", "cannot get there"),
-        *("can't reach", "cannot reach", "can't pass", "cannot pass", "can't close"),
-        *("impassable", "cannot close", "can't get past", "cannot get past", "broken", "stuck"),
-        *("bridge is out", "road is out", "no way through", "washed out", "washed away"),
-        *("not working", "jammed", "doesn't work", "does not work", "won't move"),
-        *("unable to reach", "unable to close", "can't evacuate", "cannot evacuate"),
-        *("refuse to leave", "cant get through", "cut off", "cant get there", "cant reach"),
-        *("can not get through", "can not reach", "can't open", "cannot open", "broke down"),
-        *("failed", "out of order", "can't access", "cannot access", "unable to get through"),
-        *("unable to pass", "too deep to pass", "can not get there", "no barriers", "no tape"),
-        *("no cones", "won't close", "won't open", "couldn't get through"),
-        *("could not get through", "need help"),
-    ),
-    Sort.DECLINE: (
-        *("can't", "cannot", "cant", "can not", "couldn't", "could not", "won't", "will not"),
-        *("unable", "not able", "away", "sick", "ill", "unwell", "hospital", "on leave"),
-        *("leave", "off duty", "off today", "day off", "off work", "holiday", "vacation"),
-        *("abroad", "busy", "out of town", "wrong number", "wrong person", "wrong guy"),
-        *("wrong man", "someone else", "somebody else", "another person", "anyone else"),
-        *("retired", "resigned", "no longer", "not on duty", "not available", "unavailable"),
-        *("not here", "not me", "not my", "not in", "nope", "nah", "negative", "decline"),
-        *("declined", "refuse", "injured", "not coming", "not going", "no time", "no can do"),
-        *("out of the country", "at home sick", "overseas", "in a meeting", "not possible"),
-        *("impossible", "i don't work", "not in town", "far away", "not around", "no chance"),
-        *("regret", "sorry no", "don't work there", "not at work", "qu bu liao", "qubuliao"),
-        *("mei kong", "meikong", "bu zai", "buzai", "unfit", "covid", "quit", "not my shift"),
-        *("not my job", "different number", "wrong phone", "sorry i can't"),
-    ),
-    Sort.NOT: (
-        *("no", "not", "never", "none", "nobody", "nothing", "neither", "nor", "without"),
-        *("dont", "don't", "do not", "n", "nay", "isnt", "havent", "didnt", "hardly", "barely"),
-        *("bu", "mei", "stop", "cancel", "refused", "unless", "except", "haven't", "hasn't"),
-        *("wont", "wasn't", "trapped"),
-    ),
-    Sort.OPEN: (
-        *("maybe", "perhaps", "possibly", "probably", "might", "may", "could", "would"),
-        *("should", "try", "trying", "later", "soon", "tomorrow", "tonight", "yesterday", "if"),
-        *("when", "after", "before", "until", "once", "see", "think", "hope", "hopefully"),
-        *("depends", "need", "must", "have to", "please", "half", "partly", "only", "some"),
-        *("few", "he", "she", "they", "his", "her", "their", "someone", "somebody", "heard"),
-        *("said", "says", "eventually", "unsure", "guess", "suppose", "want", "wish", "like"),
-        *("going up", "going down", "going on", "going out", "coming down", "coming in"),
-        *("coming up", "nearly", "for them", "for him", "for her", "but", "though", "however"),
-        *("although", "except that", "out of", "out here", "out there", "moved in"),
-        *("closing down", "on the way out", "on the way back", "on the way home"),
-        *("up and down",),
-    ),
-    Sort.ASK: (
-        *("who", "what", "where", "when is", "why", "how", "which", "whose", "who's", "what's"),
-        *("where's", "how's", "is this", "is it", "is there", "is that", "are you", "are we"),
-        *("are there", "do i", "do you", "do we", "did you", "does it", "should i"),
-        *("should we", "shall i", "shall we", "can i", "can you", "can we", "could you"),
-        *("could i", "would you", "will you", "have you", "has anyone", "is anyone"),
-        *("are they", "am i", "was it", "huh", "pardon", "is the road", "is everyone"),
-        *("can someone", "can anyone", "may i", "any news", "is everybody", "did anyone"),
-        *("has anybody", "is somebody", "is someone", "ok to", "eh", "does anyone", "whats"),
-        *("wheres", "whos", "tell me", "when will", "when does", "when did", "when are"),
-    ),
-    Sort.STOP: (
-        *("unsubscribe", "stop sending", "remove me", "opt out", "stop texting", "stop messaging"),
-        *("do not text", "don't text", "don't contact", "do not contact", "take me off", "optout"),
-        *("stop all", "no more messages", "no more texts", "don't message", "don't send"),
-        *("do not send", "stop calling", "stop it", "stop this", "delete my number"),
-    ),
-    Sort.OFFICE: (
-        *("auto reply", "autoreply", "automatic reply", "automated reply", "auto response"),
-        *("autoresponse", "automatic response", "out of office", "out of the office"),
-        *("automated response", "automated message", "i'm driving", "i am driving"),
-        *("im driving", "driving right now", "while driving", "call you back"),
-        *("call you later", "get back to you", "can't talk", "cannot talk"),
-        *("can't talk right now", "cant talk", "text you later", "do not disturb"),
-        *("your message has", "your message was", "message delivered", "stat", "dlvrd"),
-        *("delivrd", "undeliv", "delivered to", "will be answered", "will reply"),
-        *("reply as soon as", "thank you for your message", "thanks for your message"),
-        *("voicemail", "thank you for contacting", "thanks for contacting", "mailbox"),
-        *("undeliverable", "delivery report", "delivery status", "not monitored"),
-        *("do not reply", "reply soon", "i'll reply", "respond as soon as", "limited access"),
-        *("message sent", "thank you for your email", "notifications silenced"),
-        *("i have received your",),
-    ),
-    Sort.FACT: (*("water", "deep", "rain", "raining", "heavy", "flooded", "rising", "depth"),),
-    Sort.THING: ("it", "it's", "its", "this", "that"),
-    Sort.PLACE: ("school", "shelter", "hall", "home", "church", "gym", "hotel"),
-    Sort.POLITE: (
-        *("thanks", "thank you", "thank u", "thx", "ty", "cheers", "sir", "madam", "hi", "hello"),
-        *("code", "this is", "here", "from", "my", "is", "the"),
-    ),
-    Sort.DEVICE: (
-        "sensor",
-        "message",
-        "warning",
-        "alert",
-        "alarm",
-        "call",
-        "case",
-        "phone",
-        "system",
-    ),
-    Sort.OTHERS: (
-        *("people", "persons", "residents", "villagers", "families", "family", "children", "kids"),
-        *("cars", "traffic", "car", "truck", "trucks", "bus"),
-    ),
-    Sort.FILLER: (
-        *("i", "i'm", "im", "i am", "we", "we're", "we are", "am", "is", "are", "was", "were"),
-        *("the", "a", "an", "to", "at", "in", "on", "of", "for", "from", "by", "with", "and"),
-        *("as", "there", "here", "now", "right now", "right away", "immediately", "asap"),
-        *("straight away", "thanks", "thank you", "thank u", "thx", "ty", "cheers", "sir"),
-        *("madam", "hi", "hello", "my", "our", "your", "this is", "has", "have", "been"),
-        *("i've", "we've", "just", "already", "and now", "team", "crew", "men", "road"),
-        *("underpass", "bridge", "tunnel", "street", "both", "sides", "ends", "site", "scene"),
-        *("both ends", "north", "south", "east", "west", "entrance", "min", "mins", "minute"),
-        *("minutes", "hour", "hours", "about", "within", "safe", "safely", "code", "barriers"),
-        *("barrier", "cones", "tape", "gate", "gates", "all", "good", "great", "well", "very"),
-        *("checked", "looked", "reporting", "total", "me", "myself", "us", "up", "down"),
-        *("then", "done", "complete", "out", "everything", "gone", "le", "duty officer"),
-        *("copy all", "quickly", "fast", "over", "fine", "all right", "nearby", "close by"),
-        *("tonight's", "both lanes", "lane", "lanes", "crew's", "firefighters", "officers"),
-    ),
-}
-"""In English, and Chinese in Latin letters."""
-
 TRADITIONAL: Final = str.maketrans(
-    "馬時無沒來處過這裡裏車員轉離閉設線電話誤報場積現趕壞門關鎖斷開們會對請別換個間醫發燒調錯誰"
+    "瞭編馬時無沒來處過這裡裏車員轉離閉設線電話誤報場積現趕壞門關鎖斷開們會對請別換個間醫發燒調錯誰"
     "麼嗎幾點樣訂閱動複復郵業務擊險將應該盡當確認實達進組織號戶東頭兩從還說聽單機銀後僅邊雲圍擋"
     "攔區臺災礙橋讓幫給勞煩許較類條緊隊長領導雞於並產國內歸負責樓鄉鎮張劉陳楊趙吳孫黃淺漲勢範視"
     "頻為麽甚準備計劃論議氣體嚴難題問謝囉夠執掃觀歡圖書記須願緩聯係絡繫傷種職辭舊歲護衛滿齊輛運"
@@ -406,7 +250,7 @@ TRADITIONAL: Final = str.maketrans(
     "籃籤糧糾紙納細絕統綁維網練縮繞繼羅罰聲腦腳膽臉臨舉艙莊萬葉蓋蔣藍藝藥蘇蟲術衝裝補見規親覺訊"
     "訪訴診評詞試詳語誠談諒諸謀謂講識譯讀變豐貝財貨貴買費資賓賣質賴購贊贏趨跡踐輕載輔輪迴連週遞"
     "釋針鈴銅鋼鍵鏈閃閣際頂顆駁髮鳴鹽齒龜",
-    "马时无没来处过这里里车员转离闭设线电话误报场积现赶坏门关锁断开们会对请别换个间医发烧调错谁"
+    "了编马时无没来处过这里里车员转离闭设线电话误报场积现赶坏门关锁断开们会对请别换个间医发烧调错谁"
     "么吗几点样订阅动复复邮业务击险将应该尽当确认实达进组织号户东头两从还说听单机银后仅边云围挡"
     "拦区台灾碍桥让帮给劳烦许较类条紧队长领导鸡于并产国内归负责楼乡镇张刘陈杨赵吴孙黄浅涨势范视"
     "频为么什准备计划论议气体严难题问谢啰够执扫观欢图书记须愿缓联系络系伤种职辞旧岁护卫满齐辆运"

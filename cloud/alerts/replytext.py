@@ -18,7 +18,10 @@ SOON_MIN: Final = 60
 """Who arrives later than in so many minutes says no yes."""
 
 _LEFT_OUT: Final = dict.fromkeys(
-    [*range(0x200B, 0x2010), *range(0xFE00, 0xFE10), *range(0x1F3FB, 0x1F400), 0xFEFF, 0xAD]
+    [
+        *(*range(0x200B, 0x2010), *range(0xFE00, 0xFE10), *range(0x1F3FB, 0x1F400)),
+        *(0xFEFF, 0xAD, 0x2640, 0x2642),
+    ]
 )
 """What cannot be seen, and the shades of emoji."""
 
@@ -84,10 +87,15 @@ class Lexicon(NamedTuple):
         return None if sorts is None else Token(What.WORD, phrase, sorts)
 
 
+_FORMAL: Final = re.compile(r"[零壹贰叁肆伍陆柒捌玖]{4}")
+_PLAIN_DIGITS: Final = str.maketrans("零壹贰叁肆伍陆柒捌玖", "零一二三四五六七八九")
+
+
 def plain(text: str) -> str:
     """One spelling: half-width, small letters, simplified characters, one kind of quotes."""
     found = unicodedata.normalize("NFKC", text.translate(_LEFT_OUT)).casefold()
     found = found.translate(_SAME).translate(TRADITIONAL).translate(_LEFT_OUT)
+    found = _FORMAL.sub(lambda one: one[0].translate(_PLAIN_DIGITS), found)
     return _SPACES.sub(" ", found).strip()
 
 
@@ -99,6 +107,18 @@ _TELEPHONE: Final = re.compile(r"(?:发自我的|sent from my) ?[a-z0-9 ]{1,20}\
 """What some telephones write under a message."""
 
 _ADDRESS: Final = re.compile(r"https?://\S+|www\.\S+")
+
+
+TITLES: Final = (
+    "主任|书记|支书|村支书|领导|老板|经理|院长|班长|局长|科长|处长|"
+    "所长|县长|市长|区长|镇长|村长|站长|队长|组长|指挥长|老师|总"
+)
+_SURNAMES: Final = (
+    "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁"
+    "魏薛叶阎余潘杜戴夏钟汪田任姜范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎"
+)
+_ADDRESSED: Final = re.compile(rf"(?<![^,;!。、\n ])[{_SURNAMES}](?:{TITLES})好?(?![^,;!。、\n ])")
+"""Whom a reply speaks to, between commas: 收到，王主任. Where more is said of them, they do it."""
 
 
 def own_words(text: str, sent: Iterable[str]) -> Pieces:
@@ -116,7 +136,7 @@ def own_words(text: str, sent: Iterable[str]) -> Pieces:
     if (wrote := _WROTE.search(own)) is not None:
         rest.append(own[wrote.end() :])
         own = own[: wrote.start()]
-    own = _ADDRESS.sub("\ufffd", own)
+    own = _ADDRESSED.sub("", _ADDRESS.sub("\ufffd", own))
     asks = "?" in own or any("?" in line for line in rest)
     own, marked, is_foreign = _without_marked(own)
     rest += marked
@@ -178,6 +198,7 @@ def _without_marked(text: str) -> tuple[str, list[str], bool]:
 # Tokens
 
 _NUMBER: Final = re.compile(r"\d+(?:[ .:/\-]\d+)*")
+_SPELT: Final = re.compile(r"\d(?:-\d){3}\Z")
 _LATIN: Final = re.compile(r"[a-z']+(?:[ \-][a-z']+){0,5}")
 _WORD: Final = re.compile(r"[a-z']+")
 _LONGEST_PHRASE: Final = 12
@@ -204,14 +225,16 @@ _PERSONS: Final = re.compile(
     r"| ?(?:more )?(?:people|persons|person|residents|villagers|men|children|evacuated|pax)\b"
 )
 _TIME: Final = re.compile(
-    r" ?多?(?:分钟|分|刻钟|小时|钟头|个小时|点|秒)(?:左右|后|内|之内|以内)?"
+    r" ?[多来几]?(?:分钟|分|刻钟|小时|钟头|个小时|个钟头|个钟|点|秒)(?:左右|后|内|之内|以内)?"
     r"| ?(?:min|mins|minutes|minute|hours?|h)\b"
 )
 _UNIT: Final = re.compile(
     r"(?:号|公里|年|月|日|元|块|户|室|栋|楼|%|度|级|次|个|台|辆|条|组|队|万|倍|斤|吨)"
     r"| ?(?:毫米|厘米|公分|分米|米|(?:cm|mm|m|km|kg|m3|v|st|th|rd|nd|yuan|am|pm)\b|°)"
-    r"| ?(?:street|road|avenue)\b"
+    r"| ?(?:street|road(?! (?:is|has|now|closed|shut|blocked|clear|dry))|avenue)\b"
 )
+_DOES_GO: Final = re.compile(r"(?:不会|没有|不可能)不(?:去|来|到)的?")
+"""Denied twice: 不会不去."""
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?\Z")
 _BEFORE: Final = re.compile(
     r"(?:水位|水深|积水|深|高|尾号|验证码|取件码|订单|编码|卡号|车牌|电话|手机|第"
@@ -255,6 +278,10 @@ def tokens(text: str, codes: frozenset[str], lexicon: Lexicon) -> list[Token]:
             at = _chinese(text, at, codes, lexicon, found)
         if len(found) > 1 and found[-1].what is What.TIME and found[-2].text in _SOFT:
             found[-2] = found[-2]._replace(sorts=frozenset({Sort.FILLER}))
+        if len(found) > 1 and found[-1].what is found[-2].what is What.TIME:
+            found[-1] = found[-1]._replace(sorts=frozenset({Sort.OPEN}))  # 1小时30分: too long
+        if found[-1].what is What.TIME and [one.text for one in found[-3:-1]] == ["还", "有"]:
+            del found[-3:-1]  # 还有五分钟: so long it takes yet
     return found
 
 
@@ -275,6 +302,8 @@ def _number(text: str, at: int, codes: frozenset[str], found: list[Token]) -> in
     assert match is not None
     whole, end = match.group(), match.end()
     groups = whole.split(" ")
+    if _SPELT.match(whole) is not None:
+        groups = ["".join(char for char in whole if char.isdecimal())]
     if len(groups) == CODE_DIGITS and all(len(group) == 1 for group in groups):
         groups = ["".join(groups)]
     before, last = groups[:-1], groups[-1]
@@ -370,12 +399,16 @@ def _chinese(
     if text[at + 1 : at + 2] in {"不", "没"} and text[at + 2 : at + 3] == text[at]:
         found.append(Token(What.WORD, text[at : at + 3], _ASK))
         return at + 3
+    if (goes := _DOES_GO.match(text, at)) is not None:
+        found.append(Token(What.WORD, goes.group(), frozenset({Sort.GO})))
+        return goes.end()
     best = None
     for length in range(_LONGEST_PHRASE, 0, -1):
         if (best := lexicon.find(text[at : at + length])) is not None:
             break
     if text[at] == "半" and (half := _TIME.match(text, at + 1)) is not None:
-        found.append(Token(What.TIME, "半"))
+        is_more = bool(found) and found[-1].what in {What.MEASURE, What.NUMBER, What.TIME}
+        found.append(Token(What.TIME, "半", frozenset({Sort.OPEN} if is_more else ())))
         return half.end()
     numeral = _NUMERAL.match(text, at)
     if numeral is not None and (best is None or len(best.text) <= len(numeral.group())):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import _replies
-from cloud.alerts import replies, replylexicon, replytext
+from cloud.alerts import replies, replyenglish, replylexicon, replytext
 from cloud.alerts.replies import Around, Result, Says, read
 from cloud.alerts.replylexicon import Sort
 from tests.examples import examples
@@ -63,7 +63,7 @@ def test_what_is_not_known_leaves_no_yes():
 
 WORDS = st.sampled_from(
     [word for words in replylexicon.ZH.values() for word in words.split()]
-    + [f" {word} " for words in replylexicon.EN.values() for word in words]
+    + [f" {word} " for words in replyenglish.EN.values() for word in words]
     + [
         *"，。？！ \n「」【】\"'()>//-:.",
         "4711",
@@ -144,7 +144,18 @@ def test_no_neutral_word_hides_a_denial():
         *("没问题", "没有问题", "别打了", "不用打了", "不要打了", "别再打了", "不用再打", "别担心"),
         *("不用谢", "不客气", "无人员伤亡", "无伤亡", "无人伤亡", "无人受伤", "没有人员伤亡"),
         *("没有伤亡", "无人被困", "非常", "无一遗漏", "禁止通行", "禁行", "禁止车辆通行", "断交"),
-        *("已禁止通行", "误报", "设备误报"),
+        *(
+            "已禁止通行",
+            "误报",
+            "设备误报",
+            "莫问题",
+            "没事",
+            "不用催",
+            "不用担心",
+            "别急",
+            "不耽误",
+        ),
+        *("不让车走", "不让车过", "不让通行", "不让过"),
     }
     taking_away = {Sort.NOT, Sort.DECLINE, Sort.CANNOT, Sort.OPEN, Sort.ASK, Sort.STOP, Sort.OFFICE}
     neutral = {

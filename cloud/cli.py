@@ -42,7 +42,8 @@ def run(file: Path, unattended: bool, shards: str | None, style: str | None) -> 
 
     Without --unattended the store and the broker are tried first; what does not answer is told,
     one line each, and nothing starts (exit code 2). With it a faulty channel, rule, hook, page or
-    response plan does not keep the rest from working: it is left out, and an alert is raised.
+    response plan does not keep the rest from working: it is left out, and an alert is raised. So it
+    is with a state file that is damaged: it is set aside.
     """
     setup, faults = config.read_in_part(file) if unattended else (config.read(file), ())
     if shards is not None:
@@ -58,7 +59,7 @@ def run(file: Path, unattended: bool, shards: str | None, style: str | None) -> 
     for chatty in ("httpx", "httpcore", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        loop.run(service.serve(setup, lines))
+        loop.run(service.serve(setup, lines, unattended=unattended))
     except (Unavailable, Rejected) as error:
         raise UserError(str(error)) from None
 

@@ -128,6 +128,13 @@ def only_writer(path: Path) -> Iterator[None]:
             os.close(number)
 
 
+def be_lenient(connection: Connection) -> None:
+    """Let an SQLite connection read texts that are damaged, with signs for what cannot be read."""
+    raw = connection.connection.dbapi_connection
+    if isinstance(raw, sqlite3.Connection):
+        raw.text_factory = lambda text: text.decode("utf-8", "replace")
+
+
 def _writer(lock: int) -> str:
     """Who has the lock, as far as the file says."""
     with contextlib.suppress(OSError):

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from cloud import (
     cases,
+    damage,
     descriptors,
     migrations,
     overflow,
@@ -71,7 +72,7 @@ HEALTH_PATIENCE_S: Final = 30.0
 """For which a shard may be without a worker: while another takes it over, or the broker is away."""
 
 
-async def serve(setup: Setup, faults: Sequence[str] = ()) -> None:
+async def serve(setup: Setup, faults: Sequence[str] = (), *, unattended: bool = False) -> None:
     """Run until SIGTERM or SIGINT. `faults` are those of the config that it does without.
 
     Raises Unavailable if the state's file cannot be opened, Rejected if a newer release laid the
@@ -86,9 +87,12 @@ async def serve(setup: Setup, faults: Sequence[str] = ()) -> None:
     read_again = asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, read_again.set)
     async with AsyncExitStack() as stack:
-        if (found := await _arrive(stack, setup, stop)) is None:
+        told = [*faults]
+        place, mended = setup.database, told if unattended else None
+        found = await damage.arrive(stack, place, partial(opened, setup), stop, mended)
+        if found is None:
             return
-        service = await _Service.of(stack, setup, *found, faults)
+        service = await _Service.of(stack, setup, *found, told)
         service.read_again = read_again
         desk = open_desk(
             *(
@@ -382,26 +386,6 @@ async def _wake(office: Office) -> None:
     while True:
         await asyncio.sleep(NEWS_S)
         office.wake()
-
-
-async def _arrive(
-    stack: AsyncExitStack, setup: Setup, stop: asyncio.Event
-) -> tuple[State, Store] | None:
-    """State and store, as soon as a state on a server answers; None if we are told to stop."""
-    waiting = False
-    while not stop.is_set():
-        try:
-            return await stack.enter_async_context(opened(setup))
-        except Unavailable as error:
-            if isinstance(setup.database, Path):
-                raise
-            if not waiting:
-                log.warning("%s; trying again until it answers", error)
-                waiting = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(NEWS_S):
-                await stop.wait()
-    return None
 
 
 @asynccontextmanager

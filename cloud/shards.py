@@ -117,7 +117,7 @@ def unheld(connection: Connection, names: Collection[str]) -> list[Unheld]:
         elif not 0 < row.for_ms <= LONGEST_MS:
             found.append(Unheld(shard, row.owner, "nobody holds its lease"))
         elif row.idle_ms is not None and row.idle_ms > 1000 * STUCK_S:
-            found.append(Unheld(shard, row.owner, "its worker does not listen to the broker"))
+            found.append(Unheld(shard, row.owner, "its worker takes nothing in from the broker"))
     return found
 
 

@@ -7,6 +7,7 @@ write a PostgreSQL agree by leases: see `cloud.shards`.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,10 +24,15 @@ from cloud.errors import Rejected, Unavailable
 from cloud.reserve import Reserve
 from configs import trouble
 
+log: Final = logging.getLogger("shuichi.cloud")
+
 _T = TypeVar("_T")
 
 _ROWS_AT_ONCE: Final = 500
 """In one statement: far fewer values than SQLite's 32766."""
+
+_UNREADABLE: Final = "Could not decode to UTF-8"
+"""What Python's sqlite3 says of a text that is none."""
 
 _NOT_ALLOWED: Final = "42501"
 """SQLSTATE insufficient_privilege: the operator's to mend, not ours."""
@@ -43,6 +49,7 @@ class State:
         self._engine = database.engine(place, read_only)
         self._thread = thread
         self._connection: Connection | None = None
+        self._is_lenient = False
         self.reserve: Reserve | None = None
         """Room for alerts, where the service keeps some."""
 
@@ -81,6 +88,11 @@ class State:
         try:
             return self._attempt(work)
         except Unavailable as error:
+            if not self._is_lenient and _UNREADABLE in str(error):
+                # Somebody's disk has changed a text: it must not hold up all others.
+                log.error("%s; such texts are read as far as they can be", error)
+                self._is_lenient = True
+                return self._run(work)
             if (reserve := self.reserve) is None or not reserve.is_full(error.__cause__):
                 raise
             given = reserve.give_log()
@@ -93,6 +105,8 @@ class State:
         try:
             if self._connection is None:
                 self._connection = self._engine.connect()
+                if self._is_lenient:
+                    database.be_lenient(self._connection)
             with self._connection.begin():
                 return work(self._connection)
         except (IntegrityError, DataError, OverflowError) as error:

@@ -38,6 +38,8 @@ def _of_place(path: Path, reason: str) -> str:
             return f"{reason}: something else stands there; move it away, or name another file"
         case "database or disk is full":
             return f"{reason}: make room on the disk of {folder}"
+        case "database disk image is malformed":
+            return f"{reason}: it is damaged; restore a copy, or move it away to begin anew"
         case "disk I/O error":
             return f"{reason}: the disk of {folder} fails; `dmesg` says how, and it wants replacing"
         case "attempt to write a readonly database":

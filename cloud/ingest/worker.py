@@ -330,7 +330,8 @@ class Ingest:
         inherited: set[str] | None = None
         ends_at = time.monotonic() + WINDOW_S
         while True:
-            self.on_sign_of_life()  # we are connected
+            if not self._writing.is_blocked:
+                self.on_sign_of_life()  # we are connected, and what comes is taken in
             await asyncio.sleep(TICK_S)
             now_ms, now_s = time.time_ns() // 1_000_000, time.monotonic()
             step_ms = now_ms - before_ms - round(1000 * (now_s - before_s))

@@ -43,7 +43,7 @@ async def test_a_shard_is_missed_without_a_holder_and_with_one_that_does_nothing
         assert await reasons("0") == {}
         leases._worked["shard 0"] = -1e6  # for long, by the clock of the process
         assert await database.run(lambda c: leases._prolong(c, taken))
-        assert await reasons("0") == {"0": "its worker does not listen to the broker"}
+        assert await reasons("0") == {"0": "its worker takes nothing in from the broker"}
         leases.worked("shard 0")
         assert await database.run(lambda c: leases._prolong(c, taken))
         assert await reasons("0") == {}

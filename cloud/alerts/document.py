@@ -1,5 +1,6 @@
 """What a report is made of, before it is Markdown or HTML: sections of tables and charts."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -18,9 +19,18 @@ class Table(NamedTuple):
     rows: tuple[tuple[Cell, ...], ...]
 
 
+class Turn(NamedTuple):
+    """When an alert came to another level, and a word for it."""
+
+    at_ms: int
+    level: str
+    word: str
+
+
 class Chart(NamedTuple):
     """A series in the unit that people read; `lines` are thresholds by level, `marks` moments with
-    a word. Times in UTC, ms."""
+    a word, `turns` those at which the level changed after the beginning. Times in UTC, ms. `words`
+    name the levels, and say how many readings lie outside (`outside`, with {count})."""
 
     title: str
     unit: str
@@ -29,6 +39,10 @@ class Chart(NamedTuple):
     marks: tuple[tuple[int, str], ...]
     begin_ms: int
     end_ms: int
+    turns: tuple[Turn, ...] = ()
+    words: Mapping[str, str] = {}
+    from_zero: bool = True
+    """Whether the axis begins at 0."""
 
 
 class Section(NamedTuple):

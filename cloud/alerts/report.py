@@ -5,25 +5,37 @@ are worked out here, from times on record: the reading's own, those of the decis
 which a channel's provider had taken a message.
 """
 
+import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from cloud.alerts import reportwords
+from cloud.alerts import reportwords, review
 from cloud.alerts.delays import answerer, calls, delivered
-from cloud.alerts.document import Cell, Chart, Document, Section, Table
+from cloud.alerts.document import Cell, Chart, Document, Section, Table, Turn
 from cloud.alerts.figures import FIGURES
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.press import PUBLIC
-from cloud.alerts.review import Change, Facts, Series, Told
+from cloud.alerts.review import Change, Facts, Series, Told, measured
+from cloud.alerts.views import Line
 from cloud.alerts.wording import HAZARD, named
 from cloud.channels import Language, marked
 from wire.reading import UNITS, Quantity
 
 COURSE_LINES: Final = 400
 """Of the course of events: more than that nobody reads on paper."""
+
+_MARKS: Final = ("opened", "climbed", "answered", "reopen", "result", "cleared")
+"""Of the timeline, what a chart shows."""
+
+_AFAR: Final = (Quantity.LEVEL, Quantity.VOLTAGE, Quantity.TEMPERATURE, Quantity.FREQUENCY)
+"""Quantities of which 0 says nothing."""
+
+_SAID: Final = ("answer", "declined", "acting", "result", "note", "raised by hand", "resolved")
+"""Lines whose text is what people have said."""
 
 _RANK: Final = ("blue", "yellow", "orange", "red")
 
@@ -60,24 +72,27 @@ class _Writer:
         if self.facts.series:
             charts = (self._chart(one) for one in self.facts.series)
             yield Section(word("readings"), (self._readings(), *charts))
+        else:
+            yield Section(word("readings"), (self._no_readings(),))
         yield Section(word("course"), tuple(self._course()))
 
     # Sections
 
     def _overview(self) -> Table:
         incident, told = self.facts.incident, self.facts.told
-        closed_ms = incident.closed_ms
         outcomes = Counter(one.outcome for one in told)
         worst = self._worst([line.detail.get("level") for line in self.facts.lines])
         rows = {
             "incident": Cell(incident.id),
             "site": Cell(f"{self.site()} ({incident.site})"),
             "opened": Cell(self._date(incident.opened_ms)),
-            "closed": Cell(self.word("still open") if closed_ms is None else self._date(closed_ms)),
+            "ended": Cell(self._ended()),
+            "closed": Cell(self._closed()),
             "worst": Cell(self.word(worst) if worst else "-", worst),
             "alerts": Cell(
                 self.word("comma").join(f"{self._alert(one)} ({one})" for one in incident.alerts)
             ),
+            "outcome": Cell(self._outcome()),
             "messages": Cell(
                 self.word(
                     "messages counted",
@@ -89,7 +104,57 @@ class _Writer:
                 )
             ),
         }
+        if self.facts.now_ms:
+            rows["made"] = Cell(self._date(self.facts.now_ms))
         return Table(("", ""), tuple((Cell(self.word(key)), cell) for key, cell in rows.items()))
+
+    def _ended(self) -> str:
+        """When the danger ended; the incident waits for more for a while."""
+        if any(review.standing(self.facts.lines).values()):
+            return self.word("still open")
+        ends = [line.at_ms for line in self.facts.lines if line.kind in ("return", "cleared")]
+        if not ends:
+            closed_ms = self.facts.incident.closed_ms
+            return self.word("still open") if closed_ms is None else self._date(closed_ms)
+        ended = self._date(max(ends))
+        if review.unanswered(self.facts.lines):
+            return self.word("ended unanswered", at=ended)
+        return ended
+
+    def _closed(self) -> str:
+        incident = self.facts.incident
+        if incident.closed_ms is not None:
+            return self._date(incident.closed_ms)
+        if incident.due_ms is not None:
+            return self.word("closes", at=self._date(incident.due_ms))
+        return self.word("not closed")
+
+    def _outcome(self) -> str:
+        """What was reported last of each alert."""
+        newest = {line.alert: line for line in self.facts.lines if line.kind == "result"}
+        said = (
+            f"{self._result(line)} ({self._who(line.who)}, {self._clock(line.at_ms)})"
+            for line in newest.values()
+        )
+        return self.word("comma").join(said) or self.word("no result")
+
+    def _result(self, line: Line) -> str:
+        """What somebody says was done, or that they are at it."""
+        if line.kind == "acting":
+            return self.word("result acting")
+        result = str(line.detail.get("result", "done")).replace(" ", "-")
+        people = line.detail.get("people")
+        if result == "evacuated" and isinstance(people, int):
+            return self.word("result people", people=people)
+        return self._words.get(f"result {result}", result)
+
+    def _no_readings(self) -> str:
+        lines = self.facts.lines
+        if self.facts.incident.exercise:
+            return self.word("no readings exercise")
+        if any(line.kind == "raised by hand" for line in lines):
+            return self.word("no readings hand")
+        return self.word("no readings")
 
     def _delays(self) -> Table:
         rows = []
@@ -118,7 +183,12 @@ class _Writer:
         """The time of the reading that began an alert: it is in the alert's id."""
         # An exercise has no reading, and says so at the end of its id.
         last = alert.rpartition(".")[2]
-        return int(last) if last.isdigit() else None
+        at_ms = int(last) if last.isdigit() else None
+        by_hand = any(
+            line.kind == "raised by hand" and line.alert == alert and line.at_ms == at_ms
+            for line in self.facts.lines
+        )
+        return None if by_hand else at_ms
 
     def _tiers(self) -> Table:
         rows = []
@@ -140,13 +210,15 @@ class _Writer:
     def _said(self) -> Table:
         rows = []
         for line in self.facts.lines:
-            if line.kind not in ("answer", "declined"):
-                continue
-            counted = (
-                self.word("declined")
-                if line.kind == "declined"
-                else line.detail.get("refused") or self.word("yes")
-            )
+            match line.kind:
+                case "answer":
+                    counted = line.detail.get("refused") or self.word("yes")
+                case "declined":
+                    counted = self.word("declined")
+                case "acting" | "result":
+                    counted = self._result(line)
+                case _:
+                    continue
             rows.append(
                 (
                     Cell(self._clock(line.at_ms)),
@@ -205,14 +277,16 @@ class _Writer:
     def _readings(self) -> Table:
         rows = []
         for one in self.facts.series:
-            scale, unit = _scale(one.quantity)
-            low, high = min(one.points, key=_value), max(one.points, key=_value)
-            picked = (one.points[0], low, high, one.points[-1])
+            points = [point for point in one.points if math.isfinite(point[1])]
+            if not points:
+                continue
+            low, high = min(points, key=_value), max(points, key=_value)
+            picked = (points[0], low, high, points[-1])
             rows.append(
                 (
                     Cell(f"{one.sensor}, {self._quantity(one.quantity)}"),
                     Cell(str(one.total)),
-                    *(Cell(f"{v * scale:.4g} {unit} ({self._clock(at)})") for at, v in picked),
+                    *(Cell(f"{_shown(one, v)} ({self._clock(at)})") for at, v in picked),
                 )
             )
         head = ("sensor", "readings counted", "first", "lowest", "highest", "last")
@@ -223,18 +297,21 @@ class _Writer:
         scale, unit = _scale(series.quantity)
         limits: dict[str, float] = {}
         before: dict[str, str] = {}
-        place = (series.sensor, series.quantity, UNITS[series.quantity])
         for one in facts.changes:
             # On its way down a level has another threshold, at which it is let go.
             rises = _rank(one.level) > _rank(before.get(one.rule))
             before[one.rule] = one.level or ""
-            is_ours = (one.sensor, one.quantity, one.unit) == place
-            if rises and is_ours and one.threshold is not None and one.level is not None:
+            # What a rule has made of several readings has no place among them.
+            is_one = one.quantity == "stage" or measured(one.quantity) == one.quantity
+            is_ours = (one.sensor, measured(one.quantity), one.unit, one.shift) == (
+                *(series.sensor, series.quantity, UNITS[series.quantity], series.shift),
+            )
+            if rises and is_one and is_ours and one.threshold is not None and one.level is not None:
                 limits[one.level] = one.threshold * scale
         marks = [
             (line.at_ms, reportwords.kind(line.kind, self.language))
             for line in facts.lines
-            if line.kind in ("opened", "climbed", "answered", "cleared")
+            if line.kind in _MARKS
         ]
         return Chart(
             self.word(
@@ -246,7 +323,26 @@ class _Writer:
             tuple(marks),
             facts.begin_ms,
             facts.end_ms,
+            tuple(self._turns()),
+            {one: self._words[one] for one in (*_RANK, "outside")},
+            series.quantity not in _AFAR,
         )
+
+    def _turns(self) -> Iterator[Turn]:
+        """When an alert rose or fell after it had begun, and to which level."""
+        begun = set[str]()
+        for line in self.facts.lines:
+            level = str(line.detail.get("level") or "")
+            if line.kind == "rise" and line.alert not in begun:
+                begun.add(line.alert)
+                # Which level it began with belongs to the first of the calls.
+                if level:
+                    yield Turn(line.at_ms, level, self.word("began", level=self.word(level)))
+            elif line.kind in ("rise", "fall") and level:
+                key = "rose" if line.kind == "rise" else "fell"
+                yield Turn(line.at_ms, level, self.word(key, level=self.word(level)))
+            elif line.kind == "return":
+                begun.discard(line.alert)
 
     def _course(self) -> Iterator[Table | str]:
         rows: list[tuple[int, int, tuple[Cell, ...]]] = []
@@ -259,8 +355,15 @@ class _Writer:
         for line in self.facts.lines:
             level = line.detail.get("level") or ""
             what = Cell(reportwords.kind(line.kind, self.language), level)
+            result = self._result(line) if line.kind == "result" else ""
             told = " ".join(
-                filter(None, (self._area(line.area), self._who(line.who), self._named(line.text)))
+                filter(
+                    None,
+                    (
+                        *(self._area(line.area), self._who(line.who), result),
+                        self._named(line),
+                    ),
+                )
             )
             rows.append((line.at_ms, 2, (what, Cell(told or self.word(level) if level else told))))
         for one in self.facts.told:
@@ -321,10 +424,14 @@ class _Writer:
         found = plan.contact.get(name) if plan else None
         return named(found.name, found.name_en, self.language) if found else name
 
-    def _named(self, text: str) -> str:
-        """`text` of the timeline, with the name of a contact that it begins with."""
-        first, space, rest = self._phrase(text).partition(" ")
-        return f"{self._who(first)}{space}{rest}"
+    def _named(self, line: Line) -> str:
+        """The text of a line, with the name of a contact that it begins with. What people have said
+        stays as they said it."""
+        if line.kind in _SAID:
+            return line.text
+        text = self._phrase(line.text)
+        found = re.match(r"[A-Za-z0-9_-]+", text)
+        return text if found is None else self._who(found[0]) + text[found.end() :]
 
     def _phrase(self, text: str) -> str:
         return reportwords.phrase(text, self.language)
@@ -369,6 +476,13 @@ def _scale(quantity: Quantity) -> tuple[float, str]:
     """How many of the unit that people read make one of SI, and that unit."""
     found = FIGURES[quantity]
     return found.per_si, found.unit
+
+
+def _shown(series: Series, value: float) -> str:
+    """A value with one digit more than people are told."""
+    found = FIGURES[series.quantity]
+    text = f"{value * found.per_si:.{found.digits + 1}f}".rstrip("0").rstrip(".")
+    return f"{'0' if text == '-0' else text} {found.unit}"
 
 
 def _rank(level: str | None) -> int:

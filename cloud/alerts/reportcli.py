@@ -36,7 +36,7 @@ async def _document(
         plan = await database.run(lambda c: keptplans.of_version(c, version))
         score = await database.run(partial(drillscore.of, drill=drill, now_ms=now_ms))
         return drillreport.build(score, language or plan.language, plan.zone)
-    facts = await review.read(database, store, name)
+    facts = await review.read(database, store, name, now_ms)
     zone = facts.plan.zone if facts.plan else ZoneInfo("UTC")
     tongue: Language = language or (facts.plan.language if facts.plan else "en")
     more: list[Section] = []

@@ -1,6 +1,7 @@
 """What is on record of an incident, for those who look back at it: read once, thinned to what a
 page can bear."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -61,6 +62,8 @@ class Change(NamedTuple):
     value: float | None
     threshold: float | None
     text: Mapping[Language, str]
+    shift: float = 0.0
+    """What the rule has added to the reading: a river stage is a height above another zero."""
 
 
 class Seen(NamedTuple):
@@ -72,17 +75,18 @@ class Seen(NamedTuple):
 
 
 class Series(NamedTuple):
-    """Readings of one sensor, in SI, thinned; `total` before that."""
+    """Readings of one sensor, in SI, with `shift` added, thinned; `total` before that."""
 
     sensor: str
     quantity: Quantity
     points: tuple[tuple[int, float], ...]
     total: int
+    shift: float = 0.0
 
 
 class Facts(NamedTuple):
     """Everything. `plan` is the one by which the first alert ran, None where it is not kept; times
-    from `begin_ms` to `end_ms`."""
+    from `begin_ms` to `end_ms`. `now_ms`: when it was read, 0 where nobody asks."""
 
     incident: IncidentView
     plan: Plan | None
@@ -93,17 +97,68 @@ class Facts(NamedTuple):
     series: tuple[Series, ...]
     begin_ms: int
     end_ms: int
+    now_ms: int = 0
 
 
-async def read(database: State, store: Store, name: str) -> Facts:
+def standing(lines: Iterable[Line]) -> dict[str, bool]:
+    """The alerts of a timeline, and whether each has not come to its end."""
+    found: dict[str, bool] = {}
+    for line in lines:
+        if line.alert and line.kind in _BEGINS | _ENDS:
+            found[line.alert] = line.kind in _BEGINS
+    return found
+
+
+def unanswered(lines: Iterable[Line]) -> bool:
+    """Whether an alert that is over waits for an answer."""
+    waits: dict[str, bool] = {}
+    for line in lines:
+        if line.kind == "return":
+            waits[line.alert] = line.detail.get("status") == "returned-unacknowledged"
+        elif line.kind == "answer" and not line.detail.get("refused"):
+            waits[line.alert] = False
+    return any(waits.values())
+
+
+_BEGINS: Final = {"rise", "opened"}
+_ENDS: Final = {"return", "cleared"}
+
+
+def measured(quantity: str) -> Quantity | None:
+    """What a sensor measures from which a rule has made `quantity`; None if no sensor does."""
+    if quantity in _MADE_OF:
+        return _MADE_OF[quantity]
+    name = quantity.removesuffix("_rise")
+    return Quantity(name) if name in [*Quantity] else None
+
+
+_MADE_OF: Final = {
+    "stage": Quantity.LEVEL,
+    "rain_sum": Quantity.RAIN_TOTAL,
+    "crack_speed": Quantity.DISPLACEMENT,
+    "crack_acceleration": Quantity.DISPLACEMENT,
+}
+
+
+class _Source(NamedTuple):
+    """Where a series is from; with `shift`, see Series."""
+
+    gateway: str
+    site: str
+    sensor: str
+    quantity: Quantity
+    shift: float
+
+
+async def read(database: State, store: Store, name: str, now_ms: int = 0) -> Facts:
     """The facts of the incident `name`. Raises UserError if there is none."""
-    facts = await database.run(lambda connection: _of_state(connection, name))
-    places = dict.fromkeys(
-        (one.gateway, one.site, one.sensor, Quantity(one.quantity))
+    facts = await database.run(lambda connection: _of_state(connection, name, now_ms))
+    sources = dict.fromkeys(
+        _Source(one.gateway, one.site, one.sensor, quantity, one.shift)
         for one in facts.changes
-        if one.sensor and one.quantity in [*Quantity]
+        if one.sensor and (quantity := measured(one.quantity)) is not None
     )
-    series = [await _series(store, facts, *place) for place in places]
+    series = [await _series(store, facts, source) for source in sources]
     return facts._replace(series=tuple(one for one in series if one.points))
 
 
@@ -123,15 +178,13 @@ def thinned(
     return sorted({point for pair in kept.values() for point in pair})
 
 
-async def _series(
-    store: Store, facts: Facts, gateway: str, site: str, sensor: str, quantity: Quantity
-) -> Series:
+async def _series(store: Store, facts: Facts, source: _Source) -> Series:
     begin_ms, end_ms = facts.begin_ms, facts.end_ms
     query = Query(
-        gateway=gateway,
-        site=site or None,
-        sensor=sensor,
-        quantity=quantity,
+        gateway=source.gateway,
+        site=source.site or None,
+        sensor=source.sensor,
+        quantity=source.quantity,
         since_ms=begin_ms,
         until_ms=end_ms,
     )
@@ -139,16 +192,16 @@ async def _series(
     total = 0
     async for rows in stream.rows(store, query):
         good = [
-            (row.at_ms, row.value)
+            (row.at_ms, row.value + source.shift)
             for row in rows
-            if row.value is not None and row.quality != Quality.BAD
+            if row.value is not None and row.quality != Quality.BAD and math.isfinite(row.value)
         ]
         total += len(good)
         points = thinned([*points, *good], begin_ms, end_ms)
-    return Series(sensor, quantity, tuple(points), total)
+    return Series(source.sensor, source.quantity, tuple(points), total, source.shift)
 
 
-def _of_state(connection: Connection, name: str) -> Facts:
+def _of_state(connection: Connection, name: str, now_ms: int = 0) -> Facts:
     incident = next((one for one in views.incidents(connection) if one.id == name), None)
     if incident is None:
         raise UserError(f"{name}: there is no such incident; `shuichi alert incidents`")
@@ -159,6 +212,8 @@ def _of_state(connection: Connection, name: str) -> Facts:
     moments += [one.done_ms for one in told if one.done_ms is not None]
     margin_ms = max((max(moments) - min(moments)) // 4, _LEAST_MARGIN_MS)
     begin_ms, end_ms = min(moments) - margin_ms, max(moments) + margin_ms
+    if now_ms and any(standing(lines).values()):
+        end_ms = max([*moments, now_ms])  # what is measured now belongs to it
     return Facts(
         incident,
         _plan(connection, name),
@@ -169,6 +224,7 @@ def _of_state(connection: Connection, name: str) -> Facts:
         (),
         begin_ms,
         end_ms,
+        now_ms,
     )
 
 
@@ -253,9 +309,15 @@ def _changes(connection: Connection, site: str, begin_ms: int, end_ms: int) -> l
             row.value,
             row.threshold,
             {"en": row.text, "zh": row.text_zh},
+            _shift(row),
         )
         for row in rows
     ]
+
+
+def _shift(row: Any) -> float:
+    found = msgspec.json.decode(row.parts).get("gauge_zero_m", 0.0) if row.parts else 0.0
+    return float(found) if row.quantity == "stage" and isinstance(found, (int, float)) else 0.0
 
 
 def _seen(connection: Connection, site: str, begin_ms: int, end_ms: int) -> list[Seen]:

@@ -67,6 +67,8 @@ class IncidentView(msgspec.Struct, frozen=True):
     opened_ms: int
     closed_ms: int | None
     alerts: tuple[str, ...]
+    due_ms: int | None = None
+    """When it will be closed if nothing happens; None while an alert is not over."""
 
 
 class _Case(NamedTuple):
@@ -155,6 +157,7 @@ def incidents(connection: Connection) -> list[IncidentView]:
             row.opened_ms,
             row.closed_ms,
             tuple(msgspec.json.decode(row.state)["alerts"]),
+            row.due_ms,
         )
         for row in connection.execute(select(table).order_by(table.c.opened_ms.desc()))
     ]

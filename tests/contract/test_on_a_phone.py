@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests import browser, phonepages
+from cloud.alerts import report, reportpage
+from cloud.channels import Language
+from tests import browser, phonepages, reportcases
 from tests.browser import Browser, Screen
 from tests.phonepages import Kind
 
+ZONE = ZoneInfo("Asia/Shanghai")
 DAY = Screen()
 NIGHT = Screen(dark=True)
 LARGE = Screen(font=32)
@@ -140,3 +144,23 @@ def test_the_buttons_of_a_long_list_stay_in_sight_and_hide_no_tick(phone: Browse
     seen = phone.value(focused)
     assert len(seen) == 40
     assert all(seen)
+
+
+@pytest.mark.parametrize(("tongue", "screen"), [("zh", DAY), ("en", NIGHT)], ids=str)
+def test_the_report_of_every_incident_can_be_read(phone: Browser, tongue: Language, screen: Screen):
+    names = reportcases.CASES if tongue == "zh" else ("several rulers", "reopened", "exercise")
+    for name in names:
+        html = reportpage.html(report.build(reportcases.CASES[name](), tongue, ZONE))
+        judge(look(phone, html, screen), screen._replace(font=11), name)
+
+
+def test_the_report_can_be_read_in_large_letters_and_printed(phone: Browser):
+    html = reportpage.html(report.build(reportcases.several_rulers(), "zh", ZONE))
+    judge(look(phone, html, LARGE), LARGE._replace(font=11), "large letters")
+    on_paper = Screen(width=680, height=960, dark=True, printed=True)
+    seen = look(phone, html, on_paper)
+    assert seen["paper"] == [255, 255, 255]
+    assert seen["width"] <= 680
+    assert not seen["cut"]
+    assert not seen["faint"]
+    assert phone.pdf().startswith(b"%PDF")

@@ -38,7 +38,18 @@ from wire.messages import Level
 LOOK_S: Final = 0.5
 """Between looks at an exercise that runs."""
 
+LATE_MS: Final = 30_000
+"""What is overdue by more is said."""
+
 MOST_LISTED: Final = 100
+
+GOES_ON: Final = (
+    "the exercise goes on in the service: `shuichi alert exercise watch` shows it, "
+    "`shuichi alert exercise stop` ends it"
+)
+
+_INTERRUPTED: Final = 130
+"""As a shell says it of Ctrl-C."""
 
 
 @click.group(invoke_without_command=True)
@@ -213,10 +224,8 @@ def _follow(setup: Setup, name: str | None, *, as_json: bool) -> None:
     try:
         found = _watched(setup, lambda state: _until_over(state, name, console, seen=not as_json))
     except KeyboardInterrupt:
-        raise UserError(
-            "the exercise goes on in the service: `shuichi alert exercise watch` shows it, "
-            "`shuichi alert exercise stop` ends it"
-        ) from None
+        click.echo(GOES_ON, err=True)
+        raise SystemExit(_INTERRUPTED) from None
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
@@ -238,8 +247,14 @@ def _watched(setup: Setup, work: Callable[[State], Awaitable[Score]]) -> Score:
 async def _until_over(state: State, name: str | None, console: Console, *, seen: bool) -> Score:
     found = await state.run(partial(_score, name))
     with Live(console=console, transient=True, auto_refresh=False) as live:
-        shown = 0
+        shown, is_late = 0, False
         while found.ended_ms is None:
+            late_ms = time.time_ns() // 1_000_000 - (found.due_ms or found.ends_by_ms)
+            if late_ms > drills.AWAY_MS:
+                raise UserError(f"{found.id}: no service carries it out; it ends when one starts")
+            if late_ms > LATE_MS and not is_late:
+                click.echo("it is late: does the service run?", err=True)
+            is_late = late_ms > LATE_MS
             if seen and console.is_terminal:
                 picture = drillshow.progress(found, time.time_ns() // 1_000_000)
                 live.update(picture, refresh=True)

@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 
 from cloud.alerts.document import Cell, Document, Section, Table
 from cloud.alerts.drillscore import Check, Person, Score, Site, TierScore
-from cloud.alerts.wording import HAZARD, TIER
+from cloud.alerts.wording import HAZARD, LEVEL, TIER
 from cloud.channels import Language, marked
+from wire.messages import Level
 
 _WORDS: Final[dict[Language, dict[str, str]]] = {
     "zh": {
@@ -40,6 +41,7 @@ _WORDS: Final[dict[Language, dict[str, str]]] = {
         "ended": "结束",
         "runs": "进行中",
         "by": "组织人",
+        "min": "分钟",
         "rule": (
             "每项预期按站点计分：达到得全部分值，未达到不得分；因停止或真实预警而无法判断的不计入。"
         ),
@@ -50,7 +52,7 @@ _WORDS: Final[dict[Language, dict[str, str]]] = {
         "passed": "通过",
         "not passed": "未通过",
         "left": "退出演练",
-        "result": "已报告结果",
+        "result": "结果",
         "not needed": "他人已应答或已结束",
         "waiting": "等待中",
         "answer": "应答",
@@ -103,13 +105,17 @@ _WORDS: Final[dict[Language, dict[str, str]]] = {
         "passed": "passed",
         "not passed": "not passed",
         "left": "Took no further part",
-        "result": "reported a result",
+        "result": "result",
         "not needed": "not needed",
         "waiting": "waiting",
         "answer": "answer",
         "highest tier": "highest tier",
     },
 }
+
+
+_REPORTED: Final[dict[Language, str]] = {"zh": "已报告结果", "en": "reported a result"}
+_LEVELS: Final = {level.name.lower(): level for level in Level}
 
 
 def build(score: Score, language: Language, zone: ZoneInfo) -> Document:
@@ -151,7 +157,7 @@ class _Writer:
         if score.ended_ms is not None:
             ended = f"{self._moment(score.ended_ms)}, {self.word(score.end)}{by}"
         rows = [
-            ("", score.title),
+            ("", f"{score.title} ({score.id})"),
             (self.word("points"), f"{score.points} / {score.most}, {passed}"),
             (self.word("began"), self._moment(score.began_ms)),
             (self.word("ended"), ended),
@@ -190,7 +196,7 @@ class _Writer:
         return [
             self.word(one.what),
             self._place(one.site, one.hazard),
-            self._tier(one.limit) if is_tier else one.limit,
+            self._tier(one.limit) if is_tier else one.limit.replace("min", self.word("min")),
             measured,
             self.word({True: "yes", False: "no", None: "not judged"}[one.met]),
             "-" if one.met is None else f"{one.points if one.met else 0} / {one.points}",
@@ -205,12 +211,14 @@ class _Writer:
         ]
         place = self._place(one.site, one.hazard)
         highest = self._tier(one.highest_tier)
-        return [place, one.level, highest, ", ".join(waits), self._span(one.to_result_s)]
+        level = LEVEL[self._language][_LEVELS[one.level]] if one.level in _LEVELS else one.level
+        return [place, level, highest, ", ".join(waits), self._span(one.to_result_s)]
 
     def _person(self, one: Person) -> list[str]:
         times = map(self._span, (one.to_call_s, one.to_answer_s, one.to_result_s))
         place = self._place(one.site, one.hazard)
-        return [one.name, self._tier(one.tier), place, self.word(one.outcome), *times]
+        outcome = _REPORTED[self._language] if one.outcome == "result" else self.word(one.outcome)
+        return [one.name, self._tier(one.tier), place, outcome, *times]
 
     def _tier_row(self, one: TierScore) -> list[str]:
         counts = one.called, one.answered, one.declined, one.unreached, one.not_answered

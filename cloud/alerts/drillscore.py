@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from cloud.alerts import drillfacts, keptplans
 from cloud.alerts.drillfacts import AlertFacts, CallFacts, Event, Span
-from cloud.alerts.drills import Drill, End
+from cloud.alerts.drills import Drill, End, next_due_ms
 from cloud.alerts.drillscript import Expect, Script
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.plantables import Tier
@@ -30,8 +30,9 @@ class Person(msgspec.Struct, frozen=True):
     """A contact who was called for an alert. `outcome`: "result", "answered", "declined",
     "unreached" (no channel takes their messages), "not answered" (their tier's time has passed),
     "not needed" (somebody else answered, or it ended, before that) or "waiting". Times in s:
-    `to_call_s` from the alert to the first call that a channel took, `to_answer_s` from there to
-    their answer, `to_result_s` from there to their result."""
+    `to_call_s` from the alert to the first call that a channel took; `to_answer_s` from a call to
+    their answer, the longest if they were called anew; `to_result_s` from their last answer to
+    their result."""
 
     site: str
     hazard: str
@@ -92,7 +93,8 @@ class Check(msgspec.Struct, frozen=True):
 
 class Score(msgspec.Struct, frozen=True):
     """An exercise as it stands, or stood at its end. `points` of `most` that could be judged;
-    `passed` if it is over, nothing was missed and something was met."""
+    `passed` if it is over, nothing was missed and something was met; something happens by itself
+    at `due_ms`."""
 
     id: str
     title: str
@@ -100,6 +102,7 @@ class Score(msgspec.Struct, frozen=True):
     began_ms: int
     ends_by_ms: int
     ended_ms: int | None
+    due_ms: int | None
     end: str
     stopped_by: str
     steps_done: int
@@ -132,6 +135,7 @@ def of(connection: Connection, drill: Drill, now_ms: int) -> Score:
         began_ms=drill.began_ms,
         ends_by_ms=drill.base_ms + script.lasts_ms,
         ended_ms=drill.ended_ms,
+        due_ms=next_due_ms(drill),
         end="" if drill.end is None else str(drill.end),
         stopped_by=drill.stopped_by,
         steps_done=drill.done,
@@ -182,11 +186,9 @@ def _people(one: AlertFacts) -> Iterator[Person]:
     for name, calls in by_contact.items():
         own = [line for line in one.lines if (line.detail.get("contact") or line.who) == name]
         taken = [call.delivered_ms for call in calls if call.delivered_ms is not None]
-        answer = next(
-            (line for line in own if line.kind == "answer" and not line.detail.get("refused")), None
-        )
-        result = None if answer is None else drillfacts.result(one, answer.at_ms)
-        if result is not None and (result.detail.get("contact") or result.who) != name:
+        answers = [line for line in own if line.kind == "answer" and not line.detail.get("refused")]
+        result = drillfacts.result(one, answers[-1].at_ms) if answers else None
+        if result not in own:  # somebody else has reported it
             result = None
         area = one.plan.area.get(calls[0].area)
         yield Person(
@@ -198,10 +200,23 @@ def _people(one: AlertFacts) -> Iterator[Person]:
             name=drillfacts.name(one.plan, name),
             outcome=_outcome(one, calls, own, result),
             to_call_s=(min(taken) - opened_ms) / 1000 if taken else None,
-            to_answer_s=(answer.at_ms - min(taken)) / 1000 if answer and taken else None,
-            to_result_s=(result.at_ms - answer.at_ms) / 1000 if answer and result else None,
+            to_answer_s=_longest_s(spans, taken, answers),
+            to_result_s=None if result is None else (result.at_ms - answers[-1].at_ms) / 1000,
             messages=len(taken),
         )
+
+
+def _longest_s(
+    spans: Sequence[Span], taken: Sequence[int], answers: Sequence[Line]
+) -> float | None:
+    """The longest that somebody took to answer, each time from the first call of theirs that a
+    channel took since people were called anew."""
+    waits = []
+    for answer in answers:
+        began_ms = max((one.begin_ms for one in spans if one.begin_ms <= answer.at_ms), default=0)
+        if called := [at for at in taken if began_ms <= at <= answer.at_ms]:
+            waits.append((answer.at_ms - min(called)) / 1000)
+    return max(waits, default=None)
 
 
 def _outcome(

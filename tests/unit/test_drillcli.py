@@ -5,6 +5,9 @@ import csv
 import io
 import json
 import shutil
+import signal
+import sqlite3
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
@@ -137,6 +140,25 @@ def test_the_report_of_an_exercise_has_its_score(file):
         english = runner.invoke(alertcli.alert, [*arguments, "--language", "en"]).stdout
         assert english.startswith(("# \\[EXERCISE\\]", "# [EXERCISE]"))
         assert "10 / 10, passed" in english
+
+
+def test_whoever_stops_watching_stops_nothing(file, monkeypatch):
+    async def interrupted(*_, **__):
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(drillcli, "_until_over", interrupted)
+    arguments = ["exercise", "watch", "--config", str(file)]
+    result = CliRunner().invoke(alertcli.alert, arguments)
+    assert (result.exit_code, result.stderr) == (130, f"{drillcli.GOES_ON}\n")
+
+
+def test_it_is_said_that_no_service_carries_it_out(file):
+    state = "json_set(json_remove(state, '$.ended_ms'), '$.base_ms', 0)"
+    with closing(sqlite3.connect(file.with_name("cloud.db"))) as database, database:
+        database.execute(f"UPDATE drill SET ended_ms = NULL, state = {state}")
+    with pytest.raises(UserError, match="no service carries it out"):
+        run("watch", "--config", file)
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,8 @@ def test_the_example_fits_its_plan_and_runs_to_its_score(office):
     score = office.score()
     by = {one.contact: one for one in score.people}
     assert (by["he-lan"].outcome, by["he-lan"].tier) == ("result", "grid")
-    assert by["he-lan"].to_answer_s == 120
+    assert by["he-lan"].to_answer_s == 120  # the longer of two
+    assert by["he-lan"].to_result_s == 240  # from the second
     assert by["ding-rui"].outcome == "answered"
     met = {(one.site, one.what): one.met for one in score.checks}
     assert met == {

@@ -114,7 +114,7 @@ def plan_in_force(setup: config.Setup) -> Plan:
     """The plan that came into force last, from the state. Raises UserError."""
     found = look(setup, lambda state, _: state.run(keptplans.last_good))
     if found is None:
-        raise UserError("no plan is in force: name one")
+        raise UserError("no plan is in force: has `shuichi cloud run` read one yet?")
     return found
 
 

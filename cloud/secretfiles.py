@@ -28,7 +28,7 @@ def named(setup: Setup) -> Iterator[tuple[str, Path]]:
         **{f"hook.{name}": one for name, one in config.hook.items()},
     }
     for table, model in tables.items():
-        for key in (*SECRETS, "key_file"):
+        for key in (*SECRETS, "key_file", "calendar_token_file"):
             place = getattr(model, key, None)
             if isinstance(place, str) and not place.startswith(ENVIRONMENT):
                 yield f"{table}.{key}", setup.folder / place

@@ -54,6 +54,7 @@ from cloud.alerts.records import (
 from cloud.alerts.rounds import Rounds
 from cloud.alerts.tokens import Tokens
 from wire.messages import Level
+from wire.seldom import Seldom
 
 __all__ = ["Dispatch", "News", "Outcome", "Settings"]
 
@@ -96,6 +97,7 @@ class Dispatch(Answering):
         self._quiet = Quiet(plan)
         self._rounds = Rounds(self)
         self._duty = dutystore.Reader()
+        self._duty_fails = Seldom()
         self._latest_ms = 0
         self._looks_at_all = True
         """The plan may be another one than when the alarms were looked at last."""
@@ -353,7 +355,8 @@ class Dispatch(Answering):
             try:
                 return work(duty)
             except Exception:  # a seam: no change of duty may keep anybody from being called
-                log.exception("duty is as the plan has it: its changes cannot be followed")
+                if self._duty_fails.says() is not None:
+                    log.exception("duty is as the plan has it: its changes cannot be followed")
         return work(AS_PLANNED)
 
     def _give_up(self, records: Records, lost: Sequence[Send], now_ms: int) -> None:

@@ -97,6 +97,7 @@ def consequences(
     after = Duty((*(one for one in before.changes if one.number not in gone), *made))
     found: list[str] = []
     for one in made:
+        found += _of_time(one, now_ms)
         found += _of_cover(plan, before, after, one, now_ms)
         found += _of_roster(plan, before, one)
     found += new_gaps(plan, before, after, (*made, *removed), now_ms)
@@ -133,6 +134,13 @@ def _instead(plan: Plan, duty: Duty, area: str, at_ms: int) -> str:
     if not called:
         return "nobody belongs to it, and a call passes it over"
     return f"{', '.join(plan.contact[one].name for one in called)} would be called"
+
+
+def _of_time(change: Change, now_ms: int) -> Iterator[str]:
+    """At 02:00 the next 20:00 is not that of tonight."""
+    hours = (change.from_ms - now_ms) // 3_600_000
+    if change.kind is not Kind.ROSTER and not change.days and 0 < hours < 48:
+        yield f"it does not count yet: it begins in {hours} h"
 
 
 def _of_cover(plan: Plan, before: Duty, after: Duty, change: Change, now_ms: int) -> Iterator[str]:

@@ -32,7 +32,9 @@ def bring(dispatch: Dispatch, connection: Connection, given: Import, asked: Aske
     _check(dispatch, roster)
     dispatch.begin(connection)
     before = dutystore.read(connection, asked.now_ms)
-    old = [one for one in before if one.kind is Kind.ROSTER and _replaces(roster, one)]
+    old = [
+        one for one in before if one.kind is Kind.ROSTER and _replaces(roster, one, asked.now_ms)
+    ]
     made = [
         Change(
             number=number,
@@ -87,8 +89,14 @@ def _in_order(spans: Sequence[tuple[int, int]]) -> bool:
     return list(spans) == sorted(spans) and all(0 < b - a <= LONGEST_DUTY_MS for a, b in spans)
 
 
-def _replaces(roster: Roster, old: Change) -> bool:
-    return old.calendar == roster.calendar or any(
+def _replaces(roster: Roster, old: Change, now_ms: int) -> bool:
+    """Whether it brings anew what an import has brought. One of the same name that begins later
+    and has none of its events is the next month's: this month's stays until then."""
+    uids = {uid for one in roster.duties for uid in one.uids}
+    if old.calendar == roster.calendar:
+        is_next = roster.from_ms > now_ms and bool(old.uids) and uids.isdisjoint(old.uids)
+        return not (is_next and old.until_ms > now_ms)
+    return any(
         one.contact == old.contact and not set(one.uids).isdisjoint(old.uids)
         for one in roster.duties
     )

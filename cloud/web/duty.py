@@ -30,6 +30,9 @@ from configs.loader import UserError
 
 CALENDAR_TYPE: Final = "text/calendar; charset=utf-8"
 
+READ_WITHIN_S: Final = 10
+"""A calendar that comes by HTTP: a service that is stopped waits for it."""
+
 FEED_DAYS: Final = 60
 """Of a feed, from today on."""
 
@@ -119,7 +122,8 @@ async def _import(desk: Desk, request: Request) -> object:
     content = await body_of(request, MOST_BYTES)
     name = asked.get("name", "")[:80].strip() or "calendar"
     async with desk.calendars:
-        work = partial(rosterchild.read, content, desk.dispatch.plan, _now_ms(), name)
+        plan = desk.dispatch.plan
+        work = partial(rosterchild.read, content, plan, _now_ms(), name, READ_WITHIN_S)
         roster = await _told(asyncio.to_thread(work))
     given = Import(roster=roster, by=by, dry_run=asked.get("dry_run") == "true")
     made = await _carry_out(desk, request, given, rosterorders.bring)

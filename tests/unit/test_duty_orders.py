@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from sqlalchemy import insert
 
-from cloud import tables
-from cloud.alerts import dutyorders, dutystore, dutyviews, rosterorders
+from cloud import config, desk, state, tables
+from cloud.alerts import dutydesk, dutyorders, dutystore, dutyviews, rosterorders
 from cloud.alerts.actions import Send
 from cloud.alerts.dutychanges import Duty
 from cloud.alerts.dutyorders import Absence, Asked, Cover, Remove, Swap
@@ -22,6 +22,7 @@ from wire.messages import Level
 
 # BEGIN_MS is 2025-06-15 23:06:40 in Shanghai.
 HOUR = 3_600_000
+NOBODY: Any = None
 NIGHT = {"night": {"windows": ["daily 20:00-08:00"]}, "day": {"windows": ["daily 08:00-20:00"]}}
 
 
@@ -283,11 +284,11 @@ def test_who_says_why(office):
     ]
 
 
-def roster(calendar="July", contact="zhang", hours=((2, 4),), uids=("one",), **more):
+def roster(calendar="July", contact="zhang", hours=((2, 4),), uids=("one",), starts=0, **more):
     spans = tuple((BEGIN_MS + a * HOUR, BEGIN_MS + b * HOUR) for a, b in hours)
     until_ms = max((end for _, end in spans), default=BEGIN_MS + HOUR)
     duties = (Duties(contact, "grid", spans, tuple(uids)),)
-    given = Roster(calendar, BEGIN_MS, until_ms, duties)
+    given = Roster(calendar, BEGIN_MS + starts * HOUR, until_ms, duties)
     return Import(roster=given, by="Wang", **more)
 
 
@@ -314,12 +315,16 @@ def test_a_calendar_takes_the_place_of_windows_and_of_itself(office):
     assert (on_duty(office, 1), on_duty(office, 2.5)) == (("zhang",), ("zhang",))
     # By another name, with the same event: it has been moved.
     assert do(office, roster("July, corrected", hours=((3, 4),))).numbers == (3, 2)
+    # The same calendar of the next month leaves this month as it is.
+    later = roster("July, corrected", hours=((90, 91),), uids=("x",), starts=90)
+    assert do(office, later).numbers == (4,)
+    assert do(office, Remove(number=4, by="W")).numbers == (4,)
     # Another calendar with other events stands beside it.
-    assert do(office, roster("August", hours=((800, 801),), uids=("two",))).numbers == (4,)
+    assert do(office, roster("August", hours=((800, 801),), uids=("two",))).numbers == (5,)
     office.run(5)
     gone = [one for one in office.work(lambda c, _: dutystore.recorded(c, 9)) if one.removed_ms]
-    assert [one.number for one in gone] == [2, 1]
-    assert gone[0].removed_by == "Wang (command line, root), imported again"
+    assert [one.number for one in gone] == [4, 2, 1]
+    assert gone[1].removed_by == "Wang (command line, root), imported again"
 
 
 def test_a_dry_run_says_the_same_and_keeps_nothing(office):
@@ -354,3 +359,32 @@ def test_a_roster_that_cannot_be_is_refused(office, given, says):
     with pytest.raises(UserError, match=says):
         do(office, given)
     assert office.rows(tables.duty_change) == []
+
+
+def test_whoever_means_tonight_and_says_tomorrow_is_told(office):
+    told = do(office, Cover(contact="li", covered="zhang", begin="20:00", until="08:00", by="W"))
+    assert told.notes == ("it does not count yet: it begins in 20 h",)
+
+
+async def test_a_running_service_carries_it_out_for_the_command_line(tmp_path):
+    (tmp_path / "cloud.toml").write_text("")
+    setup = config.read(tmp_path / "cloud.toml")
+    woken: list[int] = []
+    dispatch = Office(PLAN).dispatch
+    async with (
+        state.opened(tmp_path / "cloud.db") as database,
+        desk.open_desk(
+            setup, database, NOBODY, *dutydesk.ALL, wake=lambda: woken.append(1), dispatch=dispatch
+        ),
+    ):
+        given = Cover(contact="li", covered="zhang", until="+2d", by="Wang")
+        made = await desk.ask(setup, dutydesk.COVER, given)
+        assert (made.numbers, woken) == ((1,), [1])
+        assert (await desk.ask(setup, dutydesk.REMOVE, Remove(number=1, by="W"))).numbers == (1,)
+        with pytest.raises(UserError, match="cannot cover themselves"):
+            await desk.ask(
+                setup, dutydesk.COVER, Cover(contact="li", covered="li", until="+1h", by="W")
+            )
+        given = msgspec.structs.replace(given, by=" ")
+        with pytest.raises(UserError, match="does not understand"):
+            await desk.ask(setup, dutydesk.COVER, given)

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, func, select
 from cloud import database, health, tables
 from cloud.alerts import views, wording
 from cloud.alerts.plan import Plan
+from cloud.alerts.rule import SERVICE
 from cloud.channels import Language, Message
 from cloud.errors import Unavailable
 from cloud.heartbeat import STALE_S, Daily
@@ -52,14 +53,16 @@ _NAMED: Final = 3
 
 class Standing(NamedTuple):
     """How the platform stands: open alerts by level, those of them that nobody has answered,
-    gateways in all and the silent ones, messages of the last 24 hours; and what is wrong with
-    alerting itself, in each language: nothing, if all is well."""
+    gateways in all and the silent ones, messages of the last 24 hours; whether an alert of the
+    platform itself is open; and what is wrong with alerting, in each language: nothing, if all is
+    well."""
 
     levels: Mapping[Level, int]
     unanswered: int
     gateways: int
     silent: Sequence[str]
     messages: int
+    is_faulty: bool
     wrong: Mapping[Language, Sequence[str]]
 
     @property
@@ -124,9 +127,9 @@ class AllWell:
         self, connection: Connection, plan: Plan, due_ms: int, now_ms: int, stalled_s: float
     ) -> None:
         late = health.late(connection, self._channels, now_ms)
-        standing = _standing(connection, self._gateways, now_ms)._replace(
-            wrong=_wrong(self._failing(), bool(late), stalled_s)
-        )
+        standing = _standing(connection, self._gateways, now_ms)
+        wrong = _wrong(self._failing(), bool(late), stalled_s, standing.is_faulty)
+        standing = standing._replace(wrong=wrong)
         if self._config.channel not in self._channels:
             self.fault = f"[heartbeat.daily] channel: {self._config.channel!r} cannot be used"
             return
@@ -220,11 +223,12 @@ def _standing(connection: Connection, gateways: Sequence[str], now_ms: int) -> S
     ).scalar_one()
     silent = [name for name in known if not heard.get(name)]
     unanswered = sum(one.phase == "ringing" for one in open_ones)
-    return Standing(levels, unanswered, len(known), silent, number, {})
+    is_faulty = any(one.site == SERVICE for one in open_ones)
+    return Standing(levels, unanswered, len(known), silent, number, is_faulty, {})
 
 
 def _wrong(
-    failing: Mapping[str, str], is_late: bool, stalled_s: float
+    failing: Mapping[str, str], is_late: bool, stalled_s: float, is_faulty: bool
 ) -> dict[Language, list[str]]:
     """What is wrong with alerting."""
     zh, en = [], []
@@ -237,6 +241,9 @@ def _wrong(
     if names := [name.removeprefix("channel ") for name in failing]:
         zh.append(f"渠道发不出通知（{_few(names, 'zh')}）")
         en.append(f"messages are not taken by {_few(names, 'en')}")
+    if is_faulty:
+        zh.append("平台自身的故障预警尚未解除")
+        en.append("an alert of the platform itself is open")
     return {"zh": zh, "en": en}
 
 
@@ -254,7 +261,9 @@ def composed(
         lines = (
             f"{at}，{begins}。",
             _alerts_zh(standing),
-            f"网关{standing.gateways}个，{gone if standing.silent else '均在线'}。",
+            f"网关{standing.gateways}个，{gone if standing.silent else '均在线'}。"
+            if standing.gateways
+            else "没有网关上报过数据。",
             f"过去24小时发出通知{standing.messages}条。",
             f"下次平安短信：{following}。如{absent}仍未收到，平台可能已停止工作，请立即检查。",
         )
@@ -265,7 +274,9 @@ def composed(
     lines = (
         f"{at}: {begins}.",
         _alerts_en(standing),
-        f"{standing.gateways} gateways, " + (silent if standing.silent else "all online."),
+        f"{standing.gateways} gateways, " + (silent if standing.silent else "all online.")
+        if standing.gateways
+        else "No gateway has ever reported.",
         f"{standing.messages} messages in the last 24 hours.",
         f"The next message of this kind is due on {following}. If it is not there at {absent}, the "
         "platform may have stopped: check it at once.",

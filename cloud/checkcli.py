@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import click
 
-from cloud import config, proofs, secretfiles, service
+from cloud import config, outside, proofs, secretfiles
 from cloud.alerts import keptplans, plan, plancheck, planlife, publiccheck
 from cloud.alerts.plan import Plan
 from cloud.allwell import recipients
@@ -43,9 +43,9 @@ def check(file: Path, online: bool) -> None:
     """Find all faults of a config; show its plan, channels and secrets. Exit code 2: a fault."""
     found = _read(file)
     if online:
-        outside = asyncio.run(service.outside_faults(found.setup))
+        lines = asyncio.run(outside.faults(found.setup))
         # Of the plan everything is said already.
-        more = [line for line in outside if not (found.faults and line.startswith("[alerts]"))]
+        more = [line for line in lines if not (found.faults and line.startswith("[alerts]"))]
         found = found._replace(faults=(*found.faults, *more))
     for line in _report(file, found):
         click.echo(for_terminal(line))

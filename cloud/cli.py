@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from cloud import config, migrations, service, state
+from cloud import config, migrations, outside, service, state
 from cloud.checkcli import check
 from cloud.cliparts import config_option
 from cloud.errors import Rejected, Unavailable
@@ -115,5 +115,5 @@ cloud.add_command(key_command)
 
 
 def _demand_outside(setup: config.Setup, *, makes: bool = False) -> None:
-    if lines := asyncio.run(service.outside_faults(setup, makes=makes)):
+    if lines := asyncio.run(outside.faults(setup, makes=makes)):
         raise UserError("\n".join(lines))

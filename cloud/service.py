@@ -3,10 +3,8 @@
 import asyncio
 import gc
 import logging
-import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -18,7 +16,6 @@ from cloud import (
     cases,
     damage,
     descriptors,
-    migrations,
     overflow,
     proofs,
     room,
@@ -30,7 +27,7 @@ from cloud import (
 )
 from cloud.admission import Admission, clock_fault
 from cloud.alerts import demands, drilldesk, dutydesk, planlife, testsend
-from cloud.alerts.office import Office, alert_faults, office_of
+from cloud.alerts.office import Office, office_of
 from cloud.alerts.plan import Plan
 from cloud.alerts.watch import Watch
 from cloud.allwell import AllWell
@@ -38,23 +35,20 @@ from cloud.channels import running
 from cloud.channels.running import Kept
 from cloud.config import NOBODY_NAMED, Config, Setup
 from cloud.desk import Clerk, open_desk
-from cloud.errors import Rejected, Unavailable
+from cloud.errors import Unavailable
 from cloud.health import Health
 from cloud.heartbeat import Pulse
 from cloud.ingest.worker import Ingest
-from cloud.intake import filters
 from cloud.shards import Lease, Leases
 from cloud.state import State
-from cloud.store import Store, sqlite
+from cloud.store import Store
 from cloud.store.kept import Kept as KeptStore
 from cloud.store.kept import kept
 from cloud.supervision import Supervisor
 from cloud.upkeep import Chore
-from configs import loader
 from configs.loader import UserError
 from configs.notify import BEAT_EVERY_S, Heartbeats, Notifier
 from wire.authentication import Keys
-from wire.mqtt import Disconnected, Unreachable, connect
 
 log: Final = logging.getLogger("shuichi.cloud")
 
@@ -185,7 +179,7 @@ class _Service:
                     [*setup.config.gateway],
                     [*setup.config.channel],
                 )
-        for line in (*made._faults, *made._closed().values()):
+        for line in (*made._faults, *{**made._closed(), **made._closed_store()}.values()):
             log.error("%s", line)
         return made
 
@@ -245,10 +239,10 @@ class _Service:
             (
                 ("part_failing", self.supervisor.failing),
                 ("part_failing", self._set_aside),
-                ("part_failing", self._closed),
+                ("part_failing", self._closed_store),
                 ("part_failing", self._unheard),
                 ("part_failing", self._database.failing),
-                ("channel_failing", self.office.failing),
+                ("channel_failing", self._mute),
             ),
             self._faults,
             self.office.wake,
@@ -309,15 +303,17 @@ class _Service:
                 await server.serve(desk, listening)
 
     def _closed(self) -> dict[str, str]:
-        """The store and the channels that cannot be opened, and why."""
-        closed = {
+        """The channels that cannot be opened, and why."""
+        return {
             f"channel {name}": f"[channel.{name}] {one.fault}"
             for name, one in self._channels.items()
             if one.fault
         }
-        if isinstance(self._store, KeptStore) and self._store.fault:
-            closed["store"] = f"[store] {self._store.fault}"
-        return closed
+
+    def _closed_store(self) -> dict[str, str]:
+        """The store, if it cannot be opened, and why."""
+        fault = self._store.fault if isinstance(self._store, KeptStore) else ""
+        return {"store": f"[store] {fault}"} if fault else {}
 
     async def _follow_plan(self) -> None:
         """Read the response plan again whenever that is wanted; a bad one changes nothing."""
@@ -344,8 +340,7 @@ class _Service:
 
     def _mute(self) -> dict[str, str]:
         """The channels by which nobody is told now, and why."""
-        closed = {name: why for name, why in self._closed().items() if name != "store"}
-        return closed | self.office.failing()
+        return self._closed() | self.office.failing()
 
     def _unwell(self) -> dict[str, str]:
         """What is wrong with alerting."""
@@ -397,88 +392,3 @@ async def opened(setup: Setup, *, read_only: bool = False) -> AsyncIterator[tupl
         kept(setup.config.store, setup.folder, database) as store,
     ):
         yield database, store
-
-
-async def outside_faults(setup: Setup, *, makes: bool = False) -> list[str]:
-    """One line each, if the store, the broker or a channel cannot be used. Whether it `makes` a
-    database that the store lacks: else nothing is changed anywhere."""
-    channels = (_channel_fault(setup, name) for name in setup.config.channel)
-    found = await asyncio.gather(
-        _store_fault(setup, makes=makes), _broker_fault(setup), _web_fault(setup), *channels
-    )
-    found += alert_faults(setup)
-    keys = await asyncio.to_thread(proofs.read, setup)
-    found += [f"[gateway.{name}] key_file {fault}" for name, fault in keys.faults.items()]
-    return [line for line in found if line]
-
-
-async def _store_fault(setup: Setup, *, makes: bool) -> str:
-    """Of store and state. The state is not made."""
-    config = setup.config.store
-    with tempfile.TemporaryDirectory() as folder:
-        place = setup.database
-        # A state that is there may have its one writer already: `run` says so itself.
-        is_there = not isinstance(place, Path) or place.exists()
-        if isinstance(place, Path) and not is_there:
-            if fault := _folder_fault(place):
-                return f"[state] {fault}"
-            if isinstance(config, sqlite.Config):  # it is made with the state, or beside it
-                fault = _folder_fault(setup.folder / (config.path or place))
-                return f"[store] {fault}" if fault else ""
-            place = Path(folder) / place.name
-        reach = state.connected if is_there else state.opened
-        try:
-            async with reach(place, read_only=is_there) as database:
-                await database.run(migrations.current)
-                module = loader.plugin("cloud.store", config.kind)
-                async with module.open(config, setup.folder, database) as store:
-                    if makes:
-                        await store.check()
-                        return ""
-                    return "\n".join(f"[store] {one}" for one in await store.faults())
-        except (Unavailable, Rejected) as error:
-            return f"[store] {error}"
-
-
-def _folder_fault(place: Path) -> str:
-    """Why no state could be made at `place`, "" if one could."""
-    if not place.parent.is_dir():
-        return f"{place}: there is no folder {place.parent}"
-    if not os.access(place.parent, os.W_OK | os.X_OK):
-        return f"{place}: the folder cannot be written by this user"
-    return ""
-
-
-async def _channel_fault(setup: Setup, name: str) -> str:
-    """Of its secrets and libraries: nobody is called."""
-    try:
-        async with running.opened(setup.config.channel[name], setup.folder):
-            return ""
-    except Unavailable as error:
-        return f"[channel.{name}] {error}"
-
-
-async def _web_fault(setup: Setup) -> str:
-    """Of its secrets, and those of the hooks."""
-    if setup.config.web is None:
-        return ""
-    from cloud.web import server
-
-    try:
-        server.secrets_of(setup.folder, setup.config.web, setup.config.hook)
-        server.tokens_of(setup.folder, setup.config.web)
-        server.calendar_token_of(setup.folder, setup.config.web)
-    except Unavailable as error:
-        return f"[web] {error}"
-    return ""
-
-
-async def _broker_fault(setup: Setup) -> str:
-    shard = setup.config.ingest.shards[0]
-    # A name of its own: the broker would throw out a running worker of the same name.
-    try:
-        async with connect(setup.config.broker, f"shuichi-cloud-{shard}-check") as session:
-            await session.subscribe(*filters(shard))
-    except (Unreachable, Disconnected) as error:
-        return f"[broker] {error}"
-    return ""

@@ -313,7 +313,7 @@ def _keep(connection: Connection, result: Result, by: str, how: str) -> None:
         "kind": views.TEST,
         "who": clean(result.contact or result.to or result.channel, 200),
         "area": "",
-        "text": clean(f"{result.channel}: {result.outcome}, for {by}: {result.detail}"),
+        "text": clean(f"{result.channel}: {result.outcome}, asked for by {by}: {result.detail}"),
         "detail": msgspec.json.encode(detail).decode(),
     }
     connection.execute(insert(tables.timeline).values(row))

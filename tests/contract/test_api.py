@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from cloud import config, service
+from cloud import config, outside
 from cloud.errors import Unavailable
 from cloud.web import server
 from cloud.web.settings import Web
@@ -142,7 +142,7 @@ async def test_a_secret_that_is_missing_is_found_before_the_start(tmp_path):
     file = tmp_path / "cloud.toml"
     for more, missing in (("token_file = 't'", "t"), ("[hook.sms]\nsecret_file = 'h'", "h")):
         file.write_text(f"[broker]\nport = {free_port()}\n[web]\n{more}\n")
-        faults = await service.outside_faults(config.read(file))
+        faults = await outside.faults(config.read(file))
         assert [one for one in faults if one.startswith(f"[web] {tmp_path / missing}: the secret")]
 
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import pytest
 
-from cloud import service
+from cloud import outside
 from cloud.alerts import plantables
 from cloud.channels import Message, Receipt, board, feishu, gateway, robot, voice
 from cloud.config import Config, Setup
@@ -98,7 +98,7 @@ async def test_the_check_of_a_config_finds_a_secret_that_is_missing(tmp_path: Pa
         },
     }
     setup = Setup(loader.parse(tables, Config, "test"), tmp_path)
-    lines = [line for line in await service.outside_faults(setup) if "channel" in line]
+    lines = [line for line in await outside.faults(setup) if "channel" in line]
     assert lines == [
         f"[channel.robot] {tmp_path}/nowhere: the secret cannot be read: No such file or directory"
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cloud import config, service
+from cloud import config, outside
 from cloud.errors import Rejected, Unavailable
 from cloud.store import Points, influx
 from tests.contract.test_stores import SERVERS, T0, Kept, influx_v1, opened, reading
@@ -133,7 +133,7 @@ async def test_a_check_makes_nothing_and_says_which_right_is_missing(tmp_path: P
             store |= {"username": user, "password_file": "password"}
             lines = [f'{key} = "{value}"' for key, value in store.items()]
             file.write_text("[store]\n" + "\n".join(lines) + "\n")
-            found = asyncio.run(service.outside_faults(config.read(file)))
+            found = asyncio.run(outside.faults(config.read(file)))
             text = "\n".join(one for one in found if "[store]" in one)
             return text.replace(server.url, "URL").splitlines()
 
@@ -170,7 +170,7 @@ def test_a_check_makes_no_state(tmp_path: Path) -> None:
         ('[store]\nkind = "sqlite"\npath = "no/such.db"\n', "[store] "),
     ):
         file.write_text(text)
-        found = asyncio.run(service.outside_faults(config.read(file)))
+        found = asyncio.run(outside.faults(config.read(file)))
         about = [one for one in found if "broker" not in one]
         assert [one[: len(fault)] for one in about] == [fault] * bool(fault)
     assert [one.name for one in tmp_path.iterdir()] == ["cloud.toml"]

@@ -72,7 +72,7 @@ async def test_a_test_reaches_a_contact_with_its_mark_and_asks_for_nothing(tmp_p
     assert (told.title, told.to, told.kind) == ("【测试】渠道测试", PHONE, "test")
     assert told.text.startswith("【测试】这是一条测试消息，不是预警，无需应答。Li Wei于")
     assert (told.link, told.token, told.answer_code, told.level) == (None, None, None, None)
-    assert (line.who, line.text) == (CONTACT, "sms: delivered, for Li Wei: ok")
+    assert (line.who, line.text) == (CONTACT, "sms: delivered, asked for by Li Wei: ok")
     assert line.detail["how"] == "here"
     assert rows == [0] * len(_OF_ALERTS)
 

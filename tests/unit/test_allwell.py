@@ -11,8 +11,9 @@ from sqlalchemy import insert, select
 from cloud import config, state, tables
 from cloud.alerts import delivery
 from cloud.alerts.delivery import Delivery
+from cloud.alerts.hazard import Hazard
 from cloud.allwell import LATE_MS, AllWell, Standing, composed, following_ms, last_ms
-from cloud.channels import Message, running
+from cloud.channels import Language, Message, running
 from cloud.heartbeat import Config, Daily
 from configs import loader
 from configs.loader import ConfigError
@@ -129,6 +130,30 @@ async def test_open_alerts_are_counted_and_an_exercise_is_not(tmp_path):
     assert "未结束预警1起（红色1起），其中1起无人应答。" in told.text
 
 
+async def test_an_open_fault_of_the_platform_is_not_well(tmp_path):
+    async with duty_room.opened(tmp_path) as room:
+        await room.find(Level.RED, site="cloud-service", hazard=Hazard.EQUIPMENT)
+        world = World(room.database)
+        now_ms = room.now_ms
+        world.all_well._config = Daily(channel="sms", at=(clock_of(now_ms),), contacts=("he-lan",))
+        await world.all_well.look(now_ms)
+        told = [one for one in await room.messages() if one.kind == "all-well"]
+    assert [one.title for one in told] == ["值班平台异常"]
+    assert "平台自身的故障预警尚未解除。请立即检查。" in told[0].text
+
+
+def test_where_no_gateway_has_ever_been_heard_it_does_not_say_that_all_are_online():
+    expected: dict[Language, str] = {
+        "zh": "没有网关上报过数据。",
+        "en": "No gateway has ever reported.",
+    }
+    for language, says in expected.items():
+        standing = Standing({}, 0, 0, [], 0, False, {})
+        _, text = composed(PLAN, standing, (EIGHT, EIGHT + 1), language)
+        assert says in text
+        assert "在线" not in text
+
+
 def clock_of(at_ms):
     return f"{datetime.fromtimestamp(at_ms / 1000, PLAN.zone):%H:%M}"
 
@@ -195,7 +220,7 @@ def test_the_times_of_a_day():
 
 
 def test_english():
-    standing = Standing({Level.RED: 1, Level.BLUE: 2}, 1, 5, ["a", "b", "c", "d"], 9, {})
+    standing = Standing({Level.RED: 1, Level.BLUE: 2}, 1, 5, ["a", "b", "c", "d"], 9, False, {})
     title, text = composed(PLAN, standing, (EIGHT, at("2026-12-01 08:00")), "en")
     assert title == "The platform works"
     assert text.splitlines() == [

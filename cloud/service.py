@@ -44,6 +44,7 @@ from cloud.store import Store
 from cloud.store.kept import Kept as KeptStore
 from cloud.store.kept import kept
 from cloud.supervision import Supervisor
+from cloud.takeover import Watcher
 from cloud.upkeep import Chore
 from configs.loader import UserError
 from configs.notify import BEAT_EVERY_S, Heartbeats, Notifier
@@ -138,6 +139,7 @@ class _Service:
         self._leases = leases
         self._faults = [*faults]
         self._channels: dict[str, Kept] = {}
+        self._takeovers: dict[str, Watcher] = {}
         self._keys: Mapping[str, Keys] = {}
         self._pulse: Pulse | None = None
         self._health: Health | None = None
@@ -221,7 +223,12 @@ class _Service:
         watch = Watch(config.rules, admission.quotas.may_find, keep_ms)
         ingest = Ingest(*(*ours, self._database, self._store, watch, self.office.wake, self._keys))
         ingest.on_sign_of_life = partial(self._leases.worked, lease.name)
+        self._takeovers[shard] = ingest.takeover
         await ingest.run()
+
+    def _taken_over(self) -> dict[str, str]:
+        """The shards whose session at the broker another client takes."""
+        return {f"shard-{s}": one.trouble for s, one in self._takeovers.items() if one.trouble}
 
     async def _alert(self, lease: Lease) -> None:
         """The dispatch and its channels; and whoever sees that the rest works, for they tell of
@@ -241,6 +248,7 @@ class _Service:
                 ("part_failing", self._closed_store),
                 ("part_failing", self._unheard),
                 ("part_failing", self._database.failing),
+                ("part_failing", self._taken_over),
                 ("channel_failing", self._mute),
             ),
             self._faults,

@@ -17,25 +17,40 @@ WITHIN_S: Final = 180.0
 another of our name: some brokers do not say why they throw the older one out."""
 
 
-def teller(session: str, now: Callable[[], float] = time.monotonic) -> Callable[[str], None]:
+class Watcher:
     """For `keep_connected`: says once a minute that `session` is taken over, with the remedy."""
-    seldom = Seldom(60.0, now=now)
-    cuts = deque[float](maxlen=CUTS)
 
-    def tell(reason: str) -> None:
+    def __init__(self, session: str, now: Callable[[], float] = time.monotonic) -> None:
+        self._session = session
+        self._now = now
+        self._seldom = Seldom(60.0, now=now)
+        self._cuts = deque[float](maxlen=CUTS)
+        self._taken = deque[float](maxlen=CUTS)
+
+    @property
+    def trouble(self) -> str:
+        """That it is taken over again and again, "" if it is not: once may be an old connection of
+        our own."""
+        times = self._taken
+        if len(times) < CUTS or self._now() - times[0] > WITHIN_S:
+            return ""
+        return f"another client takes the session {self._session} of the broker again and again"
+
+    def __call__(self, reason: str) -> None:
+        """A connection has ended, or did not come about."""
+        now = self._now()
         if HUNG_UP in reason:
-            cuts.append(now())
-        is_cut = len(cuts) == CUTS and now() - cuts[0] < WITHIN_S
+            self._cuts.append(now)
+        is_cut = len(self._cuts) == CUTS and now - self._cuts[0] < WITHIN_S
         if TAKEN_OVER not in reason and not (is_cut and HUNG_UP in reason):
             return
-        if seldom.says() is None:
+        self._taken.append(now)
+        if self._seldom.says() is None:
             return
         log.error(
             "another client %s as %s and takes our session: a second cloud with another state, a "
             "copy of ours, or an intruder; give each cloud a broker or shards of its own, and "
             "bind names to users at the broker (docs/broker.md)",
             "connects" if TAKEN_OVER in reason else "may connect",
-            session,
+            self._session,
         )
-
-    return tell

@@ -124,6 +124,7 @@ class Ingest:
         self._waiting: set[Key] = set()  # streams whose batches the broker got back
         self._store_is_away: bool | None = None
         self._handled = 0
+        self.takeover = takeover.Watcher(f"shuichi-cloud-{shard}")
         self.on_sign_of_life: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
@@ -136,7 +137,7 @@ class Ingest:
                 partial(self.serve, group),
                 keep_session_s=self._settings.keep_session_s,
                 receive_maximum=UNACKED,
-                on_trouble=takeover.teller(f"shuichi-cloud-{self._shard}"),
+                on_trouble=self.takeover,
             )
 
     async def report(self, faults: list[ServiceFault]) -> None:

@@ -22,7 +22,7 @@ async def test_a_session_that_is_taken_over_is_told_with_the_remedy(
     mosquitto: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker, name = broker_of(mosquitto), "shuichi-cloud-takeover"
-    tell = takeover.teller(name)
+    tell = takeover.Watcher(name)
     sessions: list[Session] = []
     troubles: list[str] = []
 
@@ -53,7 +53,7 @@ def test_a_broker_that_is_restarted_now_and_then_is_no_intruder(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = [0.0]
-    tell = takeover.teller("x", lambda: clock[0])
+    tell = takeover.Watcher("x", lambda: clock[0])
     for _ in range(20):
         tell(f"the connection ended: {HUNG_UP}")
         tell("broker x cannot be reached")
@@ -62,3 +62,16 @@ def test_a_broker_that_is_restarted_now_and_then_is_no_intruder(
     for _ in range(20):
         tell(f"the connection ended: {TAKEN_OVER}")
     assert caplog.text.count("connects as x") == 1
+
+
+def test_one_who_takes_it_again_and_again_is_a_fault_until_it_is_over() -> None:
+    clock = [0.0]
+    watcher = takeover.Watcher("x", lambda: clock[0])
+    watcher(f"the connection ended: {TAKEN_OVER}")
+    assert watcher.trouble == ""
+    for _ in range(takeover.CUTS):
+        clock[0] += 30
+        watcher(f"the connection ended: {TAKEN_OVER}")
+    assert "takes the session x" in watcher.trouble
+    clock[0] += takeover.WITHIN_S
+    assert watcher.trouble == ""

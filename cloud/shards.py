@@ -123,12 +123,9 @@ def unheld(connection: Connection, names: Collection[str]) -> list[Unheld]:
 
 def is_held(connection: Connection, name: str) -> bool:
     """Whether anybody has the lease of a name."""
-    row = connection.execute(
-        select((lease.c.until_ms - database.now_ms(connection)).label("for_ms")).filter_by(
-            name=name
-        )
-    ).one_or_none()
-    return row is not None and 0 < row.for_ms <= LONGEST_MS
+    for_ms = select(lease.c.until_ms - database.now_ms(connection)).where(lease.c.name == name)
+    found = connection.execute(for_ms).scalar_one_or_none()
+    return found is not None and 0 < found <= LONGEST_MS
 
 
 class Leases:

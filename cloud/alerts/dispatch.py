@@ -266,8 +266,8 @@ class Dispatch(Answering):
         records.put_alarm(key, after, sayings)
         self._quiet.changed(records, before, after)
         self._keep_incident(records, key, before, after, now_ms)
-        begins = after.alert != before.alert and not key.exercise
-        if begins and key.hazard is not Hazard.EQUIPMENT:
+        calls = after.calls and not before.calls and not key.exercise  # what is held calls nobody
+        if calls and key.hazard is not Hazard.EQUIPMENT:
             exercises.give_way(self, records, key.site, after.alert, now_ms)
         if after.alert and (case := records.case(after.alert)) is not None:
             for event in events:

@@ -221,10 +221,10 @@ def _is_settled(records: Records, place: tuple[str, Hazard]) -> bool:
 
 
 def _real(records: Records, site: str) -> str | None:
-    """The real alert that stands at a site; a device that fails is none."""
+    """The real alert that stands at a site and is not held back; a device that fails is none."""
     for hazard in Hazard:
         alarm, _ = records.alarm(AlarmKey(site, hazard))
-        if hazard is not Hazard.EQUIPMENT and alarm.level is not None:
+        if hazard is not Hazard.EQUIPMENT and alarm.level is not None and alarm.hold is None:
             return alarm.alert
     return None
 

@@ -64,18 +64,12 @@ def end(dispatch: Stepping, records: Records, key: AlarmKey, now_ms: int) -> str
     return records.alarm(key)[0].alert
 
 
-def give_way(
-    dispatch: Stepping, records: Records, site: str, alert: str, now_ms: int
-) -> tuple[str, ...]:
-    """A real alert begins at a site: nobody there is to be asked about an exercise too. The ids of
-    the exercise's alerts that have ended."""
-    ended = []
+def give_way(dispatch: Stepping, records: Records, site: str, alert: str, now_ms: int) -> None:
+    """A real alert calls people at a site: nobody there is to be asked about an exercise too."""
     for hazard in Hazard:
-        if name := end(dispatch, records, AlarmKey(site, hazard, exercise=True), now_ms):
-            ended.append(name)
-            if (case := records.case(name)) is not None:
-                records.note(case.incident, name, now_ms, "gave way", text=alert)
-    return tuple(ended)
+        name = end(dispatch, records, AlarmKey(site, hazard, exercise=True), now_ms)
+        if name and (case := records.case(name)) is not None:
+            records.note(case.incident, name, now_ms, "gave way", text=alert)
 
 
 def _after(records: Records, key: AlarmKey, now_ms: int) -> int:

@@ -17,10 +17,14 @@ def exercise(office, level, site=SITE, hazard=Hazard.UNDERPASS):
     return office.work(lambda c, n: work(c, site, hazard, level, Stage.NOW, n))
 
 
-def exercised(office, site=SITE):
+def exercised(office, site=SITE, *, is_it=True):
     alarm = tables.alarm.c
-    (row,) = office.rows(tables.alarm, alarm.exercise, alarm.site == site)
+    (row,) = office.rows(tables.alarm, alarm.exercise == is_it, alarm.site == site)
     return msgspec.json.decode(row.state, type=Alarm)
+
+
+def real(office):
+    return exercised(office, is_it=False)
 
 
 @pytest.mark.parametrize("after_ms", [0, MINUTE])
@@ -45,8 +49,20 @@ def test_a_real_alert_ends_the_exercises_of_its_site():
     assert (note.alert, note.text) == (mine, office.alarm().alert)
     assert exercised(office, RIVER).calls  # of another site: it goes on
     assert office.alarm().calls
-    real = [m for _, m in office.messages() if m.site == SITE and not m.exercise]
-    assert any(one.kind == "raise" for one in real)
+    told = [m for _, m in office.messages() if m.site == SITE and not m.exercise]
+    assert any(one.kind == "raise" for one in told)
+
+
+def test_a_real_alert_that_is_held_back_ends_an_exercise_once_it_calls():
+    """As when water is poured on the ruler for the exercise."""
+    office = Office()
+    assert office.hold(minutes=30).ok
+    exercise(office, Level.RED)
+    office.find(Level.RED)
+    assert exercised(office).calls
+    office.run(31)
+    assert real(office).calls
+    assert exercised(office).level is None
 
 
 def test_a_device_that_fails_ends_no_exercise():

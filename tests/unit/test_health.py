@@ -123,11 +123,11 @@ async def test_the_last_good_plan_is_the_one_that_came_into_force_last(tmp_path:
 async def test_messages_that_wait_too_long_are_a_fault(tmp_path: Path) -> None:
     async with state.opened(tmp_path / "cloud.db") as database:
 
-        def wait(connection: Any, not_before_ms: int) -> None:
+        def wait(connection: Any, not_before_ms: int, incident: str = "") -> None:
             connection.execute(
                 insert(tables.outgoing).values(
                     key=str(not_before_ms),
-                    incident="",
+                    incident=incident,
                     contact="li",
                     channel="sms",
                     parts="[]",
@@ -144,6 +144,7 @@ async def test_messages_that_wait_too_long_are_a_fault(tmp_path: Path) -> None:
         await database.run(lambda c: wait(c, now_ms - health.LATE_MS + 1))
         assert await database.run(lambda c: health.late(c, ("sms",), now_ms)) == []
         await database.run(lambda c: wait(c, now_ms - 3 * health.LATE_MS))
+        await database.run(lambda c: wait(c, now_ms - 9 * health.LATE_MS, "i.exercise"))
         (fault,) = await database.run(lambda c: health.late(c, ("sms",), now_ms))
         assert fault.name == "alerting_late"
         assert fault.detail == {"messages": 1, "late_s": 180}

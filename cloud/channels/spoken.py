@@ -21,7 +21,8 @@ _MONTHS: Final = (
 )
 _DATE: Final = re.compile(r"(?<!\d)(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])(?:T(?=\d))?(?!\d)")
 _TIME: Final = re.compile(
-    r"(?<![\d:.])([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?(?:Z|\s?[+-]\d\d:?\d\d)?(?![\d:])"
+    r"(?<!\d)(?<!\d[:.])([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?(?:Z|\s?[+-]\d\d:?\d\d)?"
+    r"(?!\d|:\d)"
 )
 _ONLY_A_TIME: Final = re.compile(r"\(\s*((?:[01]?\d|2[0-4]):[0-5]\d)\s*\)")
 _PHONE: Final = re.compile(r"(?<![\w.])\+?\d(?:[ ()-]{0,2}\d){6,}(?![\w.])")
@@ -246,9 +247,14 @@ def _time_zh(found: re.Match[str]) -> str:
 
 
 def _time_en(found: re.Match[str]) -> str:
-    second = f" and {int(found[3])} seconds" if found[3] else ""
-    minute = f" {found[2]}" if second or found[2] != "00" else " hours"
-    return f"{int(found[1])}{minute}{second}"
+    hour = int(found[1])
+    if found[3]:
+        return f"{hour} {found[2]} and {int(found[3])} seconds"
+    if found[2] != "00":
+        return f"{hour} {found[2]}"
+    if hour in (0, 24):
+        return "midnight"
+    return f"{hour} o'clock" if hour <= 12 else f"{hour} hundred hours"
 
 
 def _measured_zh(found: re.Match[str]) -> str:

@@ -1,6 +1,8 @@
 """What a phone says: words, numbers and pauses, and nothing that a synthesis would spell out."""
 
+import re
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -30,6 +32,9 @@ CONFIG = voice.Config(
 )
 
 
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
 def said(text, language="zh"):
     return "".join(spoken.sentences(text, language))
 
@@ -43,6 +48,7 @@ def said(text, language="zh"):
             "积水约35厘米，红色标准30厘米，仍在上涨，19点46分。",
         ),
         ("请在19:51前应答。", "请在19点51分前应答。"),
+        ("滑坡险情：04:59：丁睿报告", "滑坡险情，4点59分，丁睿报告。"),
         ("险情已于08:00解除。", "险情已于8点整解除。"),
         ("（11月30日03:05最后一次读数）", "11月30日3点05分最后一次读数。"),
         ("2026-11-30 19:46:07 +08:00更新", "2026年11月30日 19点46分07秒更新。"),
@@ -75,7 +81,10 @@ def test_chinese_is_said_in_words(written, expected):
             "35 centimetres of water, red limit 30 centimetres, still rising, at 19 46.",
         ),
         ("please answer by 19:51.", "Please answer by 19 51."),
-        ("ended at 08:00", "Ended at 8 hours."),
+        ("ended at 08:00", "Ended at 8 o'clock."),
+        ("from 00:00 to 20:00", "From midnight to 20 hundred hours."),
+        ("result:04:59:He Lan", "Result, 4 59, He Lan."),
+        ("ratio 1:250, 10:20:30:40", "Ratio 1, 250, 10, 20, 30, 40."),
         ("(last reading at 03:20 on 2026-11-30)", "Last reading at 3 20 on 30 November 2026."),
         (
             "rain at 40 mm/h, crack 1 mm/d",
@@ -215,3 +224,15 @@ def test_a_test_and_an_exercise_say_so_first():
         key="k", title="Red", text="Water.", kind="raise", at_ms=0, exercise=True, language="en"
     )
     assert voice.speech(told, CONFIG) == "This is an exercise. Red. Water."
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_message_of_the_collection_can_be_said(language):
+    """What rules, plans and answers say, one message a line."""
+    lines = (GOLDEN / f"words-{language}.txt").read_text("utf-8").splitlines()
+    for line in lines:
+        text = said(line, language)
+        assert_can_be_said(text.replace("  ", " "), language)
+        assert not re.search(r"\d[:：]\d", text), line
+        assert not re.search(r"\d ?(cm|mm|m|h|min)\b", text), line
+    assert len(lines) > 100

@@ -223,7 +223,9 @@ class Delivery:
                     if isinstance(line.channel, Paced):
                         await line.channel.turn()
                 except Unavailable as error:
-                    if self._not_taken(name, line, contact, error):
+                    is_the_channel = self._not_taken(name, line, contact, error)
+                    await self._pass_over()
+                    if is_the_channel:
                         return max(min(line.waits().values(), default=0.0), line.rests_s())
                     continue
                 compose = partial(self._compose, channel=name, due=due, without=put_off)
@@ -236,7 +238,9 @@ class Delivery:
                     if not error.unsure:
                         untold = partial(self._desk.not_taken, key=message.key)
                         await self._database.run(untold)
-                    if self._not_taken(name, line, told, error):
+                    is_the_channel = self._not_taken(name, line, told, error)
+                    await self._pass_over()
+                    if is_the_channel:
                         return max(min(line.waits().values(), default=0.0), line.rests_s())
                     continue
                 except Rejected as error:
@@ -308,6 +312,16 @@ class Delivery:
         line.put_off(contact, error.retry_after_s)
         line.in_a_row += 1
         return line.in_a_row >= IT_IS_THE_CHANNEL or line.rests_s() > 0
+
+    async def _pass_over(self) -> None:
+        """Nobody waits for a message that does not go out: what was to follow it by another channel
+        goes now."""
+        broken = {name for name, line in self._lines.items() if line.is_broken()}
+        if not broken:
+            return
+        work = partial(self._desk.broken, channels=broken)
+        if await self._database.run(lambda connection: work(connection, now_ms=_now_ms())):
+            self.wake()
 
     async def _refused(self, key: str, why: str) -> None:
         def work(connection: Connection) -> bool:

@@ -49,6 +49,10 @@ class Desk(Protocol):
     def not_taken(self, connection: Connection, key: str) -> None:
         """A channel has certainly not taken it now, and is to be asked again."""
 
+    def broken(self, connection: Connection, channels: Collection[str], now_ms: int) -> bool:
+        """These channels take nothing: whether other channels are used now that would have waited
+        for them."""
+
     def refused(self, connection: Connection, key: str, now_ms: int) -> bool:
         """A channel will never take it; whether somebody is called now because of that, by another
         channel or in the next area."""
@@ -68,6 +72,9 @@ class Stored:
     def delivered(self, connection: Connection, key: str) -> None: ...
 
     def not_taken(self, connection: Connection, key: str) -> None: ...
+
+    def broken(self, connection: Connection, channels: Collection[str], now_ms: int) -> bool:
+        return False
 
     def refused(self, connection: Connection, key: str, now_ms: int) -> bool:
         return False
@@ -237,6 +244,20 @@ class HandOver:
         if {one.outcome for one in rows} == {"refused"}:
             return self._unreached(connection, row.call, now_ms)
         return _hasten(connection, rows, now_ms)
+
+    def broken(self, connection: Connection, channels: Collection[str], now_ms: int) -> bool:
+        out = tables.outgoing
+        stuck = select(out.c.call).where(
+            out.c.channel.in_(channels),
+            out.c.done_ms.is_(None),
+            out.c.not_before_ms <= now_ms,
+            out.c.call.is_not(None),
+        )
+        later: dict[str, list[Row[tuple[object, ...]]]] = {}
+        for row in connection.execute(select(out).where(out.c.call.in_(stuck))):
+            if row.done_ms is not None or row.channel not in channels:
+                later.setdefault(str(row.call), []).append(row)
+        return sum(_hasten(connection, rows, now_ms) for rows in later.values()) > 0
 
     def _by_the_next(
         self, connection: Connection, row: Row[tuple[object, ...]], now_ms: int

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from cloud import state, tables
 from cloud.alerts import delivery
 from cloud.alerts.delivery import IT_IS_THE_CHANNEL, Delivery
+from cloud.alerts.handover import Stored
 from cloud.channels import Message, Receipt
 from cloud.channels.running import Expired
 from cloud.errors import Rejected, Unavailable
@@ -260,3 +261,24 @@ async def test_the_longest_rest_is_bounded(tmp_path: Path, monkeypatch: pytest.M
             await until(lambda: channel.told == ["a-sms"])
         rows = await database.run(lambda c: c.execute(select(out.c.outcome)).all())
     assert [row.outcome for row in rows] == ["delivered"]
+
+
+async def test_what_follows_a_channel_that_takes_nothing_is_asked_for_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr(delivery, "LONGEST_DELAY_S", 0.02)
+    monkeypatch.setattr(delivery, "FAILING_S", 0.05)
+    asked: list[set[str]] = []
+
+    class Noting(Stored):
+        def broken(self, connection: Any, channels: Any, now_ms: int) -> bool:
+            asked.append({*channels})
+            return False
+
+    channel = Scripted(*(Unavailable("down") for _ in range(10_000)))
+    async with state.opened(tmp_path / "cloud.db") as database:
+        await tell(database, ["sms"], "a")
+        async with delivering(Delivery(database, {"sms": channel}, desk=Noting())):
+            await until(lambda: asked)
+    assert asked[0] == {"sms"}

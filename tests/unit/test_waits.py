@@ -1,6 +1,7 @@
 """The phone rings only where an SMS stays unanswered: by contact, by tier, by channel."""
 
 import pytest
+from sqlalchemy import update
 
 from cloud import tables
 from cloud.alerts import plancheck, simulate
@@ -236,3 +237,45 @@ def test_news_go_by_the_first_channel_and_wait_for_nothing():
     news = [row for row in duty.rows(tables.outgoing) if '"clear"' in row.sends]
     assert [(row.contact, row.channel) for row in news] == [("grid-1", "voice")]
     assert all(row.not_before_ms == row.made_ms for row in news)
+
+
+def test_a_channel_that_takes_nothing_is_not_waited_for():
+    """The SMS waits for its provider: the phone rings now. What went out is waited for as ever."""
+    duty = Duty(plan(contact={"after_s": {"voice": 60}}))
+    broken = duty.dispatch.hand_over.broken
+
+    def pass_over(*channels):
+        return duty.work(lambda c, now_ms: broken(c, channels, now_ms))
+
+    assert pass_over("robot") is False
+    assert pass_over("sms") is True
+    assert pass_over("sms") is False
+    out = tables.outgoing
+    (row,) = duty.rows(out, out.c.channel == "voice")
+    assert row.not_before_ms == duty.now_ms
+    told = Duty(plan(contact={"after_s": {"voice": 60}}))
+    told.deliver()
+    assert told.work(lambda c, now_ms: told.dispatch.hand_over.broken(c, ["sms"], now_ms)) is False
+
+
+def test_what_a_channel_took_before_it_broke_is_waited_for():
+    written = plans.tables(2)
+    written["channel"]["robot"] = {}
+    written["contact"]["grid-1"] |= {"channels": ["robot", "sms", "voice"]}
+    duty = Duty(plans.made(written))
+    out = tables.outgoing
+    taken = update(out).where(out.c.channel == "sms").values(done_ms=1, outcome="delivered")
+    with duty.connection.begin():
+        duty.connection.execute(taken)
+    hand_over = duty.dispatch.hand_over
+    assert duty.work(lambda c, now_ms: hand_over.broken(c, ["robot", "sms"], now_ms)) is False
+
+
+def test_while_one_channel_carries_it_no_other_moves_up():
+    written = plans.tables(2)
+    written["channel"]["robot"] = {}
+    written["contact"]["grid-1"] |= {"channels": ["robot", "sms", "voice"]}
+    duty = Duty(plans.made(written))
+    hand_over = duty.dispatch.hand_over
+    assert duty.work(lambda c, now_ms: hand_over.broken(c, ["robot"], now_ms)) is False
+    assert duty.work(lambda c, now_ms: hand_over.broken(c, ["robot", "sms"], now_ms)) is True

@@ -25,11 +25,12 @@ class Findings:
         site: str = "daping-underpass",
         hazard: Hazard = Hazard.UNDERPASS,
         value: float = 0.34,
+        gateway: str = "gw",
     ) -> None:
         """A rule finds a level, None for none, at a site's ruler."""
         key = (rule, site)
         if key not in self._episodes:
-            row = {"rule": rule, "part": "", "hazard": hazard, "gateway": "gw", "site": site}
+            row = {"rule": rule, "part": "", "hazard": hazard, "gateway": gateway, "site": site}
             row |= {"sensor": "ruler-1", "quantity": "depth", "unit": "m", "level": "red"}
             made = insert(tables.alert).values(**row, raised_at_ms=now_ms, received_at_ms=now_ms)
             found = connection.execute(made.returning(tables.alert.c.id))

@@ -285,3 +285,102 @@ def test_a_new_plan_may_have_other_areas(office):
     office.round()
     office.round()
     assert status(office) == "active-unacknowledged"
+
+
+# Clocks
+
+
+def test_a_hold_of_so_many_minutes_keeps_its_length_when_the_clock_is_set_back(office):
+    office.hold(90, site=SITE)
+    office.find(Level.ORANGE)
+    office.round(30 * MINUTE)
+    office.round(-60 * MINUTE)
+    assert status(office) == "out-of-service"
+    office.run(59)
+    assert status(office) == "out-of-service"
+    office.run(1)
+    assert status(office) == "active-unacknowledged"
+
+
+def test_after_a_restart_it_is_known_how_long_a_hold_has_lasted(office):
+    office.find(Level.ORANGE)
+    office.hold(90, site=SITE)
+    for _ in range(8):
+        office.round(10 * MINUTE)
+    office.restart()
+    office.round(-60 * MINUTE)  # while nothing ran
+    office.run(10)
+    assert status(office) == "active-unacknowledged"
+
+
+def test_a_planned_window_is_by_the_clock_and_never_longer_than_it_says(office):
+    begin = (office.now_ms + 10 * MINUTE) // MINUTE * MINUTE
+    assert office.hold(begin=wall(begin), end=wall(begin + 60 * MINUTE), site=SITE).ok
+    office.find(Level.ORANGE)
+    office.now_ms = begin + 40 * MINUTE
+    office.round()
+    assert status(office) == "out-of-service"
+    office.now_ms = begin - 20 * MINUTE  # the clock was wrong
+    office.round()
+    office.round()
+    assert status(office) == "active-unacknowledged"
+    office.now_ms = begin
+    office.round()
+    office.round()
+    assert status(office) == "out-of-service"
+    office.now_ms = begin + 20 * MINUTE  # 40 min of 60 had passed
+    office.round()
+    office.round()
+    assert status(office) == "active-unacknowledged"
+
+
+def test_a_hold_that_is_over_stays_over_when_the_clock_is_set_back(office):
+    office.hold(30, site=SITE)
+    office.find(Level.ORANGE)
+    office.run(31)
+    assert status(office) == "active-unacknowledged"
+    office.round(-20 * MINUTE)
+    office.round()
+    assert status(office) == "active-unacknowledged"
+    assert listed(office) == []
+
+
+def test_before_a_round_has_seen_the_step_an_answer_ends_no_hold(office):
+    office.hold(30, site=SITE)
+    office.find(Level.ORANGE)
+    office.now_ms -= 60 * MINUTE
+    office.acknowledge()
+    assert status(office) == "out-of-service"
+
+
+# What is damaged
+
+
+def test_a_hold_that_cannot_be_read_holds_nothing_back(office):
+    office.hold(30, site=SITE)
+    with office.connection.begin():
+        office.connection.execute(tables.hold.update().values(up_to="purple"))
+    office.find(Level.ORANGE)
+    assert status(office) == "active-unacknowledged"
+    assert office.dispatch.errors == []
+
+
+def test_an_alarm_that_cannot_be_read_keeps_no_other_from_being_held_back(office):
+    office.find(Level.ORANGE)
+    office.find(Level.ORANGE, **RIVER)
+    with office.connection.begin():
+        broken = tables.alarm.c.hazard == "river"
+        office.connection.execute(tables.alarm.update().where(broken).values(state="{"))
+    assert office.hold(area="dongjiang").ok
+    assert status(office) == "out-of-service"
+    assert office.release(1).ok
+    assert status(office) == "active-unacknowledged"
+
+
+def test_there_are_not_more_holds_than_a_state_can_work_with(office, monkeypatch):
+    monkeypatch.setattr(holding, "MOST", 2)
+    assert office.hold(30).ok
+    assert office.hold(30).ok
+    assert "2 holds already" in office.hold(30).text
+    assert office.release(1).ok
+    assert office.hold(30).ok

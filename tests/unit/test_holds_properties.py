@@ -16,6 +16,7 @@ from cloud.alerts.alarm import Alarm, Status
 from cloud.alerts.escalation import Escalation, Phase
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.holdrecords import SEEN_EVERY_MS
+from configs.loader import UserError
 from tests import plans
 from tests.dispatching import MINUTE, PLAN, Office
 from tests.examples import examples
@@ -151,7 +152,7 @@ class Nights(RuleBasedStateMachine):
             work = holding.make
             dispatch = self.office.dispatch
             done = self.office.work(lambda c, n: work(dispatch, c, order, "test", n))
-        except holding.UserError:
+        except UserError:
             misplaced = {"site", "area"} <= scope.keys() and scope["area"] not in AREAS[
                 scope["site"]
             ]

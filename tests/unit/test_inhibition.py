@@ -9,7 +9,6 @@ from cloud.alerts.alarm import Alarm, Status
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.plan import parse
 from cloud.alerts.rule import SERVICE
-from configs import loader
 from configs.loader import ConfigError
 from tests import plans
 from tests.dispatching import BEGIN_MS, MINUTE, PLAN, SITE, Office
@@ -37,16 +36,16 @@ SILENT = {
 }
 
 
-def planned(*rules, **more):
-    written = PLAN.model_dump(mode="json", exclude_none=True) | {"inhibit": [*rules]} | more
+def planned(*rules):
+    written = PLAN.model_dump(mode="json", exclude_none=True) | {"inhibit": [*rules]}
     return plans.made(written)
 
 
 class Duty(Office):
-    def __init__(self, *rules, **more):
-        super().__init__(planned(*rules, **more))
+    def __init__(self, *rules, kept=None):
+        super().__init__(kept or planned(*rules))
 
-    def find(self, level, place=RIVER, rule="", gateway="gw"):
+    def finds(self, level, place=RIVER, rule="", gateway="gw"):
         """A rule finds a level somewhere; the channels take what follows."""
         self.now_ms += 1000
         site, hazard = place
@@ -77,9 +76,9 @@ def office():
 
 
 def test_while_the_river_is_red_nobody_is_called_for_batteries_in_its_area(office):
-    office.find(Level.RED)
+    office.finds(Level.RED)
     for place in (GAUGE, SLOPE, PUMP):
-        office.find(Level.YELLOW, place)
+        office.finds(Level.YELLOW, place)
     assert office.status(GAUGE) is Status.SUPPRESSED
     assert office.status(SLOPE) is Status.SUPPRESSED  # another site of that area
     assert office.status(PUMP) is Status.UNACKNOWLEDGED  # elsewhere
@@ -88,14 +87,14 @@ def test_while_the_river_is_red_nobody_is_called_for_batteries_in_its_area(offic
     (by,) = one.held_by
     assert (by.by, by.reason, by.until_ms) == ("plan", "the river is out", None)
     assert by.name.startswith("jialing-huangshaxi.river.")
-    office.find(Level.ORANGE, GAUGE)  # which is worse than the rule holds back
+    office.finds(Level.ORANGE, GAUGE)  # which is worse than the rule holds back
     assert office.status(GAUGE) is Status.UNACKNOWLEDGED
 
 
 @pytest.mark.parametrize("way", ["over", "lower", "held", "another plan"])
 def test_it_rings_at_once_when_nothing_goes_before_it_any_more(office, way):
-    office.find(Level.RED)
-    office.find(Level.BLUE, SLOPE)
+    office.finds(Level.RED)
+    office.finds(Level.BLUE, SLOPE)
     assert office.status(SLOPE) is Status.SUPPRESSED
     if way == "held":
         order = holding.Order("Li", "works", *RIVER[:1], minutes=60, up_to=Level.RED)
@@ -104,7 +103,7 @@ def test_it_rings_at_once_when_nothing_goes_before_it_any_more(office, way):
     elif way == "another plan":
         office.dispatch.use(PLAN)
     else:
-        office.find(Level.ORANGE if way == "lower" else None)
+        office.finds(Level.ORANGE if way == "lower" else None)
         assert office.status(SLOPE) is Status.SUPPRESSED
         office.settle(10 * MINUTE)
     office.settle()
@@ -114,8 +113,8 @@ def test_it_rings_at_once_when_nothing_goes_before_it_any_more(office, way):
 
 
 def test_it_waits_while_the_answer_of_the_other_stands(office):
-    office.find(Level.RED)
-    office.find(Level.BLUE, SLOPE)
+    office.finds(Level.RED)
+    office.finds(Level.BLUE, SLOPE)
     (row,) = office.rows(tables.alarm, tables.alarm.c.hazard == "river")
     alert = msgspec.json.decode(row.state, type=Alarm).alert
     work = office.dispatch.acknowledge
@@ -126,8 +125,8 @@ def test_it_waits_while_the_answer_of_the_other_stands(office):
 
 def test_what_nobody_knows_of_goes_before_nothing(office):
     office.channels_are_away = True
-    office.find(Level.RED)
-    office.find(Level.BLUE, SLOPE)
+    office.finds(Level.RED)
+    office.finds(Level.BLUE, SLOPE)
     assert office.status(SLOPE) is Status.UNACKNOWLEDGED
     office.channels_are_away = False
     office.settle()
@@ -138,8 +137,8 @@ def test_what_nobody_knows_of_goes_before_nothing(office):
 def test_what_is_held_back_goes_before_nothing(office):
     order = holding.Order("Li", "works", RIVER[0], hazard=Hazard.RIVER, minutes=9, up_to=Level.RED)
     office.work(lambda c, n: holding.make(office.dispatch, c, order, "test", n))
-    office.find(Level.RED)
-    office.find(Level.BLUE, SLOPE)
+    office.finds(Level.RED)
+    office.finds(Level.BLUE, SLOPE)
     assert office.status(SLOPE) is Status.UNACKNOWLEDGED
     office.settle(10 * MINUTE)
     office.settle()
@@ -147,18 +146,18 @@ def test_what_is_held_back_goes_before_nothing(office):
 
 
 def test_the_stale_rulers_of_a_silent_gateway_call_nobody(office):
-    office.find(Level.ORANGE, ("gw-1", Hazard.EQUIPMENT), "gateway-silent", gateway="gw-1")
-    office.find(Level.ORANGE, GAUGE, "stale", gateway="gw-1")
-    office.find(Level.ORANGE, SLOPE, "stale", gateway="gw-2")
+    office.finds(Level.ORANGE, ("gw-1", Hazard.EQUIPMENT), "gateway-silent", gateway="gw-1")
+    office.finds(Level.ORANGE, GAUGE, "stale", gateway="gw-1")
+    office.finds(Level.ORANGE, SLOPE, "stale", gateway="gw-2")
     assert office.status(GAUGE) is Status.SUPPRESSED
     assert office.status(SLOPE) is Status.UNACKNOWLEDGED
-    office.find(Level.BLUE, GAUGE, "battery", gateway="gw-1")
+    office.finds(Level.BLUE, GAUGE, "battery", gateway="gw-1")
     assert office.status(GAUGE) is Status.UNACKNOWLEDGED  # not only because of its gateway
 
 
 def test_what_a_person_raises_rings(office):
-    office.find(Level.RED)
-    office.find(Level.BLUE, SLOPE)
+    office.finds(Level.RED)
+    office.finds(Level.BLUE, SLOPE)
     given = byhand.Raise(*SLOPE, Level.BLUE, "Li", "the fence is down")
     assert office.work(lambda c, n: byhand.raise_alert(office.dispatch, c, given, n)).ok
     assert office.status(SLOPE) is Status.UNACKNOWLEDGED
@@ -169,19 +168,19 @@ def test_what_a_person_raises_rings(office):
 )
 def test_alerts_about_alerting_itself_ring(gateway, status):
     office = Duty(OUT | {"same": "site"})
-    office.find(Level.RED, (SERVICE, Hazard.RIVER))
+    office.finds(Level.RED, (SERVICE, Hazard.RIVER))
     service = (SERVICE, Hazard.EQUIPMENT)
-    office.find(Level.BLUE, service, "service", gateway=gateway)
+    office.finds(Level.BLUE, service, "service", gateway=gateway)
     assert office.status(service) is status
 
 
 def test_it_survives_a_restart(office):
-    office.find(Level.RED)
-    office.find(Level.BLUE, SLOPE)
+    office.finds(Level.RED)
+    office.finds(Level.BLUE, SLOPE)
     office.restart()
     office.settle()
     assert office.status(SLOPE) is Status.SUPPRESSED
-    office.find(None)
+    office.finds(None)
     office.restart()
     office.settle(10 * MINUTE)
     office.settle()
@@ -270,11 +269,10 @@ def test_its_tables_are_read_with_care(table, says):
 def test_a_rule_that_an_older_check_let_pass_holds_back_no_danger():
     written = PLAN.model_dump(mode="json", exclude_none=True)
     bad = OUT | {"target": {"hazards": ["landslide"], "levels": ["red", "blue"]}}
-    kept = parse(loader.msgspec.json.encode(written | {"inhibit": [bad]}).decode())
-    office = Office(kept)
-    office.__class__ = Duty
-    office.find(Level.RED)
-    office.find(Level.RED, ("daping-slope", Hazard.LANDSLIDE))
+    kept = parse(msgspec.json.encode(written | {"inhibit": [bad]}).decode())
+    office = Duty(kept=kept)
+    office.finds(Level.RED)
+    office.finds(Level.RED, ("daping-slope", Hazard.LANDSLIDE))
     assert office.status(("daping-slope", Hazard.LANDSLIDE)) is Status.UNACKNOWLEDGED
 
 

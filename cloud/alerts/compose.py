@@ -59,8 +59,8 @@ class Reported(NamedTuple):
 class Fact(NamedTuple):
     """One alert as it stands, for one contact. `send` is why they are told, at the level and stage
     that hold now. `cause` is what is found, in each language, by `measured`, at `since_ms` (0: no
-    time is told), or, if it `lasts`, since then. `figures` fill placeholders. `below` is the tier
-    that does not act, if one does not."""
+    time is told), or, if it `lasts`, since then; `other` by another gauge. `figures` fill
+    placeholders. `below` is the tier that does not act, if one does not."""
 
     send: Send
     cause: Mapping[Language, str] = {}
@@ -68,6 +68,7 @@ class Fact(NamedTuple):
     lasts: bool = False
     measured: Measurement | None = None
     trend: Trend | None = None
+    other: Measurement | None = None
     figures: Mapping[str, str] = {}
     told: Told | None = None
     deadline_ms: int | None = None
@@ -326,13 +327,26 @@ def _situation(plan: Plan, fact: Fact, now_ms: int, tongue: Language) -> str:
     if not text:
         return ahead
     at = "" if not fact.since_ms else moment(plan, fact.since_ms, now_ms, tongue)
+    other = _other(plan, fact, now_ms, tongue)
     if tongue == "zh":
         dated = f"{at}起，{text}" if fact.lasts and at else f"{at}{text}"
-        return f"{ahead}{f'{at}最后测得{text}，此后无读数' if old else dated}。"
+        where = "该测点" if other else ""
+        return f"{ahead}{f'{at}最后测得{text}，此后{where}无读数' if old else dated}。{other}"
     dated = text if not at else f"{'since' if fact.lasts else 'at'} {at}, {text}"
     if old:
-        dated = f"last reading, at {at}: {text}. Nothing has been measured since"
-    return f"{ahead}{' ' if ahead else ''}{capital(dated)}."
+        silence = "This gauge has sent nothing" if other else "Nothing has been measured"
+        dated = f"last reading, at {at}: {text}. {silence} since"
+    return f"{ahead}{' ' if ahead else ''}{capital(dated)}.{' ' if other else ''}{other}"
+
+
+def _other(plan: Plan, fact: Fact, now_ms: int, tongue: Language) -> str:
+    """What another gauge of the site reads, in a sentence; "" if there is no need to say it."""
+    one = fact.other
+    figure = None if one is None else figure_of(one.quantity)
+    if one is None or figure is None:
+        return ""
+    at, what = moment(plan, one.at_ms, now_ms, tongue), figure.now(one.value, tongue)
+    return f"另一测点{at}测得{what}。" if tongue == "zh" else f"Another gauge, at {at}: {what}."
 
 
 def _trend(fact: Fact, tongue: Language) -> str:

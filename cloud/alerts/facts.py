@@ -22,7 +22,7 @@ from cloud.alerts.plan import Plan
 from cloud.alerts.records import AlarmKey, Known, Records, Sayings, foremost_of
 from cloud.alerts.rule import SERVICE
 from cloud.alerts.trend import Trend
-from cloud.channels import Language
+from cloud.channels import Language, Measurement
 
 
 class Obsolete(NamedTuple):
@@ -40,9 +40,12 @@ NOT_TOLD = Obsolete("they were never told of it")
 LET_GO = Obsolete("their area is not called any more")
 BEGAN_ANEW = Obsolete("the site is in danger again, and they are told of that")
 
-LIVING_MS: Final = 120_000
+LIVING_MS: Final = 60_000
 """Of several gauges, one whose newest reading is so much older than another's does not speak for
 the site."""
+
+OF_LATE_MS: Final = 900_000
+"""It is named for so long if it has read more."""
 
 
 def of(records: Records, plan: Plan, send: Send, known: Knowledge | None) -> Fact | Obsolete:
@@ -68,7 +71,7 @@ def instead(records: Records, send: Send) -> Send | None:
     contact is among those who know of it from then on; None if they are already, so that nothing is
     left to say. What is no such end stays as it is."""
     alarm, _ = records.alarm(AlarmKey(send.site, send.hazard, send.exercise))
-    if send.kind is not Kind.CLEAR or alarm.alert == send.alert or alarm.level is None:
+    if send.kind is not Kind.CLEAR or alarm.level is None:
         return send
     case = records.case(alarm.alert)
     if case is None or send.contact in case.escalation.told:
@@ -107,7 +110,7 @@ def stand(records: Records, plan: Plan, send: Send, told: Told | None = None) ->
     state = case.escalation
     kind = _kind(send, alarm, told)
     now = msgspec.structs.replace(send, kind=kind, level=alarm.level, stage=alarm.stage)
-    known, trend = newest(records, alarm, sayings)
+    known, trend, other = newest(records, alarm, sayings)
     lasts = known.since_ms is not None
     return Fact(
         now,
@@ -116,6 +119,7 @@ def stand(records: Records, plan: Plan, send: Send, told: Told | None = None) ->
         lasts=lasts,
         measured=None if lasts else known.measured,
         trend=trend,
+        other=other,
         figures=_figures(records, plan, send, known),
         told=told,
         deadline_ms=_deadline_ms(send, state),
@@ -140,18 +144,29 @@ def _kind(send: Send, alarm: Alarm, told: Told | None) -> Kind:
     return send.kind
 
 
-def newest(records: Records, alarm: Alarm, sayings: Sayings) -> tuple[Known, Trend | None]:
+class Newest(NamedTuple):
+    """What is found now, and how it changes; `other` is what another gauge of the site has
+    measured, where that is newer or more."""
+
+    known: Known
+    trend: Trend | None = None
+    other: Measurement | None = None
+
+
+def newest(records: Records, alarm: Alarm, sayings: Sayings) -> Newest:
     """What the worst source of `alarm` finds now."""
     present = _present(records, alarm.site)
     name = _speaker(alarm, present)
     known = foremost_of(alarm, {name: sayings[name]} if name in sayings else sayings)
+    other = _other(name, {one: present[one] for one in present if one in alarm.sources})
     found = present.get(name)
     before = known.measured
     if found is None or (before is not None and found.finding.at_ms < before.at_ms):
-        return known, None
+        return Newest(known, None, other)
     now = causes.now(name, found.finding)
     # What a rule does not say again still holds: who set an exercise off has named figures.
-    return msgspec.structs.replace(now, figures={**known.figures, **now.figures}), found.trend
+    now = msgspec.structs.replace(now, figures={**known.figures, **now.figures})
+    return Newest(now, found.trend, other)
 
 
 def _speaker(alarm: Alarm, present: Mapping[str, Present]) -> str:
@@ -174,9 +189,32 @@ def _speaker(alarm: Alarm, present: Mapping[str, Present]) -> str:
     newest_ms = max(present[one].finding.at_ms for one in gauges)
     living = [one for one in gauges if newest_ms - present[one].finding.at_ms <= LIVING_MS]
     first = max(living, key=lambda one: (present[one].finding.level or 0, one))
-    quantity = present[first].finding.quantity
-    alike = [one for one in living if present[one].finding.quantity == quantity]
+    alike = _alike(first, {one: present[one] for one in living})
     return max(alike, key=lambda one: (present[one].finding.value or 0.0, one))
+
+
+def _other(name: str, present: Mapping[str, Present]) -> Measurement | None:
+    """What another gauge reads that must be known too: it is newer, or it has read more of late."""
+    if name not in present:
+        return None
+    spoken = present[name].finding
+    newer, more = None, None
+    for one in _alike(name, present) - {name}:
+        found = causes.now(one, present[one].finding).measured
+        if found is None:
+            continue
+        if found.at_ms > spoken.at_ms + LIVING_MS and (newer is None or found.at_ms > newer.at_ms):
+            newer = found
+        is_late = spoken.at_ms - found.at_ms <= OF_LATE_MS
+        if is_late and found.value > max(spoken.value or 0.0, more.value if more else 0.0):
+            more = found
+    return newer or more
+
+
+def _alike(name: str, present: Mapping[str, Present]) -> set[str]:
+    """Those that measure the same quantity, among them `name`."""
+    quantity = present[name].finding.quantity
+    return {one for one in present if present[one].finding.quantity == quantity}
 
 
 def _present(records: Records, site: str) -> Mapping[str, Present]:

@@ -360,7 +360,9 @@ class HandOver:
             title=words.title,
             text=words.text,
             incident="" if case is None else case.incident,
-            readings=tuple(one.measured for one in found if one.measured is not None),
+            readings=tuple(
+                read for one in found for read in (one.measured, one.other) if read is not None
+            ),
             named=_named(found),
         )
 

@@ -177,6 +177,24 @@ def test_an_end_says_how_it_stands_where_the_site_is_in_danger_again():
     assert "解除" in last
 
 
+def test_nobody_hears_the_end_of_what_was_never_answered_and_rises_again(office):
+    """It is the same alert then."""
+    office.find(Level.RED, **NORTH)
+    office.run(1)
+    alert = office.rows(tables.alarm)[0].state
+    office.channels_are_away = True
+    office.find(None, **NORTH)
+    office.run(11)
+    office.find(Level.ORANGE, **NORTH)
+    office.run(2)
+    office.channels_are_away = False
+    said = words_of(office, "grid-1")
+    assert not any("解除" in one for one in said)
+    assert "橙色" in said[-1]
+    name = msgspec.json.decode(alert, type=Alarm).alert
+    assert msgspec.json.decode(office.rows(tables.alarm)[0].state, type=Alarm).alert == name
+
+
 def test_an_end_that_a_channel_does_not_take_at_once_still_says_how_it_stands():
     written = pair(3, hazard={"river": {"climbs_to": {"orange": "grid"}}})
     office = Office(plans.made(written))

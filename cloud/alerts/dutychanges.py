@@ -17,6 +17,7 @@ A cover by `days` counts for the duty that begins on these days, though it ends 
 times counts from the first moment to the last. A duty of more than 24 hours begins on each day.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -29,6 +30,9 @@ from cloud.alerts.duty import DAY
 from cloud.alerts.plan import Plan
 
 DAY_MS: Final = 86_400_000
+
+NEVER: Final = 2**60
+"""After any moment."""
 
 LASTS_MS: Final = DAY_MS + 2 * 3_600_000
 """After the end of its last day a change by days may count for so long: a duty has 24 hours at
@@ -101,24 +105,26 @@ class Duty:
             (one for one in changes if one.removed_ms is None), key=lambda one: one.number
         )
         self.changes = tuple(valid)
-        self._absences = tuple(one for one in valid if one.kind is Kind.ABSENCE)
+        self._absences: dict[str, list[Change]] = {}
+        """By contact."""
+        for one in valid:
+            if one.kind is Kind.ABSENCE:
+                self._absences.setdefault(one.contact, []).append(one)
         self._rosters: dict[str, list[Change]] = {}
         """By area, the newest first."""
         for one in reversed(valid):
             if one.kind is Kind.ROSTER:
                 self._rosters.setdefault(one.area, []).append(one)
+        self._longest = {
+            one.number: max((end - begin for begin, end in one.spans), default=0) for one in valid
+        }
         self._covers = tuple(_steps(one for one in valid if one.kind is Kind.COVER))
         self._found: dict[tuple[str, str, int], tuple[Slot, ...]] = {}
 
     def absence(self, contact: str, at_ms: int) -> Change | None:
         """The absence of a contact at a moment, the one that lasts longest."""
-        found = [one for one in self._absences if one.contact == contact and one.holds(at_ms)]
+        found = [one for one in self._absences.get(contact, ()) if one.holds(at_ms)]
         return max(found, key=lambda one: one.until_ms, default=None)
-
-    def absent(self, at_ms: int) -> tuple[Change, ...]:
-        """Those who are absent at a moment."""
-        found = {one.contact: one for one in self._absences if one.holds(at_ms)}
-        return tuple(found.values())
 
     def on_duty(self, plan: Plan, area: str, at_ms: int) -> tuple[str, ...]:
         """The contacts who are on duty for an area."""
@@ -164,7 +170,13 @@ class Duty:
             return ()
         slots = [*self._planned(plan, area, at_ms)]
         for step in self._covers:
-            counting = [one for one in step if self._counts(plan, one, at_ms)]
+            counting = [
+                one
+                for one in step
+                if one.from_ms <= at_ms < one.ends_ms and self._counts(plan, one, at_ms)
+            ]
+            if not counting:
+                continue
             for one in counting:
                 if one.area == area and one.holds(at_ms):
                     day = _day_of(one.from_ms, one.until_ms, at_ms, plan.zone)
@@ -184,12 +196,17 @@ class Duty:
             if (roster := rosters.get(contact)) is None:
                 yield from windows(plan, contact, at_ms)
                 continue
-            for begin_ms, end_ms in roster.spans:
-                if begin_ms > at_ms:
-                    break
-                if at_ms < end_ms:
-                    day = _day_of(begin_ms, end_ms, at_ms, plan.zone)
-                    yield Slot(contact, contact, day, by=(roster,))
+            for begin_ms, end_ms in self._at(roster, at_ms):
+                day = _day_of(begin_ms, end_ms, at_ms, plan.zone)
+                yield Slot(contact, contact, day, by=(roster,))
+
+    def _at(self, roster: Change, at_ms: int) -> Iterator[tuple[int, int]]:
+        """The duties of a roster that a moment is in, in order."""
+        spans = roster.spans
+        first = bisect_left(spans, (at_ms - self._longest[roster.number],))
+        for begin_ms, end_ms in spans[first : bisect_right(spans, (at_ms, NEVER))]:
+            if at_ms < end_ms:
+                yield begin_ms, end_ms
 
     def _counts(self, plan: Plan, cover: Change, at_ms: int) -> bool:
         """Whether who covers can: an absent contact cannot, nor one that the plan does not have."""

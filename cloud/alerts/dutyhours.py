@@ -29,6 +29,12 @@ def stretches(plan: Plan, duty: Duty, area: str, from_ms: int, until_ms: int) ->
     yield Stretch(begin_ms, until_ms, slots)
 
 
+def looked_at_until(plan: Plan, duty: Duty, area: str, span: tuple[int, int], most: int) -> int:
+    """How far one may look within `span` if who is on duty may change `most` times at most."""
+    moments = _moments(plan, duty, area, *span)
+    return moments[most] if len(moments) > most else span[1]
+
+
 def gaps(
     plan: Plan, duty: Duty, area: str, from_ms: int, until_ms: int
 ) -> tuple[tuple[int, int], ...]:

@@ -14,6 +14,9 @@ AHEAD_MS: Final = 31 * DAY_MS
 
 _MOST_GAPS: Final = 5
 
+_MOST_MOMENTS: Final = 2000
+"""At which it is looked: who makes a change waits for it, and a service has other things to do."""
+
 
 def named(plan: Plan, contact: str) -> str:
     """`He Lan (he-lan)`; one that the plan does not have by its id alone."""
@@ -116,7 +119,11 @@ def new_gaps(
     found: list[str] = []
     if until_ms <= from_ms:
         return []
-    for area in _concerned(plan, after, changes):
+    areas = _concerned(plan, after, changes)
+    whole_ms, most = until_ms, max(50, _MOST_MOMENTS // max(1, len(areas)))
+    for area in areas[: _MOST_MOMENTS // 50]:
+        span = (from_ms, whole_ms)
+        until_ms = dutyhours.looked_at_until(plan, after, area, span, most)
         was = dutyhours.gaps(plan, before, area, from_ms, until_ms)
         for begin_ms, end_ms in dutyhours.gaps(plan, after, area, from_ms, until_ms):
             if not any(low <= begin_ms and end_ms <= high for low, high in was):

@@ -7,7 +7,7 @@ an import have the same duty back, for whichever people and areas.
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import icalendar
 
@@ -20,6 +20,9 @@ from cloud.alerts.plan import Plan
 from cloud.alerts.roster import MOST_DUTIES
 from cloud.alerts.rosterfile import AREA, CONTACT, MEMBERS, RANGE
 from configs.loader import UserError
+
+_MOST_MOMENTS: Final = 10_000
+"""At which duty changes, within a calendar."""
 
 
 class _Shift(NamedTuple):
@@ -37,6 +40,10 @@ def calendar(plan: Plan, duty: Duty, wanted: Wanted) -> bytes:
     if wanted.until_ms - wanted.from_ms > LONGEST_MS:
         raise UserError(f"a calendar has at most {LONGEST_MS // DAY_MS} days")
     areas = [wanted.area] if wanted.area else duty.areas_of(plan, wanted.contact)
+    span = (wanted.from_ms, wanted.until_ms)
+    for area in areas:
+        if dutyhours.looked_at_until(plan, duty, area, span, _MOST_MOMENTS) < wanted.until_ms:
+            raise UserError("duty changes too often for a calendar of that time: ask for less")
     shifts: list[_Shift] = []
     for area in areas:
         for one in _shifts(plan, duty, area, wanted.from_ms, wanted.until_ms):

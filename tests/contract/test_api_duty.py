@@ -46,6 +46,18 @@ async def test_a_cover_is_made_counts_at_once_is_listed_and_removed(room):
     assert "bai-ning" not in (await grid(room))["on_duty"]
 
 
+async def test_the_same_in_postgresql(tmp_path, shared_postgres):
+    place = shared_postgres.database("duty")
+    async with duty_room.opened(tmp_path, place=place) as room:
+        room.http.headers.update(BEARER)
+        await test_a_cover_is_made_counts_at_once_is_listed_and_removed(room)
+        answer = await room.http.get(f"/api/duty/calendar?area={GRID}&until=+7d")
+        asked = {"by": "Wang", "name": "\0\u2028x"}
+        for numbers in (True, False):
+            made = await room.http.post("/api/duty/import", params=asked, content=answer.content)
+            assert (made.status_code, bool(made.json()["numbers"])) == (200, numbers)
+
+
 async def test_an_absence_and_a_swap_with_the_program_that_made_them(room):
     headers = {"Authorization": "Bearer another token"}
     absence = {"contact": "he-lan", "until": "+2d", "by": "Wang", "said": "ill"}

@@ -203,9 +203,10 @@ def moment(option: str, words: str, zone: tzinfo) -> int:
 
 
 def shown(at_ms: int, zone: tzinfo | None) -> str:
-    """A moment for people."""
+    """A moment for people, with its zone: `2026-12-01 22:00 +08:00`."""
     at = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone)
-    return f"{at:%Y-%m-%d %H:%M}"
+    offset = f"{at:%z}"
+    return f"{at:%Y-%m-%d %H:%M} {offset[:3]}:{offset[3:5]}"
 
 
 # What is asked for

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import sqlite3
 import sys
@@ -239,3 +240,12 @@ def test_an_exercise_takes_figures_for_its_placeholders(file):
     assert all("积水35厘米" in one for one in messages if "sms" in one)
     with pytest.raises(UserError, match="is not written as depth_cm=32"):
         run(file, "exercise", *where, "--level", "red", "--value", "35")
+
+
+def test_every_time_has_its_zone(file):
+    (one, *_) = alerts(file)
+    for words in (("list",), ("show", one["id"]), ("incidents",)):
+        out, _ = run(file, *words)
+        times = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?(.{7})", out)
+        assert times
+        assert all(re.fullmatch(r" [+-]\d\d:\d\d", one) for one in times), out

@@ -14,6 +14,7 @@ import msgspec
 from click.core import ParameterSource
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from cloud import config, desk, drillshow, service
 from cloud.alertparts import LEVELS, demand, json_option
@@ -32,7 +33,6 @@ from cloud.errors import Rejected, Unavailable
 from cloud.state import State
 from configs import loader
 from configs.loader import UserError
-from configs.text import for_terminal
 from wire.messages import Level
 
 LOOK_S: Final = 0.5
@@ -189,8 +189,8 @@ def list_(file: Path, as_json: bool) -> None:
     console = Console()
     for one in found:
         over = "runs" if one.end is None else str(one.end)
-        title = for_terminal(one.read_script().title)
-        console.print(f"{one.id}  {when(one.began_ms)}  {title}: {over}", highlight=False)
+        title = drillshow.title(one.read_script().title)
+        console.print(Text.assemble(f"{one.id}  {when(one.began_ms)}  ", title, f": {over}"))
     if not found:
         console.print("no exercise was run from a script")
 

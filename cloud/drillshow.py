@@ -216,7 +216,12 @@ def rows(score: Score) -> Iterator[tuple[object, ...]]:
             *(check.limit, check.measured or _seconds(check.measured_s), _MET[check.met]),
             *((check.points if check.met else 0) if check.met is not None else "", check.points),
         )
-    yield (*("all", "", "", score.title, "", score.end), *[""] * 6, score.points, score.most)
+    yield (
+        *("all", "", "", title(score.title).plain, "", score.end),
+        *[""] * 6,
+        score.points,
+        score.most,
+    )
 
 
 def _table(*headings: str) -> Table:

@@ -154,12 +154,15 @@ def result(one: AlertFacts, since_ms: int) -> Line | None:
         (
             line
             for line in one.lines
-            if line.kind == "result"
-            and line.at_ms >= since_ms
-            and line.detail.get("result") not in _NO_RESULT
+            if line.kind == "result" and line.at_ms >= since_ms and not is_no_result(line)
         ),
         None,
     )
+
+
+def is_no_result(line: Line) -> bool:
+    """Whether it says that nothing can be done."""
+    return line.detail.get("result") in _NO_RESULT
 
 
 def highest(one: AlertFacts) -> Tier | None:

@@ -116,6 +116,7 @@ class Score(msgspec.Struct, frozen=True):
     most: int
     passed: bool
     events: tuple[Event, ...] = ()
+    exercise: bool = True
 
 
 def of(connection: Connection, drill: Drill, now_ms: int) -> Score:
@@ -198,7 +199,7 @@ def _people(one: AlertFacts) -> Iterator[Person]:
             tier="" if area is None else str(area.kind),
             contact=name,
             name=drillfacts.name(one.plan, name),
-            outcome=_outcome(one, calls, own, result),
+            outcome=_outcome(one, calls, own),
             to_call_s=(min(taken) - opened_ms) / 1000 if taken else None,
             to_answer_s=_longest_s(spans, taken, answers),
             to_result_s=None if result is None else (result.at_ms - answers[-1].at_ms) / 1000,
@@ -219,30 +220,41 @@ def _longest_s(
     return max(waits, default=None)
 
 
-def _outcome(
-    one: AlertFacts, calls: Sequence[CallFacts], own: Sequence[Line], result: Line | None
-) -> str:
-    kinds = {line.kind for line in own if not line.detail.get("refused")}
-    if result is not None:
-        return "result"
-    for kind, outcome in (("answer", "answered"), ("declined", "declined")):
-        if kind in kinds:
-            return outcome
-    if "unreached" in kinds:
+def _outcome(one: AlertFacts, calls: Sequence[CallFacts], own: Sequence[Line]) -> str:
+    """What somebody said last counts, unless people were called anew since and they had their
+    time."""
+    words = [(line.at_ms, word) for line in own if (word := _said(line))]
+    at_ms, word = words[-1] if words else (0, "")
+    spans = [span for span in drillfacts.spans(one) if span.begin_ms >= at_ms]
+    was_silent = any(_was_silent(one, calls, span) for span in spans)
+    if not word and any(line.kind == "unreached" for line in own):
         return "unreached"
-    first = calls[0]
-    if first.area not in one.plan.area:
-        return "not needed" if one.is_over else "waiting"
-    within_ms = one.plan.deadlines(first.area, one.case.stage).answer
-    ends = [
-        span.answered_ms
-        for span in drillfacts.spans(one)
-        if span.answered_ms is not None and span.answered_ms >= first.made_ms
-    ]
-    until_ms = min([*ends, one.end_ms])
-    if until_ms - first.made_ms >= within_ms:
+    if was_silent and word != "declined":
         return "not answered"
-    return "not needed" if ends or one.is_over else "waiting"
+    if word:
+        return word
+    return "not needed" if one.is_over or _answered_since(one, calls[-1]) else "waiting"
+
+
+def _said(line: Line) -> str:
+    if line.kind == "result":
+        return "declined" if drillfacts.is_no_result(line) else "result"
+    if line.kind == "answer":
+        return "" if line.detail.get("refused") else "answered"
+    return "declined" if line.kind == "declined" else ""
+
+
+def _was_silent(one: AlertFacts, calls: Sequence[CallFacts], span: Span) -> bool:
+    """Whether they were called for the whole time of their tier, and it went without an answer."""
+    end_ms = one.end_ms if span.answered_ms is None else span.answered_ms
+    made = [call for call in calls if span.begin_ms <= call.made_ms <= end_ms]
+    if not made or made[0].area not in one.plan.area:
+        return False
+    return end_ms - made[0].made_ms >= one.plan.deadlines(made[0].area, one.case.stage).answer
+
+
+def _answered_since(one: AlertFacts, call: CallFacts) -> bool:
+    return any((span.answered_ms or 0) >= call.made_ms for span in drillfacts.spans(one))
 
 
 def _tiers(people: Sequence[Person]) -> Iterator[TierScore]:

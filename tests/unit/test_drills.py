@@ -159,6 +159,25 @@ def test_who_does_not_answer_declines_or_cannot_be_reached_is_told_apart(office)
     assert tiers["township"].unreached == 1
 
 
+def test_what_somebody_said_last_counts_and_silence_in_any_round(office):
+    office.start(script(step=[step(0, "orange"), step(2, "red")]))
+    office.run(1)
+    office.answers("he-lan")
+    assert office.score().people[0].outcome == "answered"
+    office.run(8)  # red since 2: the village is called at 7
+    assert {one.contact: one.outcome for one in office.score().people} == {
+        "he-lan": "not answered",
+        "lu-ming": "waiting",
+    }
+    office.run(4)
+    call, cannot = office.call_of("he-lan"), News("result", "sms", "x", {"result": "cannot-act"})
+    office.answers("he-lan")
+    office.work(lambda c, n: office.dispatch.report(c, call, cannot, n))
+    office.run(1)
+    outcomes = {one.contact: one.outcome for one in office.score().people}
+    assert (outcomes["he-lan"], outcomes["lu-ming"]) == ("declined", "not answered")
+
+
 def test_without_expectations_the_plan_is_the_measure(office):
     office.start(script())
     office.run(1)

@@ -4,6 +4,7 @@ process writes, or a PostgreSQL, which many share. The only module that knows th
 import contextlib
 import fcntl
 import os
+import socket
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +127,14 @@ def only_writer(path: Path) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             os.close(number)
+
+
+def cut(connection: Connection) -> None:
+    """End the connection to a server, from any thread. Raises OSError."""
+    raw = connection.connection.dbapi_connection
+    if raw is not None and not isinstance(raw, sqlite3.Connection):
+        with socket.socket(fileno=os.dup(raw.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
 
 
 def be_lenient(connection: Connection) -> None:

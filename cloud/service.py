@@ -62,6 +62,9 @@ _DISPATCH: Final = "dispatch"
 REOPEN_S: Final = 60.0
 """Between tries of a channel that cannot be opened, where no message is tried on it."""
 
+PATIENCE_S: Final = 60.0
+"""With a server of the state that does not answer; what is done in one go takes far less."""
+
 HEALTH_PATIENCE_S: Final = 30.0
 """For which a shard may be without a worker: while another takes it over, or the broker is away."""
 
@@ -156,6 +159,8 @@ class _Service:
     ) -> "_Service":
         """All that is needed before the first part begins."""
         leases = Leases(database, setup.config.ingest.lease_s)
+        if database.shared:
+            database.patience_s = PATIENCE_S
         await leases.begin()
         with suppress(Unavailable):  # it is tried again
             await database.keep_reserve()

@@ -7,7 +7,9 @@ write a PostgreSQL agree by leases: see `cloud.shards`.
 """
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,7 +18,13 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from cloud import database, migrations
 from cloud.database import Place
@@ -50,6 +58,9 @@ class State:
         self._thread = thread
         self._connection: Connection | None = None
         self._is_lenient = False
+        self._began_s: float | None = None
+        self.patience_s: float | None = None
+        """How long a call may take at a server; None: as long as it likes."""
         self.reserve: Reserve | None = None
         """Room for alerts, where the service keeps some."""
 
@@ -82,9 +93,35 @@ class State:
         that the database cannot hold). A connection that is lost in the commit leaves unsaid
         whether it was committed. If the caller is cancelled the transaction still runs to its end.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+        loop = asyncio.get_running_loop()
+        done = loop.run_in_executor(self._thread, self._run, work)
+        if self.patience_s is None:
+            return await done
+        watching = loop.call_later(self.patience_s, self._cut)
+        try:
+            return await done
+        finally:
+            watching.cancel()
+
+    def _cut(self) -> None:
+        """Cut the connection to a server that hangs (its machine confirms what we send, so that
+        nothing else ends it); the call that waits for it raises Unavailable."""
+        began_s, held = self._began_s, self._connection
+        if self.patience_s is None or began_s is None or held is None:
+            return
+        if time.monotonic() - began_s >= self.patience_s:
+            log.error("%s: no answer for %g s; the connection is cut", self.place, self.patience_s)
+            with contextlib.suppress(OSError, SQLAlchemyError, AttributeError):
+                database.cut(held)
 
     def _run(self, work: Callable[[Connection], _T]) -> _T:
+        self._began_s = time.monotonic()
+        try:
+            return self._insist(work)
+        finally:
+            self._began_s = None
+
+    def _insist(self, work: Callable[[Connection], _T]) -> _T:
         try:
             return self._attempt(work)
         except Unavailable as error:
@@ -92,7 +129,7 @@ class State:
                 # Somebody's disk has changed a text: it must not hold up all others.
                 log.error("%s; such texts are read as far as they can be", error)
                 self._is_lenient = True
-                return self._run(work)
+                return self._insist(work)
             if (reserve := self.reserve) is None or not reserve.is_full(error.__cause__):
                 raise
             given = reserve.give_log()

@@ -257,6 +257,46 @@ async def test_a_worker_that_is_stopped_in_its_transaction_locks_nobody_out(
         assert await one.run(ranges) == [(1, 2)]
 
 
+def sleep(connection: Connection) -> None:
+    connection.execute(text("SELECT pg_sleep(600)"))
+
+
+def wake_all(connection: Connection) -> None:
+    """End those of this database that sleep: nobody waits for them."""
+    connection.execute(
+        text(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE"
+            " datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    )
+
+
+async def test_a_server_that_hangs_is_left(shared_postgres: Postgres) -> None:
+    """A process that is stopped while its kernel confirms what comes: nothing but we ends that."""
+    server = shared_postgres.database(uuid.uuid4().hex)
+    async with state.opened(server) as one:
+        one.patience_s = 0.2
+        hanging = asyncio.create_task(one.run(sleep), name="hanging")
+        behind = asyncio.create_task(one.run(lambda c: put(c, row(1, 1))), name="behind")
+        with pytest.raises(Unavailable):
+            await hanging
+        await behind
+        assert await one.run(ranges) == [(1, 1)]
+        await one.run(wake_all)
+
+
+async def test_who_gave_up_a_call_that_hangs_holds_up_no_other(shared_postgres: Postgres) -> None:
+    server = shared_postgres.database(uuid.uuid4().hex)
+    async with state.opened(server) as one:
+        one.patience_s = 0.2
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await one.run(sleep)
+        await one.run(lambda c: put(c, row(1, 1)))
+        assert await one.run(ranges) == [(1, 1)]
+        await one.run(wake_all)
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

@@ -1,12 +1,14 @@
 """`shuichi alert stats`: how the alerts of a month were answered."""
 
 import csv
+import io
 import sys
 import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 import click
 import msgspec
@@ -15,74 +17,132 @@ from rich.console import Console
 from rich.table import Table
 
 from cloud import config
-from cloud.alerts import everybody, keptplans, statistics
+from cloud.alerts import everybody, keptplans, reportpage, statistics, statsreport
 from cloud.alerts.statistics import Figures, Month
+from cloud.channels import Language
 from cloud.cliparts import config_option, look
 from cloud.state import State
+from configs import files
 from configs.loader import UserError
 from configs.text import for_terminal
 
-_HEADINGS: Final = (
-    *("who", "called", "answered", "declined", "silent"),
+_FORMS: Final = ("table", "csv", "json", "md", "html")
+
+_COLUMNS: Final = (
+    *("kind", "who", "called", "answered", "declined", "silent"),
     *("silent share", "to answer", "to result", "messages"),
+    *("contact", "left", "relieved", "answers", "worst answer"),
+    *("results", "worst result", "false alarms"),
 )
+"""Of CSV; times in s."""
+
+_HEADINGS: Final = (
+    *("who", "called", "answered", "another first", "declined", "silent"),
+    *("silent share", "to answer", "to result", "false", "messages"),
+)
+
+
+class _Asked(NamedTuple):
+    """The month, and the plan's language and time zone."""
+
+    month: Month
+    language: Language
+    zone: ZoneInfo
 
 
 @click.command("stats")
 @config_option
 @click.option("--month", help="Such as 2026-11.  [default: this month]")
+@click.option("--format", "form", type=click.Choice(_FORMS), help="[default: by FILE, else table]")
 @click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "csv", "json"]),
-    default="table",
-    help="Of the output.",
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file, not the screen.",
 )
+@click.option("--language", type=click.Choice(["zh", "en"]), help="Of md and html.")
 @click.option("--exercises", is_flag=True, help="Of exercises, not of real alerts.")
-def command(file: Path, month: str | None, form: str, exercises: bool) -> None:
-    """Print how the alerts of a month were answered: by tier and by person."""
+def command(
+    file: Path,
+    month: str | None,
+    form: str | None,
+    output: Path | None,
+    language: Language | None,
+    exercises: bool,
+) -> None:
+    """Print how the alerts of a month were answered: by tier and by person. A page for a phone and
+    for paper: `-o november.html`."""
 
-    async def ask(database: State, _: Any) -> Month:
+    async def ask(database: State, _: Any) -> _Asked:
         plan = await database.run(keptplans.last_good) or everybody.plan([])
         wanted = month or statistics.this_month(time.time_ns() // 1_000_000, plan.zone)
-        return await database.run(
+        found = await database.run(
             partial(statistics.of_month, plan=plan, month=wanted, exercises=exercises)
         )
+        return _Asked(found, plan.language, plan.zone)
 
     try:
-        found = look(config.read_in_part(file)[0], ask)
+        asked = look(config.read_in_part(file)[0], ask)
     except ValueError as error:
         raise UserError(f"--month: {error}") from None
-    if form == "json":
-        click.echo(msgspec.json.encode(found))
+    found = asked.month
+    if form is None:
+        suffix = output.suffix.removeprefix(".") if output is not None else ""
+        form = suffix if suffix in _FORMS else "table"
+    if form in ("md", "html"):
+        tongue = language or asked.language
+        document = statsreport.build(found, tongue, asked.zone, exercises=exercises)
+        write = reportpage.html if form == "html" else reportpage.markdown
+        text = write(document)
+    elif form == "json":
+        text = msgspec.json.encode(found).decode() + "\n"
     elif form == "csv":
-        writer = csv.writer(sys.stdout)
-        writer.writerow(("kind", *_HEADINGS))
-        writer.writerows(_rows(found))
+        text = _csv(found)
     else:
-        _show(found)
+        text = _table(found, sys.stdout.isatty() and output is None)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with files.replacing(output) as written:
+            written.write(text.encode())
+    except OSError as error:
+        raise UserError(f"--output {output}: {error.strerror}") from None
 
 
-def _rows(found: Month) -> Iterator[tuple[object, ...]]:
+def _csv(found: Month) -> str:
+    made = io.StringIO()
+    writer = csv.writer(made)
+    writer.writerow(_COLUMNS)
     for kind, some in (("all", [found.total]), ("tier", found.tiers), ("person", found.people)):
         for one in some:
             share = one.silent_share
-            yield (
-                *(kind, one.name, one.called, one.answered, one.declined, one.silent),
-                "" if share is None else f"{share:.3f}",
-                *(_seconds(one.to_answer_s), _seconds(one.to_result_s), one.messages),
+            writer.writerow(
+                (
+                    *(kind, one.name, one.called, one.answered, one.declined, one.silent),
+                    "" if share is None else f"{share:.3f}",
+                    *(_seconds(one.to_answer_s), _seconds(one.to_result_s), one.messages),
+                    *(one.contact, "yes" if one.left else "", one.relieved),
+                    *(one.answers, _seconds(one.worst_answer_s)),
+                    *(one.results, _seconds(one.worst_result_s), one.false_alarms),
+                )
             )
+    return made.getvalue()
 
 
 def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}"
 
 
-def _show(found: Month) -> None:
-    console = Console()
+def _table(found: Month, on_screen: bool) -> str:
+    console = Console(
+        file=io.StringIO(), force_terminal=on_screen, width=None if on_screen else 120
+    )
+    each = found.messages_per_alert
+    per_alert = "" if each is None else f" ({each:.1f} an alert)"
     console.print(
         f"{found.month}: {found.alerts} alerts, {found.unanswered} never answered, "
-        f"{found.false_alarms} false alarms, {found.messages} messages",
+        f"{found.false_alarms} false alarms, {found.messages} messages{per_alert}",
         highlight=False,
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -93,19 +153,27 @@ def _show(found: Month) -> None:
             table.add_row(*_cells(one))
         table.add_section()
     console.print(table)
+    console.print("Times: median, worst (of how many).", highlight=False)
+    made = console.file
+    assert isinstance(made, io.StringIO)
+    return made.getvalue()
 
 
 def _cells(one: Figures) -> Iterator[str]:
-    yield for_terminal(one.name)
-    yield from map(str, (one.called, one.answered, one.declined, one.silent))
+    yield for_terminal(one.name) + (" (left)" if one.left else "")
+    yield from map(str, (one.called, one.answered, one.relieved, one.declined, one.silent))
     yield "" if one.silent_share is None else f"{one.silent_share:.0%}"
-    yield _span(one.to_answer_s)
-    yield _span(one.to_result_s)
-    yield str(one.messages)
+    yield _times(one.to_answer_s, one.worst_answer_s, one.answers)
+    yield _times(one.to_result_s, one.worst_result_s, one.results)
+    yield from map(str, (one.false_alarms, one.messages))
 
 
-def _span(seconds: float | None) -> str:
-    if seconds is None:
+def _times(middle: float | None, worst: float | None, count: int) -> str:
+    if middle is None or worst is None:
         return ""
+    return f"{_span(middle)}, {_span(worst)} ({count})"
+
+
+def _span(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02}"

@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cloud.alerts import report, reportpage
+from cloud.alerts import report, reportpage, statsreport
+from cloud.alerts.statistics import Figures, Month
 from cloud.channels import Language
 from tests import browser, phonepages, reportcases
 from tests.browser import Browser, Screen
@@ -17,6 +18,8 @@ DAY = Screen()
 NIGHT = Screen(dark=True)
 LARGE = Screen(font=32)
 """Letters at 200 %."""
+
+NOBODY = Figures("all", 0, 0, 0, 0, None, None, 0)
 
 LEAST_TARGET = 44
 LEAST_CONTRAST = 4.5
@@ -152,6 +155,20 @@ def test_the_report_of_every_incident_can_be_read(phone: Browser, tongue: Langua
     for name in names:
         html = reportpage.html(report.build(reportcases.CASES[name](), tongue, ZONE))
         judge(look(phone, html, screen), screen._replace(font=11), name)
+
+
+@pytest.mark.parametrize(("tongue", "screen"), [("zh", NIGHT), ("en", LARGE)], ids=str)
+def test_the_month_can_be_read_and_printed(phone: Browser, tongue: Language, screen: Screen):
+    one = Figures("欧阳阿依古丽·买买提江·阿卜杜热合曼", 40, 12, 1, 20, 71.0, 640.0, 4711)
+    one = one._replace(contact="x", left=True, answers=12, worst_answer_s=4000.0)
+    tier = one._replace(name="village", contact="", left=False, results=3, worst_result_s=9000.0)
+    month = Month("2026-11", 40, 20, 3, 4711, tier._replace(name="all"), [tier] * 3, [one] * 20)
+    for found in (month, Month("2026-12", 0, 0, 0, 0, NOBODY, [], [])):
+        html = reportpage.html(statsreport.build(found, tongue, ZONE))
+        judge(look(phone, html, screen), screen._replace(font=11), found.month)
+        on_paper = Screen(width=680, height=960, printed=True)
+        seen = look(phone, html, on_paper)
+        assert (seen["width"], seen["cut"]) == (680, [])
 
 
 def test_the_report_can_be_read_in_large_letters_and_printed(phone: Browser):

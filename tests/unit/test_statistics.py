@@ -2,8 +2,9 @@
 
 import json
 import random
+from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -94,7 +95,7 @@ def storm(seed):
             continue
         call = chance.choice(calls)
         result = News("result", "sms", "", {"result": chance.choice(RESULTS)})
-        said = {
+        said: dict[str, Callable[[], object]] = {
             "yes": partial(answer, made, call.id),
             "no": partial(decline, made, call.id),
             "result": lambda call=call, result=result: report(made, call.id, result),
@@ -124,7 +125,8 @@ def recount(office):
     """All of it once more, line by line, without a word of the code that is tried."""
     outgoing = [row for row in office.rows(tables.outgoing) if row.outcome == "delivered"]
     lines = sorted(office.rows(tables.timeline), key=lambda row: row.id)
-    people, alerts = {}, {}
+    people: dict[str, dict[str, Any]] = {}
+    alerts: dict[str, list[list[Any]]] = {}
     for line in lines:
         if line.kind == "opened":
             alerts.setdefault(line.alert, []).append([])
@@ -134,7 +136,7 @@ def recount(office):
         for number, own in enumerate(rounds):
             begin = own[0].at_ms
             end = rounds[number + 1][0].at_ms if number + 1 < len(rounds) else 10**15
-            called = {}
+            called: dict[str, int] = {}
             for row in sorted(outgoing, key=lambda row: row.done_ms):
                 asks = any(part[0] == alert and part[3] for part in json.loads(row.parts))
                 if asks and begin <= row.made_ms < end:
@@ -154,7 +156,7 @@ def recount(office):
                     climbs = [li.at_ms for li in own if li.kind in ("climbed", "top")]
                     late = given and not any(since <= at <= given[0][0].at_ms for at in climbs)
                     row["silent"] += not late
-    told = {}
+    told: dict[str, set[str]] = {}
     for row in outgoing:
         if {part[0] for part in json.loads(row.parts)} & alerts.keys():
             told.setdefault(row.contact, set()).add(row.key)
@@ -244,11 +246,8 @@ def test_an_alert_belongs_to_the_month_in_which_it_began():
 
 
 def test_who_has_left_the_plan_is_named_as_the_plan_of_that_time_named_them(office):
-    smaller = SimpleNamespace(
-        contact={name: one for name, one in PLAN.contact.items() if name != "lu-ming"},
-        area=PLAN.area,
-        zone=PLAN.zone,
-    )
+    others = {name: one for name, one in PLAN.contact.items() if name != "lu-ming"}
+    smaller = PLAN.model_copy(update={"contact": others})
     with office.connection.begin():
         found = statistics.of_month(office.connection, smaller, MONTH)
     (left,) = [one for one in found.people if one.left]

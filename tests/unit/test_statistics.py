@@ -98,7 +98,7 @@ def storm(seed):
         said: dict[str, Callable[[], object]] = {
             "yes": partial(answer, made, call.id),
             "no": partial(decline, made, call.id),
-            "result": lambda call=call, result=result: report(made, call.id, result),
+            "result": partial(report, made, call.id, result),
             "nothing": lambda: None,
         }
         said[chance.choice([*said])]()

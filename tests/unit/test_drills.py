@@ -221,22 +221,22 @@ def test_a_service_that_was_away_goes_on_or_ends_it(office, away_ms, end):
 
 
 def test_a_clock_that_is_set_back_moves_the_script_with_it(office):
-    office.start(script(step=[step(0, "orange"), step(10, "red")]))
-    office.run(5)
+    office.start(script(step=[step(0, "orange"), step(3, "red")]))
+    office.run(1)
     office.now_ms -= 60 * MINUTE
-    office.run(4)
+    office.run(1)
     assert office.drill().done == 1
     office.run(2)
     assert office.drill().done == 2
 
 
 def test_a_real_alert_takes_its_site_out_and_is_told_as_real(office):
-    both = [step(0, "orange"), step(0, "red", RIVER, "river"), step(10, "red")]
+    both = [step(0, "orange"), step(0, "red", RIVER, "river"), step(3, "red")]
     office.start(script(step=both, expect=[{"answer_within_min": 5}]))
     office.run(2)
     office.answers("ding-rui", RIVER)
     office.find(Level.ORANGE)
-    office.run(10)
+    office.run(6)
     drill = office.drill()
     assert list(drill.left) == [SITE]
     assert "a real alert" in drill.left[SITE]
@@ -251,11 +251,11 @@ def test_a_real_alert_takes_its_site_out_and_is_told_as_real(office):
 
 
 def test_what_ends_by_hand_takes_no_further_part(office):
-    office.start(script(step=[step(0, "orange"), step(10, "red")]))
+    office.start(script(step=[step(0, "orange"), step(3, "red")]))
     office.run(1)
     end = (SITE, Hazard.UNDERPASS, None, Stage.NOW)
     office.work(lambda c, n: office.dispatch.exercise(c, *end, n))
-    office.run(11)
+    office.run(3)
     drill = office.drill()
     assert (drill.left, drill.end) == ({SITE: "it was ended by hand"}, End.DONE)
 
@@ -341,14 +341,14 @@ def test_nobody_is_woken_unless_the_script_says_so():
 
 
 def test_who_would_be_disturbed_is_known_before(office):
-    given = script(lasts_min=12)
+    given = script(lasts_min=7)
     entries = drillcheck.timetable(given, SETTING)
     people = {one.contact: one for one in drillcheck.disturbed(entries, PLAN)}
     assert people["he-lan"].after_ms == 0
     assert people["lu-ming"].after_ms == 5 * MINUTE
     assert "city-duty" not in people  # it ends before
     office.start(given)
-    office.run(13)
+    office.run(8)
     told = {row.contact for row in office.rows(tables.outgoing) if row.message}
     assert told == set(people)
 

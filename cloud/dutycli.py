@@ -52,7 +52,7 @@ def group() -> None:
 @by_option
 @said_option
 def absence(file: Path, contact: str, begin: str, until: str, by: str, said: str) -> None:
-    """CONTACT is away: not called, but if nobody else of the area is left."""
+    """CONTACT is away, and is called only if nobody else of the area is left."""
     _ask(
         file, dutydesk.ABSENCE, Absence(contact=contact, begin=begin, until=until, by=by, said=said)
     )

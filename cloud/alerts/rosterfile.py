@@ -215,6 +215,9 @@ def _shape(item: Any) -> str:
             return f"has {name} more than once"
     if "DTSTART" not in item:
         return "has no DTSTART"
+    for name in ("DTSTART", "DTEND", "RECURRENCE-ID"):
+        if name in item and (zone := _unknown_zone(item[name])):
+            return f"{name}: the time zone {clean(zone, 60)!r} is not known"
     if "EXRULE" in item:
         return "EXRULE is not followed: use EXDATE"
     if "RECURRENCE-ID" in item:
@@ -236,6 +239,13 @@ def _shape(item: Any) -> str:
         if not frequency:
             return "RRULE has no FREQ"
     return ""
+
+
+def _unknown_zone(value: Any) -> str:
+    """The name of a zone that neither we nor the file know, "" for none."""
+    named = str(value.params.get("TZID", ""))
+    unknown = isinstance(value.dt, datetime) and value.dt.tzinfo is None
+    return named if unknown else ""
 
 
 def _end(item: Any, begin: datetime | date) -> datetime | date | str:

@@ -69,8 +69,10 @@ def _plain(text: str) -> str:
 
 def _has(text: str, name: str) -> bool:
     """Whether a name stands in a text: a Latin one as words of their own."""
+    if name not in text:
+        return False
     if not name.isascii():
-        return name in text
+        return True
     return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) is not None
 
 

@@ -266,6 +266,7 @@ def test_all_faults_are_told_at_once_with_line_and_event():
         event("RDATE;VALUE=PERIOD:20260708T200000/PT5H"),
         event("X-SHUICHI-AREA:nowhere", "X-SHUICHI-CONTACT:he-lan"),
         event(begin="00010101T000000", end="00010101T100000"),
+        event("DTSTART;TZID=Atlantis:20260703T200000", begin=""),
     )
     assert found[0] == "line 4, event '王五': names nobody of the plan: '王五'"
     assert found[1].startswith("line 11, event '张三': DTSTART cannot be read")
@@ -283,6 +284,7 @@ def test_all_faults_are_told_at_once_with_line_and_event():
         "RDATE with periods is not followed: use ev",
         "'nowhere' is no area of the plan",
         "is not between 1990 and 2199",
+        "DTSTART: the time zone 'Atlantis' is not k",
     ]
 
 

@@ -13,7 +13,7 @@ from cloud.alerts.plan import Plan
 from wire.messages import Level
 
 NEVER: Final = 2**53
-"""The next call of an area that has nobody to call."""
+"""The next call where a plan has nobody to call."""
 
 
 class Calling:
@@ -55,7 +55,7 @@ class Calling:
         self._announce(area)
         if not self._in_area(area):
             self._note("empty", area, "has no contacts")
-            rung = Rung(area, self.now_ms, self.now_ms, NEVER, 0, ())
+            rung = Rung(area, self.now_ms, self.now_ms, self._look_ms(area), 0, ())
             self._set(rungs=(*self.state.rungs, rung))
             return
         times = self.plan.deadlines(area, self.state.stage)
@@ -74,13 +74,14 @@ class Calling:
                 one for one in self.state.added if one not in wanted and one not in self.fresh
             )
         if not wanted:
+            self._replace(place, next_ms=self._look_ms(rung.area))
             return
         times = self.plan.deadlines(rung.area, self.state.stage)
         contacts = tuple(one for one in wanted if one not in self.state.declined)
         if not contacts:
             if not self._is_top(place):
-                # Somebody else may come on duty.
-                again_ms, ended_ms = self.now_ms + times.ring, min(rung.deadline_ms, self.now_ms)
+                ended_ms = min(rung.deadline_ms, self.now_ms)
+                again_ms = self._look_ms(rung.area)
                 self._replace(place, next_ms=again_ms, deadline_ms=ended_ms)
                 return
             contacts = wanted
@@ -95,6 +96,12 @@ class Calling:
             tries=rung.tries + 1,
             contacts=rung.contacts + tuple(one for one in contacts if one not in rung.contacts),
         )
+
+    def _look_ms(self, area: str) -> int:
+        """When to look whether somebody has come on duty in an area that has nobody to call."""
+        if not self.plan.contact:
+            return NEVER
+        return self.now_ms + self.plan.deadlines(area, self.state.stage).ring
 
     def _is_top(self, place: int) -> bool:
         """Whether nobody is called above this rung."""

@@ -128,6 +128,22 @@ def test_when_all_of_a_tier_have_declined_whoever_comes_on_duty_is_called(office
     assert "grid" in grid
 
 
+def test_an_area_without_contacts_is_called_when_somebody_covers_it():
+    written = city()
+    del written["contact"]["zhang"], written["contact"]["li"]
+    office = Office(plans.made(written))
+    flood(office)
+    assert sent(office) == [("public", "horn"), ("climb", "village-1")]
+    do(office, Cover(contact="township-1", area="grid", until="+12h", by="Wang"))
+    office.run(10)
+    areas = [
+        one.area
+        for row in office.rows(tables.outgoing, tables.outgoing.c.contact == "township-1")
+        for one in msgspec.json.decode(row.sends, type=list[Send])
+    ]
+    assert "grid" in areas
+
+
 def test_nobody_on_duty_is_told_and_everybody_else_is_called(office):
     told = do(office, ill())
     assert told.notes == (

@@ -126,7 +126,9 @@ class _Writer:
         if incident.closed_ms is not None:
             return self._date(incident.closed_ms)
         if incident.due_ms is not None:
-            return self.word("closes", at=self._date(incident.due_ms))
+            at = self._date(incident.due_ms)
+            # What is due is over, though no service runs that could write it down.
+            return at if incident.due_ms <= self.facts.now_ms else self.word("closes", at=at)
         return self.word("not closed")
 
     def _outcome(self) -> str:

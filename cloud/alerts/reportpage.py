@@ -50,6 +50,7 @@ figcaption { font-weight: 600 }
   .many, .many tbody, .many tr, .many td { display: block }
   .many tr { border-bottom: 2px solid var(--line); padding: .4rem 0 }
   .many td { border: 0; padding: .1rem 0 .1rem 8.5rem; min-height: 1.5em; position: relative }
+  .many td:first-child { font-weight: 600 }
   .many td::before { content: attr(data-label); position: absolute; left: 0; width: 8rem;
     color: var(--soft); font-weight: 400 }
 }

@@ -31,7 +31,7 @@ _WORDS: Final[dict[Language, dict[str, str]]] = {
         "declined": "无法处置",
         "silent": "未应答",
         "times": "中位 {median}，最长 {worst}（n={count}）",
-        "share": "{number}/{of}（{share}）",
+        "share": "{number}/{of} ({share})",
         "none": "无",
         "no alerts": "本月没有预警。",
         "left": "{name}（已不在预案中）",

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from starlette.exceptions import HTTPException
 
 from cloud.alerts import plan
 from cloud.alerts.hazard import Hazard, Stage
@@ -218,3 +219,20 @@ async def test_what_goes_wrong_has_a_page_with_the_number_of_the_duty_room(
         assert page.headers["Cache-Control"] == "no-store"
     assert other.headers["Content-Type"] == "application/json"
     assert await room.phase() == "ringing"
+
+
+@pytest.mark.parametrize(
+    ("status", "head"), [(429, "暂时无法"), (408, "暂时无法"), (403, "无法识别")]
+)
+async def test_who_is_to_try_again_is_told_so(room, status, head, monkeypatch):
+    await room.find(Level.RED)
+    path = await room.path()
+
+    def refused(*_, **__):
+        raise HTTPException(status, "too many requests")
+
+    monkeypatch.setattr(calls, "find", refused)
+    for page in (await room.http.get(path), await room.http.post(path, data=YES)):
+        assert page.status_code == status
+        assert head in page.text
+        assert "too many requests" not in page.text

@@ -61,6 +61,10 @@ def test_an_incident_that_is_closed_has_both_times():
     said = overview(report.build(facts._replace(incident=closed), "zh", ZONE))
     assert said["结束"] < said["结案"]
     assert "仍在进行" not in said["结束"]
+    due_ms = facts.incident.due_ms
+    assert due_ms is not None
+    late = overview(report.build(facts._replace(now_ms=due_ms), "zh", ZONE))  # no service runs
+    assert late["结案"] == "2025-06-16 00:23:40 +0800"
 
 
 def test_what_was_done_is_in_the_overview():

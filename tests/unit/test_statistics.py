@@ -265,7 +265,7 @@ def test_the_page_has_every_number_with_its_count(office, tongue):
     village = next(one for one in found.people if one.contact == "lu-ming")
     assert village.answers == 1
     expected = {
-        "zh": ["2025-06", "中位 1 分 0 秒，最长 1 分 0 秒（n=1）", "1/2（50%）", "（100%）"],
+        "zh": ["2025-06", "中位 1 分 0 秒，最长 1 分 0 秒（n=1）", "1/2 (50%)", "(100%)"],
         "en": ["2025-06", "median 1 min 0 s, worst 1 min 0 s (n=1)", "1 of 2 (50%)", "(100%)"],
     }[tongue]
     for one in expected:

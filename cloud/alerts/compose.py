@@ -27,7 +27,9 @@ NEWEST_MS: Final = 300_000
 """A value that is older than this is said to be the last one."""
 
 WHOLE_IN_DIGEST: Final = 5
-"""Calls of a digest that say what is measured; further red ones are named, the rest is counted."""
+WHOLE_REDS: Final = 20
+"""Calls of a digest that say what to do and what is measured, and so many if they are red; further
+red ones are named, the rest is counted."""
 
 _MINUTE_MS: Final = 60_000
 
@@ -191,8 +193,15 @@ def _announced(plan: Plan, facts: Sequence[Fact], now_ms: int) -> Wording:
 def named(facts: Sequence[Fact]) -> list[Fact]:
     """The calls that `digest` names one by one: an answer by a code can mean these only."""
     calls = sorted((one for one in facts if one.is_call), key=lambda one: -one.send.level)
-    reds = [one for one in calls[WHOLE_IN_DIGEST:] if one.send.level is Level.RED]
-    return calls[:WHOLE_IN_DIGEST] + reds
+    whole = _whole(calls)
+    return calls[:whole] + [one for one in calls[whole:] if one.send.level is Level.RED]
+
+
+def _whole(calls: Sequence[Fact]) -> int:
+    """How many of the calls, the worst first, say what to do and what is measured: the red ones,
+    as long as anybody can read them."""
+    reds = sum(one.send.level is Level.RED for one in calls)
+    return max(WHOLE_IN_DIGEST, min(reds, WHOLE_REDS))
 
 
 def _to_everybody(fact: Fact, title: str, values: Mapping[str, str], tongue: Language) -> Wording:
@@ -204,7 +213,8 @@ def _to_everybody(fact: Fact, title: str, values: Mapping[str, str], tongue: Lan
 
 def _calls(plan: Plan, calls: Sequence[Fact], now_ms: int, tongue: Language) -> list[str]:
     lines = []
-    for one in calls[:WHOLE_IN_DIGEST]:
+    whole = _whole(calls)
+    for one in calls[:whole]:
         level = LEVEL[tongue][one.send.level]
         site = _site(plan, one, tongue)
         what = _situation(plan, one, now_ms, tongue)
@@ -214,7 +224,7 @@ def _calls(plan: Plan, calls: Sequence[Fact], now_ms: int, tongue: Language) -> 
             lines.append(f"{level}，{site}：{''.join(said)}")
         else:
             lines.append(f"{capital(level)}, {' '.join((f'{site}.', *said))}")
-    rest = calls[WHOLE_IN_DIGEST:]
+    rest = calls[whole:]
     reds = [one for one in rest if one.send.level is Level.RED]
     if reds:
         names = _list((_site(plan, one, tongue) for one in reds), tongue)

@@ -3,14 +3,19 @@
 What one contact is to be told goes through a mailbox. The first message opens a window. Within it:
 
 - A *first call* (of an alert, a rise, a tier that is called now) goes out at once and by itself, as
-  long as there are few: the first two of a window at once; what follows them waits `SETTLES_MS` to
-  see whether it is a flood. Up to `FEW` go out then, each by itself.
-- In a flood, and beyond `MOST` messages in a window, everything waits for the end of the window.
-- All else (calls that are repeated, falls, ends, copies) waits for the end of the window too, and
-  goes out as one digest.
+  long as there are few: the first of a window at once, and the second unless it follows within
+  `APART_MS`; what follows them waits `SETTLES_MS` to see whether it is a flood. Up to `FEW` go out
+  then, each by itself.
+- If there are more, or beyond `MOST` messages in a window, it is a flood: the red calls go out as
+  one message, with all first calls that are kept. No red call waits for longer than `LONGEST_MS`.
+- After a message of more than `CROWD` alerts everything waits for the end of the window, red calls
+  too: somebody who has so many has all hands full.
+- All else (calls that are repeated, falls, ends, copies) waits for the end of the window, and goes
+  out as one digest.
 
-So a flood of any size within one window is three messages: two calls, and a digest that names each
-site with a red call and tells of all ends. A message that goes by two channels is one message.
+So whatever comes in a second is two messages, of which the second comes after `SETTLES_MS`; and a
+flood that goes on is three within a window: the last one tells of all that is left, also of all
+ends. A message that goes by two channels is one message.
 """
 
 from collections.abc import Sequence
@@ -19,19 +24,24 @@ from typing import Final, NamedTuple
 import msgspec
 
 from cloud.alerts.actions import FIRST_CALLS, Send
+from wire.messages import Level
 
 AT_ONCE: Final = 2
+APART_MS: Final = 1000
 SETTLES_MS: Final = 3000
+LONGEST_MS: Final = 5000
 FEW: Final = 5
 MOST: Final = 8
+CROWD: Final = 20
 
 _DIGEST: Final = {False: "digest", True: "exercise-digest"}
 
 
 class Mailbox(msgspec.Struct, frozen=True, gc=False):
-    """`closes_ms` is the end of the open window, `sent` the messages in it; `number` counts the
-    digests; `held`, how often something was kept; `settles_ms` is when the first calls among that
-    go out, if they are few."""
+    """`called_ms` is when a first call went out last, `closes_ms` the end of the open window,
+    `sent` the messages in it; `number` counts the digests; `held`, how often something was kept;
+    `settles_ms` is when the first calls among that go out, if they are few or red. `crowded`: a
+    message of this window told of a crowd."""
 
     contact: str
     closes_ms: int = 0
@@ -40,6 +50,8 @@ class Mailbox(msgspec.Struct, frozen=True, gc=False):
     held: int = 0
     exercise: bool = False
     settles_ms: int | None = None
+    called_ms: int | None = None
+    crowded: bool = False
 
 
 class Parcel(NamedTuple):
@@ -65,7 +77,11 @@ def opens(box: Mailbox, sends: Sequence[Send], now_ms: int) -> bool:
     """Whether what the contact is to be told now goes out at once; else it is kept."""
     if now_ms >= box.closes_ms:
         return True
-    return is_urgent(sends) and box.sent < AT_ONCE and box.settles_ms is None
+    if not is_urgent(sends) or box.settles_ms is not None:
+        return False
+    if box.called_ms is not None and 0 <= now_ms - box.called_ms < APART_MS:
+        return False
+    return box.sent < AT_ONCE
 
 
 def is_urgent(sends: Sequence[Send]) -> bool:
@@ -76,9 +92,15 @@ def is_urgent(sends: Sequence[Send]) -> bool:
 def keep(box: Mailbox, sends: Sequence[Send], now_ms: int) -> Mailbox:
     """The mailbox with these in it too."""
     settles_ms = box.settles_ms
-    if settles_ms is None and is_urgent(sends):
-        settles_ms = min(now_ms + SETTLES_MS, box.closes_ms)
+    waits = settles_ms == box.closes_ms and not box.crowded  # a flood in which none was red
+    if is_urgent(sends) and (settles_ms is None or (waits and _is_red(sends))):
+        soon_ms = now_ms + (SETTLES_MS if box.sent < MOST else LONGEST_MS)
+        settles_ms = box.closes_ms if box.crowded else min(soon_ms, box.closes_ms)
     return msgspec.structs.replace(box, held=box.held + 1, settles_ms=settles_ms)
+
+
+def _is_red(sends: Sequence[Send]) -> bool:
+    return any(send.kind in FIRST_CALLS and send.level is Level.RED for send in sends)
 
 
 def empty(
@@ -91,16 +113,34 @@ def empty(
         message = [*kept, *sends]
         # After a digest of several alerts more may follow: nothing goes out without a look at them.
         sent = 1 if len({send.alert for send in message}) == 1 else AT_ONCE
-        after = _replace(box, closes_ms=now_ms + window_ms, sent=sent, held=0, settles_ms=None)
+        after = _replace(
+            box,
+            called_ms=now_ms if is_urgent(message) else box.called_ms,
+            closes_ms=now_ms + window_ms,
+            sent=sent,
+            held=0,
+            settles_ms=None,
+            crowded=False,
+        )
         return Emptied(after, (message,), ())
     if sends:  # they open it: nothing that was kept is as urgent
-        return Emptied(_replace(box, sent=box.sent + 1), (sends,), kept)
+        return Emptied(_replace(box, sent=box.sent + 1, called_ms=now_ms), (sends,), kept)
     alerts = dict.fromkeys(send.alert for send in kept if send.kind in FIRST_CALLS)
-    if len(alerts) > FEW or box.sent + len(alerts) > MOST:  # it is a flood
+    flood = len(alerts) > FEW or box.sent + len(alerts) > MOST
+    if flood and not _is_red(kept):
         return Emptied(_replace(box, settles_ms=box.closes_ms), (), kept)
     messages = [[send for send in kept if send.alert == alert] for alert in alerts]
+    if flood:
+        messages = [[send for send in kept if send.alert in alerts]]
     rest = [send for send in kept if send.alert not in alerts]
-    after = _replace(box, sent=box.sent + len(messages), held=1 if rest else 0, settles_ms=None)
+    after = _replace(
+        box,
+        sent=box.sent + len(messages),
+        held=1 if rest else 0,
+        called_ms=now_ms,
+        settles_ms=None,
+        crowded=box.crowded or len(alerts) > CROWD,
+    )
     return Emptied(after, messages, rest)
 
 

@@ -68,27 +68,27 @@ def test_the_first_goes_at_once_as_it_is():
     ]
 
 
-def test_a_flood_is_two_calls_and_one_digest():
+def test_a_flood_without_red_is_a_call_and_one_digest():
     post = Post()
     for tenth in range(500):
         post.post(tenth * 100, f"a{tenth}")
-    assert messages(post.out) == ["a0/1/raise/grid/li/0", "a1/1/raise/grid/li/0"]
+    assert messages(post.out) == ["a0/1/raise/grid/li/0"]
     post.until(MIN)
-    assert messages(post.out)[2:] == ["digest/li/0"]
-    assert {one.alert for one in post.out[-1].sends} == {f"a{n}" for n in range(2, 500)}
+    assert messages(post.out)[1:] == ["digest/li/0"]
+    assert {one.alert for one in post.out[-1].sends} == {f"a{n}" for n in range(1, 500)}
     assert digest.next_due_ms(post.box) is None
 
 
 def test_a_few_first_calls_go_out_whole_and_soon():
     post = Post()
     for number in range(4):
-        post.post(number * 500, f"a{number}", RED)
+        post.post(number * 1000, f"a{number}", RED)
     post.until(MIN - 1)
     assert [(one.key[:2], one.not_before_ms) for one in post.out if one.channel == "sms"] == [
         ("a0", 0),
-        ("a1", 500),
-        ("a2", 1000 + digest.SETTLES_MS),
-        ("a3", 1000 + digest.SETTLES_MS),
+        ("a1", 1000),
+        ("a2", 2000 + digest.SETTLES_MS),
+        ("a3", 2000 + digest.SETTLES_MS),
     ]
 
 
@@ -135,6 +135,26 @@ def test_a_withdrawal_means_the_calls_of_an_alert_up_to_a_round():
     assert not Withdraw("a", 1, contact="li").ends(call, "wang")
 
 
+def test_a_burst_of_red_calls_is_told_whole_within_seconds():
+    post = Post()
+    for number in range(50):
+        post.post(number * 20, f"a{number}", RED if number % 2 else BLUE)
+    post.until(digest.SETTLES_MS + digest.APART_MS)
+    assert messages(post.out) == ["a0/1/raise/grid/li/0", "digest/li/0"]
+    assert {one.alert for parcel in post.out for one in parcel.sends} == {
+        f"a{n}" for n in range(50)
+    }
+
+
+def test_a_flood_that_goes_on_is_three_messages():
+    post = Post()
+    for tenth in range(599):
+        post.post(tenth * 100, f"a{tenth}", RED if tenth % 4 == 0 else BLUE)
+    post.until(MIN)
+    assert len(messages(post.out)) == 3
+    assert len({one.alert for parcel in post.out for one in parcel.sends}) == 599
+
+
 FLOOD = st.lists(
     st.tuples(
         st.integers(0, MIN - 1),
@@ -155,7 +175,7 @@ def test_whatever_comes_is_few_messages_and_none_of_it_is_lost(flood, start):
     for number, (at_ms, level, kind, channels) in enumerate(flood):
         post.post(start + at_ms, f"a{number}", level, kind, channels)
     post.until(start + first + 10 * MIN)
-    assert len(messages(post.out)) <= digest.MOST + 1
+    assert len(messages(post.out)) <= digest.MOST + MIN // digest.LONGEST_MS + 1
     told = [(one.key, parcel.channel) for parcel in post.out for one in parcel.sends]
     assert len(told) == len(set(told)) == sum(len(channels) for *_, channels in flood)
     assert len({parcel.key for parcel in post.out}) == len(post.out)
@@ -166,6 +186,27 @@ def test_whatever_comes_is_few_messages_and_none_of_it_is_lost(flood, start):
             for parcel in post.out
             if any(one.kind in FIRST_CALLS for one in parcel.sends)
         )
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4 * MIN), st.sampled_from(Level), st.sampled_from(Kind)),
+        min_size=1,
+        max_size=150,
+    )
+)
+def test_no_red_call_waits_but_in_a_crowd(flood):
+    post = Post()
+    flood = sorted(flood, key=lambda one: one[0])
+    for number, (at_ms, level, kind) in enumerate(flood):
+        post.post(at_ms, f"a{number}", level, kind)
+    post.until(20 * MIN)
+    gone = {one.alert: parcel.not_before_ms for parcel in post.out[::-1] for one in parcel.sends}
+    windows = [at_ms for at_ms, *_ in flood]
+    for number, (at_ms, level, kind) in enumerate(flood):
+        near = sum(at_ms - MIN <= other <= at_ms for other in windows)
+        if level is RED and kind in FIRST_CALLS and near <= digest.CROWD:
+            assert gone[f"a{number}"] - at_ms <= digest.LONGEST_MS
 
 
 def test_alerts_of_a_site_that_come_together_are_one_incident():

@@ -143,12 +143,16 @@ def test_a_digest_has_some_calls_whole_names_all_reds_and_counts_the_rest():
     assert told.title == "12处预警待应答，其中红色7处"
     lines = told.text.splitlines()
     assert lines[0] == "红色，s0洪水：s0：7.20。07:59水位7.20米。"
-    assert lines[5] == "另有红色：s5洪水、s6洪水。"
-    assert lines[6:] == ["另有5处：Grid蓝色5处。", "请立即应答。", "https://f.example/a/1"]
+    assert lines[6] == "红色，s6洪水：s6：7.20。07:59水位7.20米。"
+    assert lines[7:] == ["另有5处：Grid蓝色5处。", "请立即应答。", "https://f.example/a/1"]
     english = compose.digest(plans.small(1, language="en"), many, EIGHT)
     assert english.title == "12 alerts to answer, 7 of them red"
-    assert "Also red: river flood at s5, river flood at s6." in english.text
     assert "5 more: 5 blue in Grid." in english.text
+    crowd = [fact(made, site=f"s{number}") for number in range(22)]
+    told = compose.digest(made, crowd, EIGHT)
+    assert told.text.count("07:59水位7.20米") == 20
+    assert told.text.splitlines()[20] == "另有红色：s20洪水、s21洪水。"
+    assert {one.send.site for one in compose.named(crowd)} == {f"s{n}" for n in range(22)}
     assert {one.send.site for one in compose.named(many)} == {f"s{n}" for n in range(7)}
 
 

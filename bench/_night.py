@@ -16,6 +16,7 @@ from cloud import tables
 from cloud.alerts import plan as plans
 from cloud.alerts.alarm import Alarm
 from cloud.alerts.dispatch import Dispatch, News, Settings
+from cloud.alerts.escalation import Phase
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.ladder import Band
 from cloud.alerts.plan import Plan
@@ -156,7 +157,7 @@ class Night:
             if alarm.level is None:
                 if "解除" not in words:
                     yield f"{contact}, {site} is over, and was told last: {words}"
-            elif "解除" in words and contact in self._told(alarm.alert):
+            elif "解除" in words and self._concerns(alarm.alert, contact):
                 yield f"{contact}, {site} is {alarm.level.name}, and was told last: {words}"
 
     # What happens
@@ -275,11 +276,14 @@ class Night:
             else:
                 desk.delivered(self.connection, message.key)
 
-    def _told(self, alert: str) -> tuple[str, ...]:
-        """Whom the present alert concerns: those who were called or told of it."""
+    def _concerns(self, alert: str, contact: str) -> bool:
+        """Whether somebody is to know of the present alert: those who were called or told of it,
+        and, once somebody has answered, whoever was told that an earlier one is over."""
         with self.connection.begin():
             case = Records(self.connection, 1000 * OFF_DELAY_S).case(alert)
-        return () if case is None else case.escalation.told
+        if case is None:
+            return False
+        return contact in case.escalation.told or case.escalation.phase is Phase.ANSWERED
 
     def _alarm(self, site: str) -> Alarm:
         with self.connection.begin():

@@ -156,6 +156,16 @@ class Calling:
             found |= self.duty.in_place_of(self.plan, one, self.now_ms)
         return found
 
+    def _remind(self, *, public: bool = False) -> None:
+        """Tell those who believe that it is over how it stands, without calling them; `public`: the
+        loudspeakers among them, else the people."""
+        areas = {
+            one: self.plan.contact[one].area
+            for one in self.state.heard
+            if one in self.plan.contact and self._asks(one) is not public
+        }
+        self._inform(Kind.PUBLIC if public else Kind.COPY, areas)
+
     def _asks(self, contact: str) -> bool:
         return not self.plan.contact[contact].public
 
@@ -205,6 +215,8 @@ class Calling:
             )
         if contact not in state.told:
             self._set(told=(*state.told, contact))
+        if contact in state.heard:
+            self._set(heard=tuple(one for one in state.heard if one != contact))
 
     def _withdraw(self, area: str | None = None) -> None:
         if self.state.round and self.state.rungs:

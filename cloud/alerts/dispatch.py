@@ -307,7 +307,11 @@ class Dispatch(Answering):
             if old is not None and old.id != one.id:
                 records.put_incident(old, key.exercise, window_ms=window_ms, closed_ms=now_ms)
             records.put_incident(one, key.exercise, window_ms=window_ms)
-            begun = escalation.begin(after, self.plan, exercise=key.exercise)
+            earlier = records.case(before.alert) if before.alert else None
+            heard = ()
+            if earlier is not None and earlier.incident == one.id:
+                heard = earlier.escalation.heard
+            begun = escalation.begin(after, self.plan, exercise=key.exercise, heard=heard)
             records.put_case(Case(begun, one.id))
             if old is None or old.id != one.id:
                 records.note(one.id, after.alert, now_ms, "incident", text=key.site)

@@ -24,6 +24,8 @@ A *rung* is an area of the site's ladder that is being called. The rules:
 - A fall is told to those who were told. Areas that the lower level does not climb to are let go.
 - The end is told to all who were told, and to whom the plan names, if on duty. If nobody has
   answered by then, the alarm still knows.
+- Who was told of an end is told when the danger is back: loudspeakers at once, people when it is
+  answered below them, without being called. So nobody goes on believing that it is over.
 
 A plan that is edited has another version; a running escalation goes on with its own. A change of
 duty (`dutychanges`) counts at its next call.
@@ -82,9 +84,12 @@ _ADDED: Final = 1_000_000
 _HELD: Final = frozenset({Status.SHELVED, Status.SUPPRESSED, Status.OUT_OF_SERVICE})
 
 
-def begin(alarm: Alarm, plan: Plan, *, exercise: bool = False) -> Escalation:
-    """The escalation of an alarm's present episode, before its first step. It keeps to `plan`."""
-    return Escalation(alarm.alert, alarm.site, alarm.hazard, plan.version, exercise)
+def begin(
+    alarm: Alarm, plan: Plan, *, exercise: bool = False, heard: tuple[str, ...] = ()
+) -> Escalation:
+    """The escalation of an alarm's present episode, before its first step. It keeps to `plan`.
+    `heard` were told that the episode before it, of the same incident, is over."""
+    return Escalation(alarm.alert, alarm.site, alarm.hazard, plan.version, exercise, heard=heard)
 
 
 def situation(alarm: Alarm) -> Situation:
@@ -165,6 +170,7 @@ class _Change(Calling):
             if seen.status is Status.ACKNOWLEDGED and before.phase is not Phase.ANSWERED:
                 by = before.answer.by if before.answer else "the alarm itself was acknowledged"
                 self._quiet(Phase.ANSWERED, "answered", by)
+                self._remind()
 
     def _concerned(self) -> dict[str, str]:
         """Who is being called, or has answered, with their areas."""
@@ -193,6 +199,7 @@ class _Change(Calling):
         self._set(answer=answer, report=None, area=area, follow_ups=0)
         self._set(follow_ms=self._follow_up_ms())
         self._inform(Kind.ANSWERED, called)
+        self._remind()
 
     def _taken_over(self, answer: Answer) -> None:
         before = self.state.answer
@@ -353,6 +360,7 @@ class _Change(Calling):
         again = before.phase is Phase.ANSWERED and not rose
         self._open(first, Kind.REOPEN if again else Kind.RAISE)
         self._copy("raise", also=known)
+        self._remind(public=True)
 
     def _fall(self, level: Level) -> None:
         """Tell of it, and let go of the areas that the lower level does not climb to."""
@@ -376,5 +384,6 @@ class _Change(Calling):
         areas |= self._on_duty(self.plan.told("clear", state.site, state.hazard, level))
         # Before the level is forgotten: those who are told must know which one is over.
         self._inform(Kind.CLEAR, areas)
+        self._set(heard=tuple(dict.fromkeys((*self.state.heard, *areas))))
         self._set(level=None, stage=Stage.TREND, told=(), answer=None, report=None)
         self._set(declined=(), unreached=(), follow_ms=None, follow_ups=0, added=())

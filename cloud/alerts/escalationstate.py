@@ -121,6 +121,8 @@ class Escalation(msgspec.Struct, frozen=True, gc=False):
     at_top: bool = False
     answer: Answer | None = None
     declined: tuple[str, ...] = ()
+    heard: tuple[str, ...] = ()
+    """Who was told the end of what was here before, and of nothing since."""
     unreached: tuple[str, ...] = ()
     """Those of `declined` whom no channel reaches."""
     added: tuple[str, ...] = ()

@@ -78,7 +78,9 @@ def instead(records: Records, send: Send) -> Send | None:
         return None
     state = case.escalation
     told = (*state.told, send.contact)
-    records.put_case(case._replace(escalation=msgspec.structs.replace(state, told=told)))
+    heard = tuple(one for one in state.heard if one != send.contact)
+    after = msgspec.structs.replace(state, told=told, heard=heard)
+    records.put_case(case._replace(escalation=after))
     return msgspec.structs.replace(
         send,
         alert=alarm.alert,

@@ -108,7 +108,8 @@ class Case:
         if self.alarm.alert and (self.state is None or self.state.alert != self.alarm.alert):
             if self.state is not None:
                 assert next_due_ms(self.state) is None
-            self.state = begin(self.alarm, self.plan)
+            heard = () if self.state is None else self.state.heard
+            self.state = begin(self.alarm, self.plan, heard=heard)
         if self.state is not None:
             self._step(situation(self.alarm))
 
@@ -428,3 +429,55 @@ def test_whoever_is_off_duty_and_was_told_nothing_is_not_told_of_the_end():
     case.water(None)
     case.wait(11)
     assert {who for _, _, who in case.told(Kind.CLEAR)} == {"grid-1", "extra"}
+
+
+def test_who_was_told_of_an_end_hears_that_it_is_back_when_it_is_answered_below():
+    case = Case()
+    case.water(Level.RED)
+    case.wait(12)  # it climbs to the top
+    case.answer("township-1")
+    case.water(None)
+    case.wait(11)
+    assert {contact for _, _, contact in case.told(Kind.CLEAR)} == {
+        "grid-1",
+        "village-1",
+        "township-1",
+    }
+    case.sent.clear()
+    case.water(Level.RED)
+    assert {contact for _, _, contact in case.told()} == {"grid-1"}
+    case.answer("grid-1")
+    assert [(kind, contact) for _, kind, contact in case.told(*Kind)[1:]] == [
+        (Kind.COPY, "village-1"),
+        (Kind.COPY, "township-1"),
+    ]
+    case.water(None)
+    case.wait(11)  # and they hear of this end too
+    assert len(case.told(Kind.CLEAR)) == 3
+
+
+def test_an_end_that_is_not_the_last_of_its_alert_is_taken_back_too():
+    case = Case()
+    case.water(Level.RED)
+    case.wait(12)
+    case.water(None)
+    case.wait(11)  # nobody has answered: what comes now is the same alert
+    case.sent.clear()
+    case.water(Level.RED)
+    case.answer("grid-1")
+    assert {contact for _, _, contact in case.told(Kind.COPY)} == {"village-1", "township-1"}
+
+
+def test_a_loudspeaker_that_said_it_is_over_says_at_once_that_it_is_back():
+    written = plans.tables(3)
+    horn = {"name": "Horn", "area": "village", "channels": ["sms"], "public": True}
+    written["contact"]["horn"] = horn | {"address": {"phone": "+8612300000009"}}
+    case = Case(plans.made(written))
+    case.water(Level.RED)
+    case.wait(12)
+    case.answer("grid-1")
+    case.water(None)
+    case.wait(11)
+    case.sent.clear()
+    case.water(Level.RED)
+    assert [contact for _, _, contact in case.told(Kind.PUBLIC)] == ["horn"]

@@ -31,6 +31,9 @@ WHOLE_REDS: Final = 20
 """Calls of a digest that say what to do and what is measured, and so many if they are red; further
 red ones are named, the rest is counted."""
 
+_SAYS_LEVEL: Final = frozenset({Kind.RISE, Kind.FALL, Kind.HAND_BACK})
+"""Whose title says how the level has changed."""
+
 _MINUTE_MS: Final = 60_000
 
 
@@ -371,7 +374,7 @@ def _since_told(fact: Fact, tongue: Language) -> str:
     if before is None:
         return ""
     words = []
-    if before.level is not fact.send.level:
+    if before.level is not fact.send.level and fact.send.kind not in _SAYS_LEVEL:
         old, new = LEVEL[tongue][before.level], LEVEL[tongue][fact.send.level]
         up = "up" if fact.send.level > before.level else "down"
         words.append(f"由{old}转为{new}" if tongue == "zh" else f"{up} from {old}")
@@ -380,10 +383,10 @@ def _since_told(fact: Fact, tongue: Language) -> str:
     if now and was and (now.sensor, now.quantity) == (was.sensor, was.quantity):
         figure = figure_of(now.quantity)
         by = now.value - was.value
-        if figure is not None and abs(by * figure.per_si) >= 0.5 * 10.0**-figure.digits:
+        if figure is not None and abs(by * figure.per_si) >= figure.worth:
             size = figure.shown(abs(by), tongue)
             if tongue == "zh":
-                words.append(f"比上次通知{'高' if by > 0 else '低'}{size}")
+                words.append(f"比上次通知{figure.more if by > 0 else figure.less}{size}")
             else:
                 words.append(f"{size} {'more' if by > 0 else 'less'} than you were told")
     return ("，" if tongue == "zh" else ", ").join(words)

@@ -3,9 +3,9 @@
 What one contact is to be told goes through a mailbox. The first message opens a window. Within it:
 
 - A *first call* (of an alert, a rise, a tier that is called now) goes out at once and by itself, as
-  long as there are few: the first of a window at once, and the second unless it follows within
-  `APART_MS`; what follows them waits `SETTLES_MS` to see whether it is a flood. Up to `FEW` go out
-  then, each by itself.
+  long as there are few: the first of a window at once, and a second one if an alert has risen or
+  is called again. What follows them waits `SETTLES_MS` to see whether it is a flood. Up to
+  `FEW` go out then, each by itself.
 - If there are more, or beyond `MOST` messages in a window, it is a flood: the red calls go out as
   one message, with all first calls that are kept. No red call waits for longer than `LONGEST_MS`.
 - After a message of more than `CROWD` alerts everything waits for the end of the window, red calls
@@ -13,7 +13,7 @@ What one contact is to be told goes through a mailbox. The first message opens a
 - All else (calls that are repeated, falls, ends, copies) waits for the end of the window, and goes
   out as one digest.
 
-So whatever comes in a second is two messages, of which the second comes after `SETTLES_MS`; and a
+So alerts that begin together are two messages, of which the second comes after `SETTLES_MS`; and a
 flood that goes on is three within a window: the last one tells of all that is left, also of all
 ends. A message that goes by two channels is one message.
 """
@@ -23,23 +23,25 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from cloud.alerts.actions import FIRST_CALLS, Send
+from cloud.alerts.actions import FIRST_CALLS, Kind, Send
 from wire.messages import Level
 
 AT_ONCE: Final = 2
-APART_MS: Final = 1000
 SETTLES_MS: Final = 3000
 LONGEST_MS: Final = 5000
 FEW: Final = 5
 MOST: Final = 8
 CROWD: Final = 20
 
+_OF_KNOWN: Final = frozenset({Kind.RISE, Kind.REOPEN})
+"""First calls about an alert that their contact knows."""
+
 _DIGEST: Final = {False: "digest", True: "exercise-digest"}
 
 
 class Mailbox(msgspec.Struct, frozen=True, gc=False):
-    """`called_ms` is when a first call went out last, `closes_ms` the end of the open window,
-    `sent` the messages in it; `number` counts the digests; `held`, how often something was kept;
+    """`closes_ms` is the end of the open window, `sent` the messages in it, `called` whether a
+    first call is among them; `number` counts the digests; `held`, how often something was kept;
     `settles_ms` is when the first calls among that go out, if they are few or red. `crowded`: a
     message of this window told of a crowd."""
 
@@ -50,7 +52,7 @@ class Mailbox(msgspec.Struct, frozen=True, gc=False):
     held: int = 0
     exercise: bool = False
     settles_ms: int | None = None
-    called_ms: int | None = None
+    called: bool = False
     crowded: bool = False
 
 
@@ -79,9 +81,8 @@ def opens(box: Mailbox, sends: Sequence[Send], now_ms: int) -> bool:
         return True
     if not is_urgent(sends) or box.settles_ms is not None:
         return False
-    if box.called_ms is not None and 0 <= now_ms - box.called_ms < APART_MS:
-        return False
-    return box.sent < AT_ONCE
+    known = any(send.kind in _OF_KNOWN for send in sends)
+    return box.sent < AT_ONCE and (known or not box.called)
 
 
 def is_urgent(sends: Sequence[Send]) -> bool:
@@ -115,16 +116,18 @@ def empty(
         sent = 1 if len({send.alert for send in message}) == 1 else AT_ONCE
         after = _replace(
             box,
-            called_ms=now_ms if is_urgent(message) else box.called_ms,
             closes_ms=now_ms + window_ms,
             sent=sent,
             held=0,
             settles_ms=None,
+            called=is_urgent(message),
             crowded=False,
         )
         return Emptied(after, (message,), ())
     if sends:  # they open it: nothing that was kept is as urgent
-        return Emptied(_replace(box, sent=box.sent + 1, called_ms=now_ms), (sends,), kept)
+        return Emptied(_replace(box, sent=box.sent + 1, called=True), (sends,), kept)
+    if box.settles_ms is None or now_ms < box.settles_ms:  # what was due has gone with others
+        return Emptied(box, (), kept)
     alerts = dict.fromkeys(send.alert for send in kept if send.kind in FIRST_CALLS)
     flood = len(alerts) > FEW or box.sent + len(alerts) > MOST
     if flood and not _is_red(kept):
@@ -137,8 +140,8 @@ def empty(
         box,
         sent=box.sent + len(messages),
         held=1 if rest else 0,
-        called_ms=now_ms,
         settles_ms=None,
+        called=True,
         crowded=box.crowded or len(alerts) > CROWD,
     )
     return Emptied(after, messages, rest)

@@ -32,6 +32,20 @@ class Figure(NamedTuple):
     grows: str
     falls: str
 
+    @property
+    def worth(self) -> float:
+        """What a change must be to be worth a word, in `unit`."""
+        return 2.0 if self.placeholder == "rain_mm" else 0.5 * 10.0**-self.digits
+
+    @property
+    def more(self) -> str:
+        """What a greater value is in Chinese; of rain there is more, water stands higher."""
+        return "多" if self.placeholder.startswith("rain_") else "高"
+
+    @property
+    def less(self) -> str:
+        return "少" if self.placeholder.startswith("rain_") else "低"
+
     def shown(self, value: float, language: Language = "en") -> str:
         """`value`, in SI, with its unit: `31 cm`, `31厘米`."""
         text = rounded(value * self.per_si, self.digits)

@@ -41,7 +41,7 @@ VALUES: Final[dict[Hazard | None, dict[str, str]]] = {
     },
     Hazard.RAINSTORM: {"rain_mm": "sum of rain", "window_h": "the hours of that sum"},
     Hazard.LANDSLIDE: {"crack_mm": "opening of the crack", "rate_mm_d": "its rate, mm a day"},
-    Hazard.EQUIPMENT: {"device": "what has failed"},
+    Hazard.EQUIPMENT: {"device": "what has failed: the water gauge, the lamp ..."},
 }
 """The placeholders and what they stand for, by hazard."""
 

@@ -167,7 +167,7 @@ def test_what_counts_over_a_gap_is_told_with_it_and_late_data_put_it_right() -> 
     said.append((gap[-1], gap[-1].at_ms))
     state, found = follow(NATIONAL, said)
     assert levels(found) == [Level.ORANGE]
-    assert "by incomplete data" in found[0].text
+    assert "about 60 mm of rain" in found[0].text
     assert found[0].parts["spread_mm"] == pytest.approx(60)
     late = [(one, gap[-1].at_ms) for one in reversed(gap[:-1])]
     state, found = follow(NATIONAL, [*said, *late, (total(60.2, gap[-1].at_ms + 1000), NOW + DAY)])

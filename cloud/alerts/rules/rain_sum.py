@@ -194,14 +194,17 @@ class RainSum(ReadingRule[State]):
     ) -> Finding:
         hours = self.windows_ms[at] / _HOUR_MS
         over = self.rungs[at].over
-        text = f"{plain(round(depth * 1000, 1))} mm of rain in {hours:g} h"
-        text_zh = f"过去{hours:g}小时雨量{plain(round(depth * 1000, 1))}毫米"
+        # What is not known makes a sum a lower bound, or a guess; how much of it, `parts` say.
+        about = about_zh = ""
+        if fallen.spread > NOISE_M or fallen.doubtful > NOISE_M:
+            about, about_zh = "about ", "约"
+        elif fallen.unknown_ms > self.method.gap_ms:
+            about, about_zh = "at least ", "至少"
+        text = f"{about}{plain(round(depth * 1000, 1))} mm of rain in {hours:g} h"
+        text_zh = f"过去{hours:g}小时雨量{about_zh}{plain(round(depth * 1000, 1))}毫米"
         if level is not None:
             text += against(level, f"{over * 1000:g} mm", "en")
             text_zh += against(level, f"{over * 1000:g}毫米", "zh")
-        if fallen.unknown_ms > self.method.gap_ms or fallen.doubtful > NOISE_M:
-            text += ", by incomplete data"  # how much of it, `parts` say
-            text_zh += "，雨量数据不全"
         return Finding(
             at_ms=at_ms,
             level=level,

@@ -308,7 +308,7 @@ class Dispatch(Answering):
                 records.put_incident(old, key.exercise, window_ms=window_ms, closed_ms=now_ms)
             records.put_incident(one, key.exercise, window_ms=window_ms)
             earlier = records.case(before.alert) if before.alert else None
-            heard = ()
+            heard: tuple[str, ...] = ()
             if earlier is not None and earlier.incident == one.id:
                 heard = earlier.escalation.heard
             begun = escalation.begin(after, self.plan, exercise=key.exercise, heard=heard)

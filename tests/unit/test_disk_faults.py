@@ -214,10 +214,10 @@ async def test_whichever_call_fails_nothing_that_was_read_is_lost(tmp_path, time
     with failing_disk(tmp_path) as disk:
         await gone_through(tmp_path / "whole.db", disk, 10**6, errno.EIO, 1)
         calls = len(disk.calls)
-        for at in range(0, calls, 5):
+        for at in range(0, calls, 9):
             disk.failed.clear()
             caplog.clear()
-            error = ERRORS[at // 5 % len(ERRORS)]
+            error = ERRORS[at // 9 % len(ERRORS)]
             await gone_through(tmp_path / f"{at}" / "o.db", disk, at, error, times)
             if times > 1 and {"sqlite write o.db-wal", "sqlite sync o.db-wal"} & {*disk.failed}:
                 assert [one for one in caplog.records if one.levelname == "ERROR"], disk.failed
@@ -325,11 +325,11 @@ async def test_the_state_says_what_was_committed_whichever_call_fails(tmp_path):
         return said
 
     with failing_disk(tmp_path) as disk:
-        for at in count(step=2):
+        for at in count(step=5):
             path = tmp_path / f"{at}" / "cloud.db"
             path.parent.mkdir()
             disk.failed.clear()
-            disk.fail(at, ERRORS[at // 2 % len(ERRORS)])
+            disk.fail(at, ERRORS[at // 5 % len(ERRORS)])
             said: set[int] = set()
             with contextlib.suppress(Unavailable):  # the service says so in one line, and ends
                 said = await session(path)

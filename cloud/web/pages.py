@@ -74,6 +74,7 @@ class CallPage(NamedTuple):
 
 def call(page: CallPage, *, notice: str = "") -> str:
     """The page of a call that waits for an answer or a result; `notice` is a key of our words."""
+    page = page._replace(title=_title(page))
     if page.wants_result:
         body = _result(page)
     elif page.items:
@@ -189,6 +190,19 @@ def _result(page: CallPage) -> str:
 
 
 # Parts of pages
+
+
+def _title(page: CallPage) -> str:
+    """Of several alerts it says how many wait now: not how many did when the message was sent."""
+    if not page.items:
+        return page.title
+    words = WORDS[page.language]
+    waiting = [one for one in page.items if not one.answered_by]
+    if not waiting:
+        return words["none_waits"].format(count=len(page.items))
+    reds = sum(one.level == "red" for one in waiting)
+    more = words["of_them_red"].format(reds=reds) if reds else ""
+    return words["some_wait"].format(count=len(waiting)) + more
 
 
 def _level(page: CallPage) -> str:

@@ -85,3 +85,12 @@ def test_both_languages_have_the_same_words():
 def test_a_phone_number_is_one_that_can_be_dialled(phone, dialled):
     assert f'href="tel:{dialled}"' in pages.message("zh", "unknown", phone)
     assert "tel:" not in pages.message("zh", "unknown")
+
+
+def test_the_head_of_a_list_counts_what_waits_now():
+    found = states(Kind("zh", 3))
+    assert "<h1>3处预警待应答，其中红色2处</h1>" in found["open"]
+    assert "<h1>2处预警待应答，其中红色2处</h1>" in found["some recorded"]
+    assert "<h1>3处预警，均已应答</h1>" in found["result"]
+    assert "待应答" not in found["result"]
+    assert "<h1>3 alerts, all answered</h1>" in states(Kind("en", 3))["result"]

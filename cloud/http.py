@@ -243,5 +243,11 @@ def _words(body: bytes) -> str:
         for key in ("error", "message"):
             if isinstance(said.get(key), str):
                 return str(said[key])[:_MOST_WORDS].strip()
-    text = re.sub(r"<[^<>]*>", " ", body[:2000].decode("utf-8", "replace"))
+    begins = body[:2000]
+    try:
+        # What was cut within a letter is no other encoding.
+        text = codecs.getincrementaldecoder("utf-8")().decode(begins)
+    except UnicodeDecodeError:
+        text = begins.decode("gb18030", "replace")
+    text = re.sub(r"<[^<>]*>", " ", text)
     return " ".join(text.split())[:_MOST_WORDS] or "nothing more"

@@ -29,6 +29,9 @@ LONGEST_DELAY_S: Final = 60.0
 LONGEST_REST_S: Final = 300.0
 """Whatever a provider wants: a warning that is late by more is of no use."""
 
+SHORT_REST_S: Final = 5.0
+"""A provider that wants to be left alone for longer is not waited for by other channels."""
+
 FAILING_S: Final = 60.0
 """For how long a channel takes nothing before somebody is told by the others."""
 
@@ -207,6 +210,7 @@ class Delivery:
         await self._settle(line)
         while True:
             if (rest_s := line.rests_s()) > 0:
+                await self._pass_over()
                 return rest_s
             now_ms = _now_ms()
             put_off = line.waits()
@@ -316,7 +320,11 @@ class Delivery:
     async def _pass_over(self) -> None:
         """Nobody waits for a message that does not go out: what was to follow it by another channel
         goes now."""
-        broken = {name for name, line in self._lines.items() if line.is_broken()}
+        broken = {
+            name
+            for name, line in self._lines.items()
+            if line.is_broken() or line.rests_s() > SHORT_REST_S
+        }
         if not broken:
             return
         work = partial(self._desk.broken, channels=broken)

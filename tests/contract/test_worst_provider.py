@@ -263,12 +263,14 @@ async def test_the_longest_rest_is_bounded(tmp_path: Path, monkeypatch: pytest.M
     assert [row.outcome for row in rows] == ["delivered"]
 
 
+@pytest.mark.parametrize("why", ["it takes nothing", "it wants a long rest"])
 async def test_what_follows_a_channel_that_takes_nothing_is_asked_for_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "FIRST_DELAY_S", 0.01)
     monkeypatch.setattr(delivery, "LONGEST_DELAY_S", 0.02)
-    monkeypatch.setattr(delivery, "FAILING_S", 0.05)
+    rest_s = 300.0 if why == "it wants a long rest" else None
+    monkeypatch.setattr(delivery, "FAILING_S", 0.05 if rest_s is None else 1000.0)
     asked: list[set[str]] = []
 
     class Noting(Stored):
@@ -276,9 +278,14 @@ async def test_what_follows_a_channel_that_takes_nothing_is_asked_for_at_once(
             asked.append({*channels})
             return False
 
-    channel = Scripted(*(Unavailable("down") for _ in range(10_000)))
+    channel = Scripted(*(Unavailable("down", rest_s) for _ in range(10_000)))
     async with state.opened(tmp_path / "cloud.db") as database:
         await tell(database, ["sms"], "a")
-        async with delivering(Delivery(database, {"sms": channel}, desk=Noting())):
+        one = Delivery(database, {"sms": channel}, desk=Noting())
+        async with delivering(one):
             await until(lambda: asked)
-    assert asked[0] == {"sms"}
+            before = len(asked)
+            await tell(database, ["sms"], "b", contact="wu")  # while it rests
+            one.wake()
+            await until(lambda: len(asked) > before)
+    assert {"sms"} in asked

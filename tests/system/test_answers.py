@@ -218,7 +218,7 @@ async def test_what_is_broken_in_plan_channel_and_secret_silences_nothing(
         messages = await office.messages()
         assert messages["north"]["name"] == "Keeper"  # by the last good plan
         told = [one["text"] for one in await office.told()]
-        assert any("配置有误" in one or "部件反复出错" in one for one in told)
+        assert any("配置有误" in one or "渠道“mail”发不出消息" in one for one in told)
         for what in ("plan.toml: is not TOML", "channel.hook.url: is missing", "rule.more.kind: "):
             assert what in office.log.read_text()
         # And whoever answers does not need the file.

@@ -214,6 +214,9 @@ def test_the_json_of_an_answer(body: bytes, expected: object) -> None:
         (b"[" * 100_000, "[[["),
         (b'{"error":"' + b"x" * 5000 + b'"}', "xxx"),
         (b"", "nothing more"),
+        ("太快".encode("gbk"), "太快"),
+        ("太快".encode() * 1000, "太快太快"),
+        (b"\xff\xfe\x00", "\ufffd"),
     ],
 )
 async def test_the_reason_of_a_no_is_short_and_can_be_read(body: bytes, said: str) -> None:

@@ -168,8 +168,7 @@ def remove(dispatch: Dispatch, connection: Connection, given: Remove, asked: Ask
     ]
     by = f"{clean(given.by, 80)} ({asked.how})"
     for other in gone:
-        removed = msgspec.structs.replace(other, removed_ms=asked.now_ms, removed_by=by)
-        dutystore.put(connection, removed)
+        dutystore.remove(connection, other, by, asked.now_ms)
     return Drawn(dispatch.plan, Duty(before), (), tuple(gone), asked.now_ms)
 
 

@@ -85,9 +85,17 @@ def add(connection: Connection, changes: list[Change]) -> None:
         connection.execute(insert(_TABLE), [_row(one) for one in changes])
 
 
-def put(connection: Connection, change: Change) -> None:
-    """Keep one that is there as it is now."""
-    row = _row(change)
+def remove(connection: Connection, change: Change, by: str, now_ms: int) -> None:
+    """It counts no more. Duties of a roster that were still to come are not kept: one that is
+    imported each day would fill the disk."""
+    gone = msgspec.structs.replace(
+        change,
+        removed_ms=now_ms,
+        removed_by=by,
+        uids=(),
+        spans=tuple(one for one in change.spans if one[0] < now_ms),
+    )
+    row = _row(gone)
     connection.execute(update(_TABLE).where(_TABLE.c.number == row.pop("number")).values(row))
 
 
@@ -109,8 +117,7 @@ class Reader:
     def _read(self, connection: Connection, now_ms: int) -> Duty:
         in_force = (_TABLE.c.ends_ms > now_ms, _TABLE.c.removed_ms.is_(None))
         counting = (*in_force, _TABLE.c.from_ms <= now_ms)
-        # A row changes only by being removed, or as a whole under `put`: its length tells.
-        marks = select(_TABLE.c.number, _TABLE.c.until_ms, func.length(_TABLE.c.change))
+        marks = select(_TABLE.c.number)  # a row changes only by being removed
         found = [
             tuple(row)
             for row in connection.execute(
@@ -131,7 +138,8 @@ def _row(change: Change) -> dict[str, Any]:
         "contact": change.contact,
         "from_ms": change.from_ms,
         "until_ms": change.until_ms,
-        "ends_ms": change.ends_ms,
+        # What was removed is not looked at again for what is in force.
+        "ends_ms": min(change.ends_ms, change.removed_ms or change.ends_ms),
         "removed_ms": change.removed_ms,
         "calendar": change.calendar,
         "change": msgspec.json.encode(change).decode(),

@@ -60,8 +60,7 @@ def bring(dispatch: Dispatch, connection: Connection, given: Import, asked: Aske
     if not given.dry_run:
         by = f"{clean(given.by, 80)} ({asked.how}), imported again"
         for one in old:
-            gone = msgspec.structs.replace(one, removed_ms=asked.now_ms, removed_by=by)
-            dutystore.put(connection, gone)
+            dutystore.remove(connection, one, by, asked.now_ms)
         dutystore.add(connection, made)
     return Drawn(plan, Duty(before), tuple(made), tuple(old), asked.now_ms)
 

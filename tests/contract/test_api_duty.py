@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from cloud.alerts import rosterchild, rosterfile
 from cloud.alerts.roster import MOST_BYTES
 from tests import duty_room
 from tests.duty_room import PLAN, TOKEN
@@ -46,7 +47,9 @@ async def test_a_cover_is_made_counts_at_once_is_listed_and_removed(room):
     assert "bai-ning" not in (await grid(room))["on_duty"]
 
 
-async def test_the_same_in_postgresql(tmp_path, shared_postgres):
+async def test_the_same_in_postgresql(tmp_path, shared_postgres, monkeypatch):
+    # No process each time.
+    monkeypatch.setattr(rosterchild, "read", lambda *given: rosterfile.read(*given[:4]))
     place = shared_postgres.database("duty")
     async with duty_room.opened(tmp_path, place=place) as room:
         room.http.headers.update(BEARER)
@@ -113,8 +116,6 @@ async def test_a_calendar_goes_out_and_comes_in(room):
     made = await room.http.post("/api/duty/import", params=asked, content=answer.content)
     assert "何岚 (he-lan) has" in made.json()["lines"][0]
     assert (await room.http.get("/api/duty/changes")).json() == []
-    made = await room.http.post("/api/duty/import", params={"by": "Wang"}, content=answer.content)
-    assert made.json()["numbers"]
     for params, content, status in (
         ({}, answer.content, 422),
         ({"by": "Wang"}, b"nonsense", 422),

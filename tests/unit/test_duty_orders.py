@@ -343,6 +343,18 @@ def test_a_calendar_takes_the_place_of_windows_and_of_itself(office):
     assert gone[1].removed_by == "Wang (command line, root), imported again"
 
 
+def test_a_calendar_that_is_imported_each_day_does_not_fill_the_state(office):
+    hours = tuple((24 * day, 24 * day + 8) for day in range(400))
+    for day in range(3):
+        do(office, roster(hours=hours[day : 390 + day]))
+        office.now_ms += 24 * HOUR
+    sizes = [len(row.change) for row in office.rows(tables.duty_change)]
+    assert max(sizes[:2]) < 1000 < sizes[2]
+    changes = office.work(lambda c, now_ms: dutystore.as_of(c, BEGIN_MS + HOUR, now_ms))
+    assert [one.number for one in changes] == [1]  # what was known then is still known
+    assert Duty(changes).on_duty(PLAN, "grid", BEGIN_MS + HOUR) == ("zhang",)
+
+
 def test_a_dry_run_says_the_same_and_keeps_nothing(office):
     told = do(office, roster(dry_run=True))
     assert office.rows(tables.duty_change) == []

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from cloud import dutycli, plancli
+from cloud.alerts import rosterchild, rosterfile
 from configs.loader import UserError
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -119,7 +120,8 @@ def calendar(*days, who="何岚"):
     return "\r\n".join([*lines, "END:VCALENDAR", ""])
 
 
-def test_a_calendar_is_imported_shown_before_and_imported_again(folder):
+def test_a_calendar_is_imported_shown_before_and_imported_again(folder, monkeypatch):
+    monkeypatch.setattr(rosterchild, "read", rosterfile.read)  # no process each time
     file = folder / "roster.ics"
     file.write_text(calendar(DAYS[1], DAYS[3]))
     duty(folder, "cover", "bai-ning", "--for", "lu-ming", "--until", "+1h", "--by", "王刚")

@@ -71,8 +71,8 @@ def stands(plan: Plan, change: Change, now_ms: int) -> str:
     return "planned" if now_ms < change.from_ms else "in force"
 
 
-def why(plan: Plan, slot: Slot, area: str) -> str:
-    """Why somebody is on duty."""
+def why(plan: Plan, slot: Slot, area: str, *, in_full: bool = True) -> str:
+    """Why somebody is on duty; `in_full` with what was said of each change."""
     reasons = []
     if slot.by and slot.by[0].kind is Kind.ROSTER:
         reasons.append(f"roster {slot.by[0].calendar!r}")
@@ -86,7 +86,7 @@ def why(plan: Plan, slot: Slot, area: str) -> str:
         if change.kind is Kind.COVER:
             whom = named(plan, change.covered) if change.covered else area_named(plan, area)
             verb = "swaps with" if change.swap is not None else "covers"
-            said = f": {change.said}" if change.said else ""
+            said = f": {change.said}" if change.said and in_full else ""
             reasons.append(f"{verb} {whom}, change {change.number} by {change.by}{said}")
     return "; ".join(reasons)
 

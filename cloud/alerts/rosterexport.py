@@ -63,7 +63,8 @@ def _shifts(plan: Plan, duty: Duty, area: str, from_ms: int, until_ms: int) -> I
             key = (slot.contact, slot.day)
             known = now.get(key) or open_.get(key)
             begin_ms = stretch.from_ms if known is None else known.begin_ms
-            reason = why(plan, slot, area) if known is None else known.why
+            # That somebody is ill is nothing for a calendar that many read.
+            reason = why(plan, slot, area, in_full=False) if known is None else known.why
             now[key] = _Shift(slot.contact, area, begin_ms, stretch.until_ms, reason)
         yield from (one for key, one in open_.items() if key not in now)
         open_ = now

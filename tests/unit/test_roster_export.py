@@ -59,6 +59,7 @@ def test_a_night_is_one_event_that_says_why():
     assert one["DTEND"].dt.isoformat() == "2026-07-02T00:00:00+00:00"
     assert str(one["SUMMARY"]) == "township one, Grid"
     assert "covers Grid (grid), change 7 by Wang" in str(one["DESCRIPTION"])
+    assert b"flood" not in content  # what was said is for the duty room
     assert len([*calendar.walk("VEVENT")]) == 3  # and the two days of their own area
     assert all(len(line) <= 75 for line in content.split(b"\r\n"))
     for name in ("UID", "DTSTAMP"):

@@ -25,9 +25,12 @@ NOW = time.time_ns() // 1_000_000
 ZONE = ZoneInfo("Asia/Shanghai")
 SITE = "jialing-huangshaxi"
 
-STAGE = ({"quantity": "stage", "unit": "m"}, {"gauge_zero_m": 170.0}, 183.5)
-LEVEL = ({"quantity": "level", "unit": "m"}, {}, 13.5)
-RISE = ({"quantity": "level_rise", "unit": "m"}, {"within_s": 600}, 0.5)
+Rule = tuple[dict[str, str], dict[str, float], float]
+"""What it says that it has measured, by what, and its threshold."""
+
+STAGE: Rule = ({"quantity": "stage", "unit": "m"}, {"gauge_zero_m": 170.0}, 183.5)
+LEVEL: Rule = ({"quantity": "level", "unit": "m"}, {}, 13.5)
+RISE: Rule = ({"quantity": "level_rise", "unit": "m"}, {"within_s": 600}, 0.5)
 
 
 @pytest.mark.parametrize(

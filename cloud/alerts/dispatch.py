@@ -23,6 +23,7 @@ from cloud.alerts import (
     escalation,
     exercises,
     holdrecords,
+    holds,
     incident,
     setback,
 )
@@ -277,12 +278,14 @@ class Dispatch(Answering):
                     "level": _colour(event.level),
                     "status": str(event.status),
                 }
-                if event.kind is Trigger.HOLD:
-                    detail["until_ms"] = after.held_until_ms
+                words = event.refused or event.reason
+                if event.kind is Trigger.HOLD and (until_ms := after.held_until_ms) is not None:
+                    detail["until_ms"] = until_ms
+                    words = f"until {holds.shown(until_ms, self.plan.zone)}: {words}"
                 records.note(
                     *(case.incident, event.alert, event.at_ms, str(event.kind)),
                     who=event.by,
-                    text=event.refused or event.reason,
+                    text=words,
                     detail=detail | ({"refused": True} if event.refused else {}),
                 )
             plan = self.plan_of(records, case.escalation.plan)

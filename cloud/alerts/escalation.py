@@ -185,6 +185,13 @@ class _Change(Calling):
         if answer.round is not None and answer.round < state.round:
             self._note("late answer", text=f"{answer.by} by {answer.how}: it has risen since")
             return
+        if state.phase is Phase.HELD and state.level is not None:
+            # Nobody is called; who acts all the same is asked for the result when the hold ends.
+            contact = self.plan.contact.get(answer.by)
+            self._note("answer while held", text=f"{answer.by} by {answer.how}")
+            self._set(answer=answer, area=contact.area if contact else state.area)
+            self._set(report=None, follow_ups=0, follow_ms=self._follow_up_ms())
+            return
         if state.phase is not Phase.RINGING:
             if state.phase is Phase.ANSWERED and answer.by in state.added:
                 self._taken_over(answer)

@@ -3,8 +3,9 @@ transactions."""
 
 import logging
 import math
+import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +19,7 @@ from cloud.alerts.alarm import Alarm, Status
 from cloud.alerts.byhand import Who, Words
 from cloud.alerts.dispatch import Dispatch, Outcome
 from cloud.alerts.hazard import Hazard
-from cloud.alerts.holds import UP_TO, Hold, Scope, fits
+from cloud.alerts.holds import UP_TO, Hold, Scope, fits, shown
 from cloud.alerts.records import AlarmKey
 from cloud.alerts.rule import SERVICE
 from configs import text
@@ -43,8 +44,14 @@ FARTHEST_MS: Final = 366 * _DAY_MS
 MOST: Final = 500
 """Holds that are in force or ahead, at a time."""
 
+_AT_ONCE: Final = 100
+"""Alarms that are looked at within the demand; the next round looks at all."""
+
 UNSAID_MIN: Final = 1440.0
 """How long `suppress` and `out-of-service` last, unless it is said."""
+
+_SPACED_ZONE: Final = re.compile(r"\s+([+-]\d\d:\d\d)$")
+"""As we print moments."""
 
 NO_REASON: Final = "no reason given"
 """Of the commands for one alert, which may leave it out."""
@@ -191,22 +198,15 @@ def listed(connection: Connection, now_ms: int, *, past: bool = False) -> list[H
 
 
 def moment(option: str, words: str, zone: tzinfo) -> int:
-    """Milliseconds since 1970 of `2026-12-01 22:00`, in `zone` unless it names one. Raises
-    UserError."""
+    """Milliseconds since 1970 of `2026-12-01 22:00`, in `zone` unless it names one, as
+    `shown` does. Raises UserError."""
     try:
-        at = datetime.fromisoformat(words.strip())
+        at = datetime.fromisoformat(_SPACED_ZONE.sub(r"\1", words.strip()))
     except ValueError:
         raise UserError(f"{option} {words}: is not a time such as '2026-12-01 22:00'") from None
     if not 1970 < at.year < 2200:
         raise UserError(f"{option} {words}: is not a time between 1971 and 2199")
     return round((at if at.tzinfo else at.replace(tzinfo=zone)).timestamp() * 1000)
-
-
-def shown(at_ms: int, zone: tzinfo | None) -> str:
-    """A moment for people, with its zone: `2026-12-01 22:00 +08:00`."""
-    at = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone)
-    offset = f"{at:%z}"
-    return f"{at:%Y-%m-%d %H:%M} {offset[:3]}:{offset[3:5]}"
 
 
 # What is asked for
@@ -349,11 +349,14 @@ def _alarm(
 
 def _look(dispatch: Dispatch, connection: Connection, scopes: Sequence[Scope], now_ms: int) -> None:
     """Have the alarms that these may concern held back, or ring. One that fails costs no other
-    anything: it is looked at in the next round, which sets it aside and says so."""
-    for alarm in _standing(connection):
-        areas = dispatch.plan.inside(alarm.site)
-        if not any(fits(scope, alarm, areas) for scope in scopes):
-            continue
+    anything: it is looked at in the next round, as those beyond `_AT_ONCE` are, which sets it aside
+    and says so."""
+    concerned = [
+        one
+        for one in _standing(connection)
+        if any(fits(scope, one, dispatch.plan.inside(one.site)) for scope in scopes)
+    ]
+    for alarm in concerned[:_AT_ONCE]:
         key = AlarmKey(alarm.site, alarm.hazard, alarm.exercise)
         try:
             with connection.begin_nested():

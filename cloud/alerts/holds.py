@@ -11,6 +11,7 @@ what another gateway finds there too, rings.
 """
 
 from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 import msgspec
@@ -118,6 +119,13 @@ def gateway_of(source: str) -> str:
 def rule_of(source: str) -> str:
     """The name of the rule."""
     return source.partition(":")[0]
+
+
+def shown(at_ms: int, zone: tzinfo) -> str:
+    """A moment for people, with its zone: `2026-12-01 22:00 +08:00`."""
+    at = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone)
+    offset = f"{at:%z}"
+    return f"{at:%Y-%m-%d %H:%M} {offset[:3]}:{offset[3:5]}"
 
 
 def _takes(scope: Scope, gateway: str) -> bool:

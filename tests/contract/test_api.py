@@ -75,6 +75,49 @@ async def test_shelve_and_unshelve(room):
     assert (refused.status_code, "24 h at most" in refused.json()["error"]) == (409, True)
 
 
+async def test_holds(room):
+    await room.find(Level.ORANGE)
+    given = {"by": "Li", "reason": "power works", "area": "daping", "minutes": 60}
+    answer = await room.http.post("/api/holds", json=given)
+    assert (answer.status_code, answer.json()["text"][:20]) == (200, "hold 1: area daping,")
+    (one,) = (await room.http.get("/api/holds")).json()
+    assert (one["state"], one["up_to"], one["by"]) == ("in force", "orange", "Li")
+    assert one["how"].startswith("API, ")
+    assert one["alerts"] == [(await alert_of(room))["id"]]
+    (by,) = (await alert_of(room))["held_by"]
+    assert (by["name"], by["by"], by["reason"]) == ("hold 1", "Li", "power works")
+    await room.find(Level.RED)
+    assert (await alert_of(room))["phase"] == "ringing"
+    end = await room.http.post("/api/holds/1/end", json={"by": "Wang", "reason": "done"})
+    assert end.status_code == 200
+    assert (await room.http.get("/api/holds")).json() == []
+    (one,) = (await room.http.get("/api/holds?past=true")).json()
+    assert (one["ended_by"], one["ended_why"]) == ("Wang", "done")
+    for name, status in (("1", 409), ("99", 409), ("9" * 30, 404), ("x", 404)):
+        again = await room.http.post(f"/api/holds/{name}/end", json={"by": "Wang"})
+        assert again.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"reason": " "}, "needs a reason"),
+        ({"area": "nowhere"}, "'nowhere' is no area of the plan"),
+        ({"minutes": None}, "a hold has an end"),
+        ({"from": "soon"}, "--from soon: is not a time"),
+        ({"minutes": -1}, "$.minutes"),
+        ({"up_to": "purple"}, "$.up_to"),
+        ({"until": 1}, "unknown field `until`"),
+        ({"site": "a\0"}, "$.site"),
+    ],
+)
+async def test_a_hold_that_cannot_be_is_told_and_made_not(room, more, says):
+    given = {"by": "Li", "reason": "works", "area": "daping", "minutes": 60} | more
+    answer = await room.http.post("/api/holds", json=given)
+    assert (answer.status_code, says in answer.json()["error"]) == (422, True), answer.text
+    assert (await room.http.get("/api/holds")).json() == []
+
+
 @pytest.mark.parametrize(
     ("what", "body", "says"),
     [

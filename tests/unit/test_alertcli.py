@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import sys
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
@@ -121,6 +122,46 @@ def test_hold_back_and_let_go(file, hold, release, status):
     assert (out, code) == ("it is not held back\n", 1)
 
 
+def test_holds_are_made_listed_and_ended(file):
+    assert run(file, "holds") == ("nothing is held back\n", 0)
+    words = ("--area", "daping", "--minutes", "90", "--by", "Li Wei", "--reason", "new ruler")
+    out, code = run(file, "hold", *words)
+    assert code == 0
+    assert out.startswith("hold 1: area daping, up to orange, from ")
+    assert out.endswith(": new ruler; 0 alerts are held back now\n")  # what stands is red
+    out, code = run(file, "hold", *words, "--up-to", "red")
+    assert (out.endswith("1 alert is held back now\n"), code) == (True, 0)
+    out, code = run(file, "list")
+    assert "held back by Li Wei (hold 2) until " in out
+    assert out.count(": new ruler") == 1
+    assert code == 1  # the slope rings
+    out, code = run(file, "holds")
+    assert out.index("hold 1  in force: area daping, up to orange") < out.index("hold 2")
+    assert "by Li Wei: new ruler" in out
+    found = json.loads(run(file, "holds", "--json")[0])
+    assert [len(one["alerts"]) for one in found] == [0, 1]
+    out, code = run(file, "release", "2", "--by", "Wang", "--reason", "done early")
+    assert (out, code) == ("hold 2 is over: what still stands rings\n", 0)
+    assert run(file, "release", "2", "--by", "Wang") == ("hold 2 is over already\n", 1)
+    out, code = run(file, "holds", "--past")
+    assert ("by Wang: done early" in out, "hold 1" in out) == (True, False)
+    red = next(one for one in alerts(file) if one["site"] == SITE)
+    assert (red["status"], red["phase"], red["held_by"]) == ("active-unacknowledged", "ringing", [])
+
+
+def test_a_hold_may_lie_ahead(file):
+    when = ("--from", "2199-12-01 22:00", "--to", "2199-12-02 02:00")
+    words = ("--site", SITE, "--by", "Li", "--reason", "works")
+    with pytest.raises(UserError, match="366 days ahead"):
+        run(file, "hold", *words, *when)
+    soon = datetime.now(UTC) + timedelta(days=30)
+    day = f"{soon:%Y-%m-%d}"
+    out, code = run(file, "hold", *words, "--from", f"{day} 22:00", "--minutes", "240")
+    assert (code, f"from {day} 22:00 +08:00 to" in out) == (0, True)
+    (one,) = json.loads(run(file, "holds", "--json")[0])
+    assert (one["state"], one["end_ms"] - one["begin_ms"]) == ("ahead", 240 * 60_000)
+
+
 def test_a_shelf_has_bounds(file):
     place = (SITE, "underpass", "--by", "Li")
     out, code = run(file, "shelve", *place, "--minutes", "2000")
@@ -151,6 +192,14 @@ def test_an_exercise_runs_beside_the_real_thing_and_ends(file):
         (("shelve", SITE, "underpass", "--by", "Li", "--minutes", "-5"), "--minutes -5: is not"),
         (("shelve", SITE, "flood", "--by", "Li", "--minutes", "5"), "'flood' is not one of"),
         (("suppress", "dapin-underpass", "underpass", "--by", "Li"), "is no site of the plan"),
+        (("hold", "--site", SITE, "--by", "Li", "--minutes", "5"), "Missing option '--reason'"),
+        (("hold", "--site", SITE, "--by", "Li", "--reason", "x"), "give either --minutes or --to"),
+        (("hold", "--by", "Li", "--reason", "x", "--minutes", "5"), "else all would be held back"),
+        (
+            ("hold", "--area", "dapin", "--by", "Li", "--reason", "x", "--minutes", "5"),
+            "'dapin' is no area of the plan (did you mean 'daping'?)",
+        ),
+        (("release", "0", "--by", "Li"), "Invalid value for 'HOLD'"),
         (("exercise", "--site", SITE, "--hazard", "underpass"), "either --level or --end"),
         (
             ("exercise", "--site", "nowhere", "--hazard", "river", "--level", "red"),

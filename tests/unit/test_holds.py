@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import insert
 
 from cloud import tables
-from cloud.alerts import byhand, holding, views
+from cloud.alerts import byhand, holding, reportwords, views
 from cloud.alerts.actions import CALLS, Send
 from cloud.alerts.alarm import Alarm
 from cloud.alerts.hazard import Hazard
@@ -169,7 +169,9 @@ def test_what_is_held_back_says_by_whom_until_when_and_why(office):
     assert [(by.by, by.reason, by.name) for by in one.held_by] == [("Li", "works", "hold 1")]
     assert one.held_until_ms == office.now_ms - 1000 + 30 * MINUTE
     (line,) = office.rows(tables.timeline, tables.timeline.c.kind == "hold")
-    assert (line.who, line.text) == ("Li", "works")
+    until = wall(one.held_until_ms)
+    assert (line.who, line.text) == ("Li", f"until {until}: works")
+    assert reportwords.phrase(line.text, "zh") == f"至{until}：works"
     assert msgspec.json.decode(line.detail)["until_ms"] == one.held_until_ms
 
 
@@ -285,6 +287,21 @@ def test_a_new_plan_may_have_other_areas(office):
     office.round()
     office.round()
     assert status(office) == "active-unacknowledged"
+
+
+def test_who_answers_while_it_is_held_back_is_asked_for_the_result_afterwards(office):
+    office.find(Level.ORANGE)
+    alert = stands(office).alert
+    office.hold(30)
+    office.round(MINUTE)
+    work = office.dispatch.acknowledge
+    assert office.work(lambda c, n: work(c, alert, "he-lan", "command", "", n)).ok
+    called = len(calls(office))
+    office.run(35)
+    assert status(office) == "active-acknowledged"
+    asked = [m.kind for _, m in office.messages()][-3:]
+    assert "follow-up" in asked
+    assert len(calls(office)) > called
 
 
 # Clocks

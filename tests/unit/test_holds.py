@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import insert
 
 from cloud import tables
-from cloud.alerts import byhand, holding, reportwords, views
+from cloud.alerts import byhand, holding, holds, reportwords, views
 from cloud.alerts.actions import CALLS, Send
 from cloud.alerts.alarm import Alarm
 from cloud.alerts.hazard import Hazard
@@ -73,7 +73,7 @@ def gateway(office, name):
 
 def wall(ms):
     """A moment as people write it, in the plan's time zone."""
-    return holding.shown(ms, PLAN.zone)
+    return holds.shown(ms, PLAN.zone)
 
 
 def test_unless_it_is_said_a_red_rings(office):

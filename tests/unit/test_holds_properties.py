@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import insert
 
 from cloud import tables
-from cloud.alerts import byhand, holding, views
+from cloud.alerts import byhand, holding, holds, views
 from cloud.alerts.actions import CALLS, Send
 from cloud.alerts.alarm import Alarm, Status
 from cloud.alerts.escalation import Escalation, Phase
@@ -138,7 +138,7 @@ class Nights(RuleBasedStateMachine):
     def plan_ahead(self, scope, ahead, minutes, up_to):
         wall_ms = self.office.now_ms // MINUTE * MINUTE + ahead * MINUTE
         end_ms = wall_ms + minutes * MINUTE
-        words = [holding.shown(one, PLAN.zone) for one in (wall_ms, end_ms)]
+        words = [holds.shown(one, PLAN.zone) for one in (wall_ms, end_ms)]
         shift_ms = self.back_ms
         self._made(
             *(scope, up_to, wall_ms + shift_ms, end_ms + shift_ms, (wall_ms, end_ms)),

@@ -44,6 +44,13 @@ from configs.text import clean
 MOST_A_MINUTE: Final = 12
 """Tests by one channel, and at most a quarter of its own pace."""
 
+TO_ONE: Final = rate.Rate(3, 3 / 600)
+"""Tests to one address by one channel: three at once, and three in ten minutes. Providers let only
+so many messages a day to one number, and real ones need them."""
+
+_MOST_ADDRESSES: Final = 1000
+"""That are remembered."""
+
 WITHIN_S: Final = 90.0
 """A test that the pace of its channel does not let go in this time is given up."""
 
@@ -121,6 +128,7 @@ class Sender:
         self._buckets = {
             name: rate.Bucket(float(one.burst), 0.0) for name, one in self._rates.items()
         }
+        self._to_one: dict[tuple[str, str], rate.Bucket] = {}
 
     async def send(self, asked: Asked, how: str) -> Result:
         """One test, and what came of it; `how` says on what way it was asked for. Raises UserError
@@ -129,7 +137,7 @@ class Sender:
         line = self._line(asked.channel)
         one = _recipient(plan, asked)
         async with self._turns[asked.channel]:
-            why, wait_s = await self._held_back(asked.channel, line)
+            why, wait_s = await self._held_back(asked.channel, one.to, line)
             if why:
                 return replace(_result(asked, one, "not sent", why), wait_s=wait_s)
             message = _message(plan, asked, one, _now_ms())
@@ -156,20 +164,27 @@ class Sender:
             )
         return line
 
-    async def _held_back(self, channel: str, line: Line) -> tuple[str, float]:
+    async def _held_back(self, channel: str, to: str, line: Line) -> tuple[str, float]:
         """Why nothing may be sent now, and in how many seconds it may."""
         if (rest_s := line.rests_s()) > 0:
             return f"the provider wants no messages for another {rest_s:.0f} s", rest_s
         if line.config.kind == _BOARD and await self._database.run(_is_anything_open):
             # A board shows what it was told last.
             return "an alert is open, and a test would take its place on the board", 0.0
-        bucket, wait_s = rate.take(
-            self._rates[channel], self._buckets[channel], asyncio.get_running_loop().time()
-        )
-        self._buckets[channel] = bucket
+        now_s = asyncio.get_running_loop().time()
+        bucket, wait_s = rate.take(self._rates[channel], self._buckets[channel], now_s)
         if wait_s:
             most = _most(line.config)
             return f"channel {channel!r} takes {most} test messages a minute at most", wait_s
+        before = self._to_one.pop((channel, to), rate.Bucket(float(TO_ONE.burst), now_s))
+        after, wait_s = rate.take(TO_ONE, before, now_s)
+        self._to_one[channel, to] = after  # the newest last
+        if len(self._to_one) > _MOST_ADDRESSES:
+            del self._to_one[next(iter(self._to_one))]
+        if wait_s:
+            said = f"{to or 'this channel'} has had its {TO_ONE.burst} test messages of ten minutes"
+            return said, wait_s
+        self._buckets[channel] = bucket
         return "", 0.0
 
 

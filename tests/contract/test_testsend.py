@@ -129,6 +129,22 @@ async def test_tests_do_not_take_the_room_of_real_messages(tmp_path: Path) -> No
     assert len(channel.heard) == 1
 
 
+async def test_one_address_gets_three_in_ten_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider lets only so many messages a day to one number: real ones need them."""
+    monkeypatch.setattr(testsend, "MOST_A_MINUTE", 100_000)
+    channel = Keeping()
+    async with state.opened(tmp_path / "cloud.db") as database:
+        one = sender(database, channel)
+        told = [await one.send(Asked("sms", to="1", **BY), "here") for _ in range(5)]
+        other = await one.send(Asked("sms", to="2", **BY), "here")
+    assert [result.outcome for result in told] == ["delivered"] * 3 + ["not sent"] * 2
+    assert told[3].detail == "1 has had its 3 test messages of ten minutes"
+    assert 190 < told[3].wait_s <= 200
+    assert other.outcome == "delivered"
+
+
 async def test_no_test_goes_to_a_provider_that_wants_to_be_left_alone(tmp_path: Path) -> None:
     channel = Keeping()
     async with state.opened(tmp_path / "cloud.db") as database:

@@ -111,7 +111,7 @@ def assert_can_be_said(text, language):
     assert "  " not in text
 
 
-@examples(150)
+@examples(60)
 @given(st.text(max_size=80), st.text(max_size=200), st.sampled_from(LANGUAGES), st.booleans())
 def test_whatever_is_written_can_be_said(title, text, language, exercise):
     told = Message(
@@ -183,7 +183,7 @@ def facts(draw):
     )
 
 
-@examples(150)
+@examples(60)
 @given(st.lists(facts(), min_size=1, max_size=8))
 def test_every_message_can_be_said(found):
     contact = found[0].send.contact

@@ -6,6 +6,7 @@ leaves a cancellation pending in the task around it.
 
 import asyncio
 import gc
+import ssl
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -201,3 +202,12 @@ async def test_who_is_cancelled_when_the_work_fails_leaves_no_exception_behind()
     del waiting
     gc.collect()
     assert told == []
+
+
+@pytest.mark.parametrize(("code", "hints"), [(9, True), (10, True), (18, False)])
+def test_a_certificate_that_does_not_hold_now_may_mean_a_wrong_clock(code, hints):
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_code, error.verify_message = code, "certificate is not yet valid"
+    said = mqtt._reason(error)
+    assert said.startswith("its certificate is not to be trusted: certificate is not yet valid")
+    assert ("the clock of this machine shows 20" in said) is hints

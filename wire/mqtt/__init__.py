@@ -10,6 +10,7 @@ import os
 import random
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final
 
@@ -57,6 +58,10 @@ PUBACK_TIMEOUT_S: Final = 20.0
 _FIRST_DELAY_S: Final = 0.5
 _LONGEST_DELAY_S: Final = 30.0
 _STEADY_AFTER_S: Final = 10.0
+_NOT_YET_VALID: Final = 9
+_EXPIRED: Final = 10
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
+
 _MOST_TOLD: Final = 20
 """Reasons that are logged until a connection lasts."""
 
@@ -287,7 +292,7 @@ def _tls(broker: Broker) -> ssl.SSLContext:
 def _reason(error: OSError) -> str:
     match error:
         case ssl.SSLCertVerificationError():
-            return f"its certificate is not to be trusted: {error.verify_message}"
+            return f"its certificate is not to be trusted: {error.verify_message}{_clock(error)}"
         case ssl.SSLError():
             return f"TLS failed: {error.reason or error}"
         case socket.gaierror():
@@ -297,6 +302,14 @@ def _reason(error: OSError) -> str:
         case _:
             text = str(error)
     return text[:1].lower() + text[1:]
+
+
+def _clock(error: ssl.SSLCertVerificationError) -> str:
+    """What to look at where a certificate is said not to hold now: a machine without a battery for
+    its clock begins in 1970, or when it was switched off."""
+    if getattr(error, "verify_code", 0) not in (_NOT_YET_VALID, _EXPIRED):
+        return ""
+    return f"; the clock of this machine shows {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC"
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> Exception:

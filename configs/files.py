@@ -78,6 +78,24 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         os.close(folder)
 
 
+def read_text_file(path: Path, most: int, *, pipes: bool) -> bytes:
+    """What a file holds that people write. A pipe that nobody has opened to write is empty, or is
+    refused. Raises OSError, with words of ours for what is too large, and ValueError for a path
+    that can be none."""
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(number, "rb") as file:
+        mode = os.fstat(number).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if stat.S_ISFIFO(mode) and not pipes:
+            raise OSError(errno.EINVAL, "is a pipe, and must be a file", str(path))
+        os.set_blocking(number, True)
+        found = file.read(most + 1)
+        if len(found) > most:
+            raise OSError(errno.EFBIG, f"is larger than {most >> 20} MiB", str(path))
+        return found
+
+
 def read_secret(path: Path, most: int = 65_536) -> bytes:
     """What a file holds. It is never waited for: a pipe that nobody fills is empty. Raises
     OSError."""

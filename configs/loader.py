@@ -3,9 +3,11 @@
 Knows pydantic and TOML, and nothing of gateways or clouds.
 """
 
+import errno
 import importlib
 import math
 import pkgutil
+import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, time
@@ -24,9 +26,14 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, core_schema
 
-from configs import allowed
+from configs import allowed, files
 
 HERE: Final = Path(__file__).parent
+
+MOST_BYTES: Final = 8 << 20
+"""Of a file that people write. A plan of ten thousand people has two million."""
+
+_A_DEEP_KEY: Final = re.compile(r"(?<![\w\"'.-])(?<!\.[ \t])(?:[\w\"'-]++[ \t]*+\.[ \t]*+){100}")
 
 _LONGEST_SHOWN: Final = 120
 """Characters of a value that are repeated in a message."""
@@ -88,14 +95,20 @@ def load(
     return parse(read(file), model, file, check)
 
 
-def read(file: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises ConfigError."""
+def read(file: Path, *, pipes: bool = True) -> dict[str, Any]:
+    """The tables of a TOML file; `pipes`: it may be one, which is read to its end. Raises
+    ConfigError."""
     try:
-        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+        text = files.read_text_file(file, MOST_BYTES, pipes=pipes).decode("utf-8-sig")
+        if _A_DEEP_KEY.search(text):  # tomllib takes the square of its parts
+            raise RecursionError
+        return tomllib.loads(text)
     except FileNotFoundError:
         raise ConfigError(file, [Fault("", "there is no such file")]) from None
     except OSError as error:
-        raise ConfigError(file, [Fault("", f"cannot be read: {error.strerror}")]) from None
+        is_ours = error.errno in (errno.EFBIG, errno.EINVAL) and str(error.strerror)[:3] == "is "
+        words = error.strerror if is_ours else f"cannot be read: {error.strerror}"
+        raise ConfigError(file, [Fault("", str(words))]) from None
     except UnicodeDecodeError:
         raise ConfigError(file, [Fault("", "is not text in UTF-8: save it as UTF-8")]) from None
     except ValueError as error:  # a number of 5000 digits is one that tomllib does not map

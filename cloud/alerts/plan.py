@@ -311,9 +311,8 @@ class Plan(Tables):
 
 def read(file: Path) -> Plan:
     """The plan in `file`. Raises ConfigError with all of its faults, loops included."""
-    if file.is_fifo():  # nobody may fill it, and a service would wait for ever
-        raise loader.ConfigError(file, [Fault("", "is a pipe, and must be a file")])
-    return loader.load(file, Plan, faults)
+    # Nobody may fill a pipe, and a service would wait for ever.
+    return loader.parse(loader.read(file, pipes=False), Plan, file, faults)
 
 
 def parse(text: str) -> Plan:

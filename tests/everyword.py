@@ -293,7 +293,8 @@ def every(tongue: Language) -> Iterator[Shown]:
     yield from _spoken(tongue)
     yield from _answers(tongue)
     for key, words in WORDS[tongue].items():
-        yield Shown("answer page", key, Wording(words, ""))
+        said = wording.fill(words, {"count": "3", "reds": "2"})
+        yield Shown("answer page", key, Wording(said, ""))
 
 
 def _calls(tongue: Language) -> Iterator[Shown]:

@@ -238,12 +238,13 @@ class HandOver:
         row = connection.execute(select(out).where(out.c.key == key)).one_or_none()
         if row is None:
             return False
+        goes_on = self._by_the_next(connection, row, now_ms)
         if row.call is None:
-            return self._by_the_next(connection, row, now_ms)
+            return goes_on
         rows = connection.execute(select(out).where(out.c.call == row.call)).all()
         if {one.outcome for one in rows} == {"refused"}:
-            return self._unreached(connection, row.call, now_ms)
-        return _hasten(connection, rows, now_ms)
+            return self._unreached(connection, row.call, now_ms) or goes_on
+        return _hasten(connection, rows, now_ms) or goes_on
 
     def broken(self, connection: Connection, channels: Collection[str], now_ms: int) -> bool:
         out = tables.outgoing
@@ -262,11 +263,16 @@ class HandOver:
     def _by_the_next(
         self, connection: Connection, row: Row[tuple[object, ...]], now_ms: int
     ) -> bool:
-        """What asks for no answer goes by one channel: where that refuses it, by the next one."""
+        """What asks for no answer goes by one channel: where that refuses it, by the next one, also
+        what stood in one message with calls, which go by all channels themselves."""
         if row.sends is None:
             return False
-        send = foremost(_SENDS.decode(str(row.sends)))
-        contact = self._plan_that_knows(connection, send).contact.get(str(row.contact))
+        sends = _SENDS.decode(str(row.sends))
+        news = [one for one in sends if one.kind not in CALLS]
+        if not news:
+            return False
+        plan = self._plan_that_knows(connection, foremost(news))
+        contact = plan.contact.get(str(row.contact))
         if contact is None or row.channel not in contact.channels:
             return False
         place = contact.channels.index(str(row.channel))
@@ -274,9 +280,14 @@ class HandOver:
         if not later:
             return False
         base = str(row.key).removesuffix(f"/{row.channel}")
+        if len(news) < len(sends):
+            base += "/news"
         fresh = {
             **row._asdict(),
             "key": f"{base}/{later[0]}",
+            "sends": msgspec.json.encode(news).decode(),
+            "parts": parts_of(send.part for send in news),
+            "call": None,
             "channel": later[0],
             "message": "",
             "made_ms": now_ms,

@@ -247,14 +247,14 @@ def test_whoever_may_have_been_told_hears_of_the_end(office):
 
 
 def test_a_repeated_call_compares_with_what_was_told_and_not_with_what_was_tried(office):
-    office.find(Level.ORANGE, **NORTH)
+    office.find(Level.ORANGE, value=0.2, **NORTH)
     office.run(1)
-    office.find(Level.RED, **NORTH)
+    office.find(Level.RED, value=0.5, **NORTH)
     desk = office.dispatch.hand_over
     for _ in range(3):
         message = office.work(lambda c, now_ms: desk.next(c, "sms", "grid-1", now_ms))
         office.work(lambda c, _, key=message.key: desk.not_taken(c, key))
-    assert "由橙色转为红色" in message.text
+    assert "高30厘米" in message.text
 
 
 # Plans that change in the meantime
@@ -332,6 +332,26 @@ def test_what_waits_for_a_channel_that_was_removed_goes_by_another():
     *_, last = words_of(office, "grid-1", "voice")
     assert "解除" in last
     assert office.waiting() == []
+
+
+def test_news_beside_calls_that_a_channel_refuses_goes_by_the_next_one(office):
+    for site in ("north", "south", "east"):
+        office.find(Level.RED, site=site, hazard=Hazard.RIVER)
+    office.run(1)
+    acknowledge(office, "south")
+    office.run(6)
+    office.find(None, site="south", hazard=Hazard.RIVER)
+    office.run(8)
+    office.channels_are_away = True
+    office.run(3)
+    waiting = [row for row in office.rows(tables.outgoing) if row.done_ms is None]
+    kinds = [{one.kind for one in read(row)} for row in waiting]
+    assert any({Kind.CLEAR, Kind.AGAIN} <= some for some in kinds), "an end beside a call"
+    office.channels_are_away = False
+    office.deliver(refused=("sms",))
+    office.run(1)
+    said = words_of(office, "grid-2", "voice")
+    assert any("解除" in line and "South" in line for one in said for line in one.splitlines())
 
 
 # The public, and those who are only to know

@@ -3,8 +3,11 @@
 signals need none of them."""
 
 import asyncio
+import contextlib
 import logging
 import os
+import socket
+import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -54,15 +57,15 @@ class Door:
         """Keep a socket open for the owner of the gateway and his group, for ever."""
 
         async def open_it() -> asyncio.Server:
-            server = await asyncio.start_unix_server(
-                self._enter(b"\n"), path, limit=_LONGEST_REQUEST
-            )
+            # In a thread, as all that a disk may hold up: the buses must not wait for it.
+            own = await asyncio.to_thread(_bound, path)
             try:
-                os.chmod(path, 0o660)
+                return await asyncio.start_unix_server(
+                    self._enter(b"\n"), sock=own, limit=_LONGEST_REQUEST
+                )
             except BaseException:
-                server.close()
+                own.close()
                 raise
-            return server
 
         await self._keep(
             f"{path}: no `shuichi edge status`", open_it, lambda: os.path.lexists(path)
@@ -133,8 +136,24 @@ class Door:
 
 
 async def _as_long_as(holds: Callable[[], bool]) -> None:
-    while holds():  # noqa: ASYNC110 - nobody tells of a file that is removed
+    while await asyncio.to_thread(holds):  # noqa: ASYNC110 - nobody tells of a removed file
         await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _bound(path: Path) -> socket.socket:
+    """A socket at `path`, in place of one that a dead gateway has left there."""
+    own = socket.socket(socket.AF_UNIX)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.stat(path).st_mode):
+                os.remove(path)
+        own.bind(str(path))
+        os.chmod(path, 0o660)
+        own.setblocking(False)
+    except BaseException:
+        own.close()
+        raise
+    return own
 
 
 class Absent(Exception):

@@ -166,7 +166,7 @@ class Sealer:
         except sqlite3.Error as error:
             if not self._trouble:
                 log.error("nothing can be sealed: %s; readings wait in memory", error)
-            is_full = outboxdisk.is_full(error, self._outbox.path)
+            is_full = await asyncio.to_thread(outboxdisk.is_full, error, self._outbox.path)
             self._trouble = "disk full" if is_full else "disk refused"
             self._put_back(readings, events, gaps, lost)
             return False

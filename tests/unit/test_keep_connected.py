@@ -6,7 +6,9 @@ leaves a cancellation pending in the task around it.
 
 import asyncio
 import gc
+import os
 import ssl
+import threading
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -211,3 +213,31 @@ def test_a_certificate_that_does_not_hold_now_may_mean_a_wrong_clock(code, hints
     said = mqtt._reason(error)
     assert said.startswith("its certificate is not to be trusted: certificate is not yet valid")
     assert ("the clock of this machine shows 20" in said) is hints
+
+
+async def test_a_disk_that_does_not_answer_holds_up_no_one_beside(monkeypatch):
+    """The password is read at each connection, on the loop on which a gateway's buses are."""
+    answers = threading.Event()
+
+    def hanging(_):
+        answers.wait(30)
+        return "secret"
+
+    monkeypatch.setattr(Broker, "password", hanging)
+    connecting = asyncio.create_task(mqtt.connect(Broker(port=1), "x").__aenter__(), name="connect")
+    for _ in range(5):
+        await asyncio.sleep(0.001)  # others go on
+    assert not connecting.done()
+    answers.set()
+    with pytest.raises(mqtt.Unreachable):
+        await connecting
+
+
+@pytest.mark.parametrize("key", ["password_file", "ca_file", "cert_file"])
+async def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path, key):
+    os.mkfifo(tmp_path / "pipe")
+    pipe = {key: str(tmp_path / "pipe")}
+    more = {"username": "me"} if key == "password_file" else {"tls": True}
+    broker = Broker.model_validate({"port": 1} | pipe | more)
+    with pytest.raises(mqtt.Refused, match="no ordinary file"):
+        await mqtt.connect(broker, "x").__aenter__()

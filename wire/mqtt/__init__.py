@@ -31,6 +31,7 @@ from wire.mqtt.terms import (
     Terms,
     Unreachable,
     Will,
+    read_file,
 )
 from wire.tasks import CancelledAlone, apart
 
@@ -149,9 +150,9 @@ async def connect(
     """
     terms = Terms(broker, identifier, will, keep_session_s, receive_maximum, room)
     with _files():
-        client = Receiver(terms)
-        # In a thread: the certificates of all authorities take a while to read.
-        tls = await asyncio.to_thread(_tls, broker) if broker.tls else None
+        # In a thread: a disk may not answer, and whoever else works on this loop must not wait.
+        password, tls = await asyncio.to_thread(_secrets, broker)
+    client = Receiver(terms, password)
     try:
         async with asyncio.timeout(broker.connect_timeout_s):
             try:
@@ -159,7 +160,7 @@ async def connect(
             except CannotRetain:
                 if will is None:
                     raise
-                client = Receiver(terms._replace(will=will._replace(retain=False)))
+                client = Receiver(terms._replace(will=will._replace(retain=False)), password)
                 await client.open(tls)
                 client.retains = False
     except Refused as error:
@@ -266,11 +267,15 @@ def _files() -> Iterator[None]:
         raise Refused(f"{error.strerror}: {error.filename}") from None
 
 
+def _secrets(broker: Broker) -> tuple[str | None, ssl.SSLContext | None]:
+    """The password, and what TLS needs. Raises OSError or Refused."""
+    return broker.password(), _tls(broker) if broker.tls else None
+
+
 def _tls(broker: Broker) -> ssl.SSLContext:
     for file in (broker.ca_file, broker.cert_file, broker.key_file):
         if file is not None:
-            with open(file, "rb"):  # ssl's own error does not say which file is missing
-                pass
+            read_file(file)  # ssl's own error does not say which file is missing
     # OpenSSL says no more of a file without a certificate than that there is something it has not.
     try:
         context = ssl.create_default_context(cafile=broker.ca_file)

@@ -61,21 +61,20 @@ class _Draft(NamedTuple):
 
 
 class Receiver(asyncio.Protocol):
-    """A connection, as `Session` uses it. Made for one `open` and one `leave`. Raises OSError if
-    the password file cannot be read.
+    """A connection, as `Session` uses it. Made for one `open` and one `leave`.
 
     `kept`: the broker still had our session. `retains`: it keeps retained messages, as far as it
     says. `skipped`: messages that were too large for us.
     """
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terms, password: str | None = None) -> None:
         self.kept = False
         self.retains = True
         self.skipped = 0
         self._too_large = Seldom(TOLD_EVERY_S)
         self._terms = terms
         self._v5 = terms.broker.protocol == "5"
-        self._password = terms.broker.password()
+        self._password = password
         self._loop = asyncio.get_running_loop()
         self._connected: asyncio.Future[Connack] = self._loop.create_future()
         self._hung_up: asyncio.Future[None] = self._loop.create_future()

@@ -6,6 +6,7 @@ off; so all that is still to come is moved back by the same step, in one transac
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -20,6 +21,8 @@ from cloud.alerts.digest import Mailbox
 from cloud.alerts.drills import Drill
 from cloud.alerts.escalation import NEVER, Escalation
 from cloud.alerts.incident import Incident
+from cloud.alerts.records import Known
+from cloud.alerts.rule import Finding
 
 log: Final = logging.getLogger("shuichi.dispatch")
 
@@ -79,7 +82,8 @@ def shift(connection: Connection, by_ms: int, now_ms: int, window_ms: int, off_m
         return after, incident.next_due_ms(after, window_ms)
 
     def of_box(one: Mailbox) -> tuple[Mailbox, int | None]:
-        after = msgspec.structs.replace(one, closes_ms=one.closes_ms - by_ms)
+        settles_ms = None if one.settles_ms is None else one.settles_ms - by_ms
+        after = msgspec.structs.replace(one, closes_ms=one.closes_ms - by_ms, settles_ms=settles_ms)
         return after, digest.next_due_ms(after)
 
     def of_drill(one: Drill) -> tuple[Drill, int | None]:
@@ -93,6 +97,7 @@ def shift(connection: Connection, by_ms: int, now_ms: int, window_ms: int, off_m
     _each(connection, tables.mailbox, Mailbox, of_box)
     _each(connection, tables.drill, Drill, of_drill)
     _kept(connection, by_ms)
+    _measured(connection, now_ms)
     # Until when it holds, a document has told everybody, by the clock as it was.
     document = tables.cap_document
     connection.execute(
@@ -104,6 +109,36 @@ def shift(connection: Connection, by_ms: int, now_ms: int, window_ms: int, off_m
     connection.execute(
         update(out).where(out.c.done_ms.is_(None)).values(not_before_ms=out.c.not_before_ms - by_ms)
     )
+
+
+def _measured(connection: Connection, now_ms: int) -> None:
+    """Nothing was measured later than now: else what is measured from now on would be older."""
+    alarm, present = tables.alarm, tables.finding_now
+    for row in connection.execute(select(alarm)).all():
+        with suppress(msgspec.MsgspecError, ValueError):  # a round sets it aside and says so
+            known = msgspec.json.decode(row.known, type=dict[str, Known])
+            after = {name: _until(one, now_ms) for name, one in known.items()}
+            if after != known:
+                _put(connection, row, alarm, known=msgspec.json.encode(after).decode())
+    for row in connection.execute(select(present)).all():
+        with suppress(msgspec.MsgspecError, ValueError):
+            found = msgspec.json.decode(row.finding, type=Finding)
+            if found.at_ms > now_ms:
+                found = msgspec.structs.replace(found, at_ms=now_ms)
+                _put(connection, row, present, finding=msgspec.json.encode(found).decode())
+
+
+def _until(one: Known, now_ms: int) -> Known:
+    """The same, measured now at the latest."""
+    if one.measured is None or one.measured.at_ms <= now_ms:
+        return one
+    measured = msgspec.structs.replace(one.measured, at_ms=now_ms)
+    return msgspec.structs.replace(one, measured=measured)
+
+
+def _put(connection: Connection, row: Any, table: Table, **values: str) -> None:
+    key = [column == getattr(row, column.name) for column in table.primary_key]
+    connection.execute(update(table).where(*key).values(**values))
 
 
 def _each(

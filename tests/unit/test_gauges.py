@@ -135,3 +135,16 @@ def test_no_figure_is_minus_nothing_or_a_row_of_digits(value: float) -> None:
         said = figure.shown(value, "zh")
         assert not said.startswith(("-0 ", "-0厘", "-0.0厘"))
         assert len(said) < 40
+
+
+@pytest.mark.parametrize("back_ms", [MINUTE, 60 * MINUTE, 3 * 24 * 60 * MINUTE])
+def test_a_clock_that_is_set_back_hides_no_later_reading(site: Site, back_ms: int) -> None:
+    site.read(a=31, b=40)
+    site.read(MINUTE, a=32, b=40)
+    site.office.now_ms -= back_ms
+    site.read(5000, a=60)
+    site.read(2 * MINUTE, a=150)  # b is dead, and was read by a clock that was ahead
+    message = site.message()
+    assert "150" in message.text
+    assert message.readings[0].at_ms == site.office.now_ms
+    assert all(one.at_ms <= site.office.now_ms for one in message.readings)

@@ -82,11 +82,9 @@ def read_text_file(path: Path, most: int, *, pipes: bool) -> bytes:
     """What a file holds that people write. A pipe that nobody has opened to write is empty, or is
     refused. Raises OSError, with words of ours for what is too large, and ValueError for a path
     that can be none."""
-    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(number, "rb") as file:
+    with open(path, "rb", opener=_unwaited) as file:
+        number = file.fileno()
         mode = os.fstat(number).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if stat.S_ISFIFO(mode) and not pipes:
             raise OSError(errno.EINVAL, "is a pipe, and must be a file", str(path))
         os.set_blocking(number, True)
@@ -99,16 +97,18 @@ def read_text_file(path: Path, most: int, *, pipes: bool) -> bytes:
 def read_secret(path: Path, most: int = 65_536) -> bytes:
     """What a file holds. It is never waited for: a pipe that nobody fills is empty. Raises
     OSError."""
-    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(number, "rb", buffering=0) as file:
-        if stat.S_ISDIR(os.fstat(number).st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    # By an opener: a number that `open` cannot use, as that of a folder, would stay open.
+    with open(path, "rb", buffering=0, opener=_unwaited) as file:
         found = b""
         while more := file.read(most + 1 - len(found)):
             found += more
             if len(found) > most:
                 raise OSError(errno.EFBIG, f"it is larger than {most} bytes", str(path))
         return found
+
+
+def _unwaited(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def make_secret(path: Path, text: str) -> None:

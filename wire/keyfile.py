@@ -44,7 +44,7 @@ def parse(text: str) -> Keys:
 def read_text(file: Path) -> str:
     """The text of a key file. Raises OSError, or KeyFileError for what cannot be one."""
     # Without O_NONBLOCK a pipe of that name would hold up whoever reads it.
-    with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
+    with open(file, "rb", opener=lambda at, flags: os.open(at, flags | os.O_NONBLOCK)) as opened:
         if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
             raise KeyFileError("is no regular file")
         raw = opened.read(_MOST_BYTES + 1)

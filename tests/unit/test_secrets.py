@@ -12,6 +12,7 @@ from cloud import config, secretfiles, state
 from cloud.channels import log as log_channel
 from configs import files
 from tests.contract.telling import message, opened
+from wire import keyfile
 
 
 def mode(path: Path) -> int:
@@ -113,3 +114,25 @@ async def test_no_log_has_what_a_message_is_answered_by(tmp_path, caplog) -> Non
     assert json.loads(written)["text"] == f"红色。收到请回复{log_channel.HIDDEN}确认 ***"
     assert json.loads((tmp_path / "b.jsonl").read_text())["link"] == link
     assert mode(tmp_path / "a.jsonl") == 0o600
+
+
+def text_file(path: Path) -> bytes:
+    return files.read_text_file(path, 100, pipes=True)
+
+
+@pytest.mark.parametrize("read", [files.read_secret, keyfile.read_text, text_file])
+def test_a_folder_in_the_place_of_a_secret_costs_no_descriptor(tmp_path, read):
+    """A channel whose secret cannot be read is tried again each minute, for as long as it takes."""
+
+    def free() -> int:
+        number = os.open(os.devnull, os.O_RDONLY)
+        os.close(number)
+        return number
+
+    before = free()
+    for _ in range(5):
+        with pytest.raises(IsADirectoryError) as error:
+            read(tmp_path)
+        assert str(error.value.filename) == str(tmp_path)
+        del error
+    assert free() == before

@@ -16,7 +16,7 @@ from drivers.ports import Port
 from drivers.profiles import find
 from drivers.protocols.modbus import Master
 from edge.agenda import DEAD_SHARE, Job
-from edge.health import SILENT_AFTER
+from edge.health import State
 from edge.poller import Bus, Heard
 from edge.signal import SignalKeeper
 from firmware_sim.config import SimConfig, parse
@@ -140,6 +140,9 @@ class Polling:
             name, Device(self.master, profile, unit), block, interval_s, urgent=name == urgent
         )
 
+    def breaker(self, name: str) -> State:
+        return next(one.breaker for one in self.bus.state().devices if one.sensor == name)
+
     def _hear(self, heard: Heard) -> None:
         (value,) = heard.values
         assert value.quantity is Quantity.DEPTH
@@ -176,8 +179,9 @@ async def test_a_silent_device_costs_no_more_than_a_probe(tmp_path: Path) -> Non
         async with polling(port, units, interval_s=0.2) as heard:
             await until(lambda: min(map(len, heard.spoke.values())) >= 3)
             silent = heard.kept_silent[DEAD]
-            probed_from = len(silent) + SILENT_AFTER
             bench.device(DEAD).fault = Silent()
+            await until(lambda: heard.breaker(DEAD) is not State.CLOSED)
+            probed_from = len(silent)
             await until(lambda: len(silent) > probed_from)
 
             # Each probe costs its wait and as long a rest: together DEAD_SHARE of the time at most.

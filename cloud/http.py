@@ -8,7 +8,8 @@ import re
 import ssl
 import string
 import zlib
-from collections.abc import Collection, Mapping
+from base64 import b64encode
+from collections.abc import Collection, Generator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -23,6 +24,8 @@ from pydantic import AfterValidator
 
 from cloud.errors import Rejected, Unavailable
 from configs import files
+
+log: Final = logging.getLogger("shuichi.http")
 
 # It logs each request with its whole URL, and a robot's URL is its password.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -97,16 +100,23 @@ async def ask(
     raise Unavailable(text, retry_after_s(response.headers.get("Retry-After", "")))
 
 
-async def put(http: httpx.AsyncClient, path: str, params: Mapping[str, str], lines: bytes) -> None:
+async def put(
+    http: httpx.AsyncClient,
+    path: str,
+    params: Mapping[str, str],
+    lines: bytes,
+    accept: Collection[int] = (),
+) -> httpx.Response:
     """Write `lines` into a store of time series. Raises as `ask`; also Unavailable where success is
     not said as such a store says it (204, no content): a proxy's page to log in is a success too,
     and nobody has what was written."""
-    answer = await ask(http, "POST", path, params=params, content=lines)
-    if answer.status_code != 204:
+    answer = await ask(http, "POST", path, params=params, content=lines, accept=accept)
+    if answer.is_success and answer.status_code != 204:
         raise Unavailable(
             f"{_origin(answer.request.url)} says {answer.status_code} to what is written, and a"
             f" store says 204: what answers there? {_words(answer.content)}"
         )
+    return answer
 
 
 def retry_after_s(header: str) -> float | None:
@@ -173,6 +183,11 @@ def _unpacker(encoding: str) -> Any:
     raise Unavailable("the answer is packed in a way that was not asked for", unsure=True)
 
 
+def reason(response: httpx.Response) -> str:
+    """What a server says in an answer that is no success."""
+    return _words(response.content)
+
+
 def unavailable(url: httpx.URL, error: httpx.HTTPError) -> Unavailable:
     """What to raise instead of one of httpx's exceptions."""
     reason = "no answer in time" if isinstance(error, httpx.TimeoutException) else str(error)
@@ -206,6 +221,53 @@ def secret(folder: Path, place: str | None) -> str | None:
     if not found:
         raise Unavailable(f"{folder / place}: the secret cannot be read: the file is empty")
     return found
+
+
+class Secret:
+    """A secret in use. It may be rotated while we run: who is refused with it reads it again."""
+
+    def __init__(self, folder: Path, place: str | None) -> None:
+        self._folder = folder
+        self._place = place
+        self.value = secret(folder, place)
+
+    def reload(self) -> bool:
+        """Read it again. Returns whether it is another one now."""
+        try:
+            found = secret(self._folder, self._place)
+        except Unavailable as error:
+            log.warning("%s", error)
+            return False
+        if found == self.value:
+            return False
+        log.warning("%s has changed: the new secret is used", self._place)
+        self.value = found
+        return True
+
+
+class Credentials(httpx.Auth):
+    """Puts a token, or a user's name and password, into each request. Where the server refuses it
+    (401, 403), the secret is read again, and a new one is tried at once."""
+
+    def __init__(self, token: Secret, username: str | None, password: Secret) -> None:
+        self._token = token
+        self._username = username
+        self._password = password
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        response = yield self._with(request)
+        if response.status_code in (401, 403):
+            changed = [one.reload() for one in (self._token, self._password)]
+            if any(changed):
+                yield self._with(request)
+
+    def _with(self, request: httpx.Request) -> httpx.Request:
+        if self._token.value is not None:
+            request.headers["Authorization"] = f"Token {self._token.value}"
+        elif self._username is not None:
+            pair = f"{self._username}:{self._password.value or ''}".encode()
+            request.headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
+        return request
 
 
 @cache

@@ -4,19 +4,20 @@ and is read with `dialect = "metricsql"`.
 A write has been answered before anything is acknowledged.
 """
 
+import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Protocol, Self
+from typing import Annotated, Final, Literal, Protocol, Self
 
 import httpx
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from sqlalchemy import Connection
 
 from cloud.errors import Rejected, Unavailable
-from cloud.http import Url, client, put, secret
+from cloud.http import Credentials, Secret, Url, client, put, reason, retry_after_s
 from cloud.state import State
 from cloud.store import (
     Also,
@@ -28,18 +29,27 @@ from cloud.store import (
     Row,
     Store,
     StoreConfig,
+    influx2,
+    influx3,
     marks,
+    refusal,
 )
-from cloud.store.influx2 import Setup
-from cloud.store.influxql import InfluxQL
+from cloud.store.influx2 import bucket_name
+from cloud.store.influxql import OWN, InfluxQL
 from cloud.store.lineprotocol import encode
 from cloud.store.metricsql import MetricsQL
+from cloud.store.refusal import Refused
 from cloud.store.rollup_influx import Retirement, Rollups, server_days
+
+_NAME: Final = re.compile(r"[^/\"'\\\x00-\x1f\x7f-\x9f]+")
+"""A slash parts database and retention policy where InfluxQL is asked for a bucket of 2.x."""
 
 _DROPPED: Final = re.compile(r"\bdropped=(\d+)")
 _CONNECTIONS: Final = httpx.Limits(max_connections=4)
 MOST_BYTES: Final = 8_000_000
 """In one body. A line is far shorter."""
+
+_ANY_REFUSAL: Final = range(400, 600)
 
 
 class Config(StoreConfig):
@@ -65,9 +75,19 @@ class Config(StoreConfig):
             raise ValueError('api = "v2" needs a bucket')
         return self
 
+    @field_validator("bucket", "database")
+    @classmethod
+    def _can_be_addressed(cls, name: str | None) -> str | None:
+        if name is not None and (not _NAME.fullmatch(name) or name.startswith("_")):
+            raise ValueError(
+                f"{name!r} cannot be asked for by InfluxQL, or is the server's own: a name has no "
+                "slash, quote, backslash or control character and does not begin with _"
+            )
+        return name
 
-_Init = Callable[[], Coroutine[Any, Any, list[str]]]
-_Write = Callable[[bytes], Awaitable[None]]
+
+_Send = Callable[[bytes, Bucket | None], Awaitable[None]]
+"""Lines, and the rollups that they go to; None for readings. Raises Refused, Unavailable."""
 
 
 class _Server(Protocol):
@@ -86,46 +106,108 @@ class _Server(Protocol):
 async def open(config: Config, folder: Path, state: State) -> AsyncIterator[Store]:
     """The store at `config.url`; nothing is asked of it yet. Raises Unavailable for a secret
     that cannot be read."""
-    token = secret(folder, config.token_file)
-    password = secret(folder, config.password_file)
+    token = Secret(folder, config.token_file)
+    password = Secret(folder, config.password_file)
+    username = config.username if config.api == "v1" else None
     async with client(
         config.timeout_s,
-        {} if token is None else {"Authorization": f"Token {token}"},
         base_url=config.url,
-        auth=(config.username, password or "") if config.username and config.api == "v1" else None,
+        auth=Credentials(token, username, password),
         limits=_CONNECTIONS,
     ) as http:
-        influxql = InfluxQL(
-            http, config.database or config.bucket or "", creates=config.api == "v1"
-        )
+        influxql = InfluxQL(http, config.database or config.bucket or "", config.api)
         metricsql = MetricsQL(http, config.database if config.api == "v1" else None)
         server: _Server = influxql if config.dialect == "influxql" else metricsql
-        kept = None
-        if config.api == "v1" and config.dialect == "influxql":
-            kept = Rollups(state, influxql, http, config.database or "", config.retention)
-
         retirement = Retirement(state, config.retention, server.counts)
 
-        async def init() -> list[str]:
-            now_ms = time.time_ns() // 1_000_000
-            if config.dialect == "metricsql":
-                return [_victoria_says(config)]
-            if kept is not None:
-                await retirement.expire(now_ms)  # before the server drops what is not counted off
-                return await kept.make()
-            setup = Setup(http, config.bucket or "", config.org, config.retention)
-            first = await setup.first(config.username, password, token)
-            await retirement.expire(now_ms)
-            return [first, *await setup.rest()]
+        def made(send: _Send) -> Store:
+            write = _Writer(send)
+            kept = None
+            if server is influxql:
+                prepare = influxql.policies if config.api == "v1" else None
+                kept = Rollups(state, influxql, write, config.retention, prepare)
+            making = _Making(http, config, influxql, retirement, (password, token))
+            return _Influx(write, server, kept, making, state, retirement)
 
-        def made(write: _Write) -> Store:
-            return _Influx(write, server, kept, init, state, retirement)
+        if config.api == "v1":
+            yield made(_v1(http, server, config.database or ""))
+        else:
+            yield made(_v2(http, config.bucket or "", config.org))
 
-        yield made(
-            _v1(http, server, config.database or "")
-            if config.api == "v1"
-            else _v2(http, config.bucket or "", config.org)
+
+class _Writer:
+    """Writes lines, and says whose fault it is where they are not taken: see `refusal`."""
+
+    def __init__(self, send: _Send) -> None:
+        self._send = send
+
+    async def __call__(self, lines: bytes, bucket: Bucket | None = None) -> None:
+        """Raises Unavailable, and Rejected where the lines are to blame."""
+        try:
+            await self._send(lines, bucket)
+        except Refused as error:
+            of_the_lines = refusal.is_of_the_lines(error.status, error.words)
+            if of_the_lines is None:
+                of_the_lines = await self._takes_ours(bucket)
+            if of_the_lines:
+                raise error.rejected() from error
+            raise
+
+    async def _takes_ours(self, bucket: Bucket | None) -> bool:
+        try:
+            await self.own(bucket, time.time_ns() // 1_000_000)
+        except Unavailable:
+            return False
+        return True
+
+    async def own(self, bucket: Bucket | None, at_ms: int) -> None:
+        """Write a point of our own series. Raises Unavailable."""
+        await self._send(f"{OWN},of=store value=1i {at_ms}".encode(), bucket)
+
+
+class _Making:
+    """`shuichi cloud init`."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        config: Config,
+        influxql: InfluxQL,
+        retirement: Retirement,
+        secrets: tuple[Secret, Secret],
+    ) -> None:
+        self._http = http
+        self._config = config
+        self._influxql = influxql
+        self._retirement = retirement
+        self._password, self._token = secrets
+
+    async def __call__(self) -> list[str]:
+        config = self._config
+        if config.dialect == "metricsql":
+            return [_victoria_says(config)]
+        server = await self._influxql.server()
+        now_ms = time.time_ns() // 1_000_000
+        if config.api == "v1":
+            # Before the server drops what is not counted off.
+            await self._retirement.expire(now_ms)
+            return await self._influxql.policies(server_days(config.retention))
+        if server.major == 3:
+            await self._retirement.expire(now_ms)
+            return await influx3.make(self._http, config.bucket or "", config.retention)
+        return await self._of_2(now_ms)
+
+    async def _of_2(self, now_ms: int) -> list[str]:
+        config = self._config
+        administered = influx2.administered(
+            config.url, self._token.value, config.org, config.timeout_s
         )
+        with administered as client:
+            setup = influx2.Setup(client, config.bucket or "", config.org)
+            user = influx2.First(config.username, self._password.value)
+            first = await asyncio.to_thread(setup.first, user)
+            await self._retirement.expire(now_ms)
+            return [first, *await asyncio.to_thread(setup.rest, config.retention)]
 
 
 def _victoria_says(config: Config) -> str:
@@ -138,10 +220,10 @@ def _victoria_says(config: Config) -> str:
 class _Influx:
     def __init__(
         self,
-        write: _Write,
+        write: _Writer,
         server: _Server,
         kept: Rollups | None,
-        init: _Init,
+        init: _Making,
         state: State,
         retirement: Retirement,
     ) -> None:
@@ -150,13 +232,22 @@ class _Influx:
         self._kept = kept
         self._state = state
         self._retirement = retirement
-        self.init = init
+        self.init = init.__call__
         self.check = server.check
-        self.faults = server.faults
         self.read = server.read
         self.counted = server.counted
         self.retired = retirement.retired
         self._settle = server.settle
+
+    async def faults(self) -> list[str]:
+        found = await self._server.faults()
+        if found or self._kept is None:
+            return found
+        return [
+            fault
+            for bucket in (None, *Bucket)
+            if (fault := await self._kept.right_missing(self._write.own, bucket))
+        ]
 
     async def write(self, points: Sequence[Points], also: Also) -> None:
         await self.send(points)
@@ -190,7 +281,7 @@ class _Influx:
     async def upkeep(self, now_ms: int) -> None:
         await self._retirement.expire(now_ms)
         if self._kept is not None:
-            await self._kept.settle()
+            await self._kept.settle(now_ms)
 
 
 def _bodies(lines: bytes) -> Iterator[bytes]:
@@ -210,31 +301,43 @@ def _dropped(error: Rejected) -> int | None:
     return None if found is None else int(found[1])
 
 
-def _v1(http: httpx.AsyncClient, server: _Server, database: str) -> _Write:
+def _v1(http: httpx.AsyncClient, server: _Server, database: str) -> _Send:
     """`/write` of InfluxDB 1.x; a database that is not there is made first. Asked to write to none,
     the server answers before it has read a large body and hangs up: its answer may be lost."""
-    where = {"db": database, "precision": "ms"}
     is_there = False
 
-    async def write(lines: bytes) -> None:
+    async def send(lines: bytes, bucket: Bucket | None) -> None:
         nonlocal is_there
         if not is_there:
             await server.check()
             is_there = True
+        where = {"db": database, "precision": "ms"}
+        if bucket is not None:
+            where["rp"] = bucket.level
         try:
-            await put(http, "/write", where, lines)
+            answer = await put(http, "/write", where, lines, _ANY_REFUSAL)
+            _taken(http, answer)
         except Unavailable:
             is_there = False  # perhaps: somebody may have dropped it
             raise
 
-    return write
+    return send
 
 
-def _v2(http: httpx.AsyncClient, bucket: str, org: str) -> _Write:
+def _v2(http: httpx.AsyncClient, bucket: str, org: str) -> _Send:
     """`/api/v2/write` of InfluxDB 2.x and 3.x."""
-    where = {"bucket": bucket, "org": org, "precision": "ms"}
 
-    async def write(lines: bytes) -> None:
-        await put(http, "/api/v2/write", where, lines)
+    async def send(lines: bytes, of: Bucket | None) -> None:
+        name = bucket if of is None else bucket_name(bucket, of)
+        where = {"bucket": name, "org": org, "precision": "ms"}
+        _taken(http, await put(http, "/api/v2/write", where, lines, _ANY_REFUSAL))
 
-    return write
+    return send
+
+
+def _taken(http: httpx.AsyncClient, answer: httpx.Response) -> None:
+    """Raise Refused unless what was written was taken."""
+    if not answer.is_success:
+        wait_s = retry_after_s(answer.headers.get("Retry-After", ""))
+        place = str(http.base_url).rstrip("/")
+        raise Refused(place, answer.status_code, reason(answer), wait_s)

@@ -1,203 +1,213 @@
-"""Setting up InfluxDB 2.x over its API: organisation, buckets with retention, tasks for rollups.
+"""Setting up InfluxDB 2.x over influxdb-client: organisation, and buckets with retention.
 
-After the API reference of InfluxDB 2.7 (/api/v2/setup, orgs, buckets, tasks) and the Flux reference
-(tasks, reduce, wideTo); tried against a server of that kind only in tests that play its answers.
-Everything is looked for before it is made.
+After the API reference of InfluxDB 2.7 and what 2.9.1 was seen to answer. Everything is looked for
+before it is made, and what the token may not look at is not made. The client blocks: call it in a
+thread.
 """
 
-from typing import Any, Final
-
-import httpx
-import msgspec
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from cloud.errors import Unavailable
-from cloud.http import ask
 from cloud.store import DAY_MS, Bucket, Retention
 from cloud.store.rollup_influx import server_days
-from wire.reading import Quantity
+
+if TYPE_CHECKING:  # it takes half a second, which nobody else should pay
+    from influxdb_client.client.influxdb_client import InfluxDBClient
+
+_T = TypeVar("_T")
 
 DAY_S: Final = DAY_MS // 1000
+_DENIED: Final = (401, 403)
+_NOT_FOUND: Final = 404
 
-_LATE: Final = {Bucket.MINUTE: "3h", Bucket.HOUR: "6h"}
-"""How far back a task looks each time; its `late` twin goes four days back, once an hour."""
 
-_EVERY: Final = {Bucket.MINUTE: "1m", Bucket.HOUR: "10m"}
+class First(NamedTuple):
+    """What the first user of a new server is made with."""
+
+    username: str | None
+    password: str | None
 
 
 def bucket_name(bucket: str, width: Bucket) -> str:
-    """Where the rollups of `bucket` go. InfluxQL finds a bucket "db/rp" as the retention policy
-    `rp` of the database `db` by itself, so that they are asked for as in 1.x."""
+    """Where the rollups of `bucket` go. InfluxQL of 2.x finds a bucket "db/rp" as the retention
+    policy `rp` of the database `db` by itself, so that they are asked for as in 1.x."""
     return f"{bucket}/{width.level}"
 
 
-def task_name(bucket: str, width: Bucket, late: bool) -> str:
-    """What the task is called."""
-    return f"{bucket_name(bucket, width)}{' late' if late else ''}"
+def places(bucket: str, retention: Retention) -> dict[str, int | None]:
+    """Buckets (2.x) or databases (3.x) of readings and rollups, and how many days each keeps."""
+    days = server_days(retention)
+    rollups = {bucket_name(bucket, width): days[width.level] for width in Bucket}
+    return {bucket: days["raw"]} | rollups
 
 
-def flux(bucket: str, width: Bucket, *, late: bool) -> str:
-    """The task that makes the rollups of `bucket`, in Flux.
-
-    A task runs at a time and looks back a fixed span, so late readings need one that looks far
-    back; both make a bucket's whole row anew, so that neither spoils what the other has made.
-    """
-    every = "1h" if late else _EVERY[width]
-    back = "4d" if late else _LATE[width]
-    step = "1m" if width is Bucket.MINUTE else "1h"
-    measurements = " or ".join(f"r._measurement == {_text(one)}" for one in Quantity)
-    return f"""\
-import "date"
-import "influxdata/influxdb"
-
-option task = {{name: {_text(task_name(bucket, width, late))}, every: {every}}}
-
-start = date.truncate(t: date.sub(from: now(), d: {back}), unit: {step})
-
-rows = from(bucket: {_text(bucket)})
-    |> range(start: start)
-    |> filter(fn: (r) => {measurements})
-    |> filter(fn: (r) => r._field == "value" or r._field == "quality")
-    |> map(fn: (r) => ({{r with _value: float(v: r._value)}}))
-    |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")
-    |> group(columns: ["_measurement", "gateway", "site", "sensor"])
-    |> window(every: {step})
-
-good = rows
-    |> filter(fn: (r) => exists r.value and r.quality < 4.0)
-    |> reduce(
-        identity: {{count: 0, total: 0.0, min: 0.0, max: 0.0}},
-        fn: (r, accumulator) => ({{
-            count: accumulator.count + 1,
-            total: accumulator.total + r.value,
-            min: if accumulator.count == 0 or r.value < accumulator.min
-                then r.value else accumulator.min,
-            max: if accumulator.count == 0 or r.value > accumulator.max
-                then r.value else accumulator.max,
-        }}),
-    )
-    |> map(fn: (r) => ({{
-        _time: r._start, _measurement: r._measurement,
-        gateway: r.gateway, site: r.site, sensor: r.sensor,
-        min: r.min, mean: r.total / float(v: r.count), max: r.max,
-    }}))
-
-flags = rows
-    |> reduce(
-        identity: {{count: 0, bad: 0, missing: 0, worst: 0}},
-        fn: (r, accumulator) => ({{
-            count: accumulator.count + (if r.quality < 4.0 then 1 else 0),
-            bad: accumulator.bad + (if r.quality == 4.0 then 1 else 0),
-            missing: accumulator.missing + (if r.quality == 9.0 then 1 else 0),
-            worst: if r.quality < 9.0 and int(v: r.quality) > accumulator.worst
-                then int(v: r.quality) else accumulator.worst,
-        }}),
-    )
-    |> map(fn: (r) => ({{
-        _time: r._start, _measurement: r._measurement,
-        gateway: r.gateway, site: r.site, sensor: r.sensor,
-        count: r.count, bad: r.bad, missing: r.missing, worst: r.worst,
-    }}))
-
-target = {_text(bucket_name(bucket, width))}
-
-good |> influxdb.wideTo(bucket: target) |> yield(name: "good")
-flags |> influxdb.wideTo(bucket: target) |> yield(name: "flags")
-"""
+def task_names(bucket: str) -> list[str]:
+    """The tasks that release 0.1 made, in which the server kept rollups."""
+    names = [bucket_name(bucket, width) for width in Bucket]
+    return [*names, *(f"{name} late" for name in names)]
 
 
 class Setup:
-    """What `shuichi cloud init` does at an InfluxDB 2.x. Raises Unavailable, Rejected."""
+    """What `shuichi cloud init` does at an InfluxDB 2.x. Raises Unavailable."""
 
-    def __init__(
-        self, http: httpx.AsyncClient, bucket: str, org: str, retention: Retention
-    ) -> None:
-        self._http = http
+    def __init__(self, client: "InfluxDBClient", bucket: str, org: str) -> None:
+        self._client = client
         self._bucket = bucket
         self._org = org
-        self._days = server_days(retention)
 
-    async def first(self, username: str | None, password: str | None, token: str | None) -> str:
+    def first(self, one: First) -> str:
         """Make the first user and organisation of a new server, with our token as its token."""
-        allowed = (await self._ask("GET", "/api/v2/setup"))["allowed"]
-        if not allowed:
+        from influxdb_client import OnboardingRequest, SetupService
+
+        service = SetupService(self._client.api_client)
+        if not self._asked(service.get_setup).allowed:
             return "the server is set up already"
-        if not (username and password and token):
+        token = self._client.token
+        if not (one.username and one.password and token):
             raise Unavailable(
-                f"{self._http.base_url} is new: [store] needs username, password_file and "
+                f"{self._client.url} is new: [store] needs username, password_file and "
                 "token_file, with which its first user is made"
             )
-        first = {"username": username, "password": password, "token": token}
-        await self._ask("POST", "/api/v2/setup", first | {"org": self._org, "bucket": self._bucket})
-        return f"made the user {username}, the organisation {self._org}, and the token"
-
-    async def rest(self) -> list[str]:
-        """Organisation, buckets and tasks."""
-        lines = []
-        found = (await self._ask("GET", "/api/v2/orgs", params={"org": self._org}, ok=(404,))).get(
-            "orgs"
+        request = OnboardingRequest(
+            username=one.username,
+            password=one.password,
+            org=self._org,
+            bucket=self._bucket,
+            token=token,
         )
+        self._asked(lambda: service.post_setup(request))
+        return f"made the user {one.username}, the organisation {self._org}, and the token"
+
+    def rest(self, retention: Retention) -> list[str]:
+        """Organisation and buckets; tasks of an earlier release are removed."""
+        org_id, line = self._organisation()
+        lines = [line]
+        missing = []
+        for name, days in places(self._bucket, retention).items():
+            if (done := self._bucket_line(org_id, name, days)) is not None:
+                lines.append(done)
+            else:
+                missing.append(
+                    f"  influx bucket create -o {self._org} -n {name} -r {_duration(days)}"
+                )
+        if org_id is not None:
+            lines += self._remove_tasks(org_id)
+        if missing:
+            lines.append("this token may not make or see the rest; an administrator runs:")
+        return lines + missing
+
+    def _organisation(self) -> tuple[str | None, str]:
+        """Its id, None where the token may neither see nor make it."""
+        api = self._client.organizations_api()
+        found: list[Any] | None = self._may(lambda: api.find_organizations(org=self._org) or [], [])
         if found:
-            lines.append(f"organisation {self._org}: is there")
-            org_id = found[0]["id"]
-        else:
-            org_id = (await self._ask("POST", "/api/v2/orgs", {"name": self._org}))["id"]
-            lines.append(f"organisation {self._org}: made")
-        lines.append(await self._make_bucket(org_id, self._bucket, self._days["raw"]))
-        for width in Bucket:
-            name = bucket_name(self._bucket, width)
-            lines.append(await self._make_bucket(org_id, name, self._days[width.level]))
-            for late in (False, True):
-                lines.append(await self._make_task(org_id, width, late=late))
-        return lines
+            return str(found[0].id), f"organisation {self._org}: is there"
+        if found is not None:
+            made = self._may(lambda: api.create_organization(name=self._org))
+            if made is not None:
+                return str(made.id), f"organisation {self._org}: made"
+        return None, f"organisation {self._org}: this token may not look at it"
 
-    async def _make_bucket(self, org_id: str, name: str, days: int | None) -> str:
-        rules = [{"type": "expire", "everySeconds": (days or 0) * DAY_S}]  # 0: for ever
+    def _bucket_line(self, org_id: str | None, name: str, days: int | None) -> str | None:
+        """Make a bucket, or bring it up to the config; None where the token may not."""
+        from influxdb_client import BucketRetentionRules, PostBucketRequest
+
+        rule = BucketRetentionRules(type="expire", every_seconds=(days or 0) * DAY_S)
         kept = "for ever" if days is None else f"{days} days"
-        asked = {"orgID": org_id, "name": name}
-        found = (await self._ask("GET", "/api/v2/buckets", params=asked, ok=(404,))).get("buckets")
-        if not found:
-            await self._ask("POST", "/api/v2/buckets", asked | {"retentionRules": rules})
-            return f"bucket {name}: made, keeps {kept}"
-        has = found[0].get("retentionRules") or [{}]  # a bucket without an end has no rule
-        if has[0].get("everySeconds", 0) == rules[0]["everySeconds"]:
-            return f"bucket {name}: is there, keeps {kept}"
-        await self._ask(
-            "PATCH", f"/api/v2/buckets/{found[0]['id']}", {"name": name, "retentionRules": rules}
+        api = self._client.buckets_api()
+        whose = {"org": self._org} if org_id is None else {"org_id": org_id}
+        found: list[Any] | None = self._may(
+            lambda: api.find_buckets(name=name, **whose).buckets, []
         )
+        if not found:
+            if org_id is None:
+                return None
+            new = PostBucketRequest(org_id=org_id, name=name, retention_rules=[rule])
+            made = self._may(lambda: api.create_bucket(bucket=new))
+            return None if made is None else f"bucket {name}: made, keeps {kept}"
+        there = found[0]
+        has = there.retention_rules[0].every_seconds if there.retention_rules else 0
+        if has == rule.every_seconds:
+            return f"bucket {name}: is there, keeps {kept}"
+        there.retention_rules = [rule]
+        if self._may(lambda: api.update_bucket(there)) is None:
+            now = f"{has / DAY_S:g} days" if has else "for ever"
+            return (
+                f"bucket {name}: is there, keeps {now}; this token may not change it to {kept}: "
+                f"influx bucket update -i {there.id} -r {_duration(days)}"
+            )
         return f"bucket {name}: now keeps {kept}"
 
-    async def _make_task(self, org_id: str, width: Bucket, *, late: bool) -> str:
-        name, text = task_name(self._bucket, width, late), flux(self._bucket, width, late=late)
-        asked = {"orgID": org_id, "name": name}
-        found = (await self._ask("GET", "/api/v2/tasks", params=asked)).get("tasks")
-        if not found:
-            new = {"orgID": org_id, "flux": text, "status": "active"}
-            await self._ask("POST", "/api/v2/tasks", new)
-            return f"task {name}: made"
-        if found[0].get("flux") == text:
-            return f"task {name}: is there"
-        await self._ask("PATCH", f"/api/v2/tasks/{found[0]['id']}", {"flux": text})
-        return f"task {name}: brought up to date"
+    def _remove_tasks(self, org_id: str) -> Iterator[str]:
+        api = self._client.tasks_api()
+        for name in task_names(self._bucket):
+            asked = partial(api.find_tasks, name=name, org_id=org_id)
+            found: list[Any] = self._may(asked, []) or []
+            for one in found:
+                if self._may(partial(self._deleted, api, one.id)) is None:
+                    yield (
+                        f"task {name}: this token may not remove it, and it loads the server: "
+                        f"influx task delete -i {one.id}"
+                    )
+                else:
+                    yield f"task {name}: removed, the cloud keeps rollups itself"
 
-    async def _ask(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None = None,
-        *,
-        params: dict[str, str] | None = None,
-        ok: tuple[int, ...] = (),
-    ) -> dict[str, Any]:
-        content = None if body is None else msgspec.json.encode(body)
-        headers = {"Content-Type": "application/json"}
-        answer = await ask(
-            self._http, method, path, params=params, content=content, headers=headers, accept=ok
-        )
+    @staticmethod
+    def _deleted(api: Any, task_id: str) -> bool:
+        api.delete_task(task_id)
+        return True
+
+    def _may(self, work: Callable[[], _T], nothing: _T | None = None) -> _T | None:
+        """The answer to a request; None where the token may not ask it, `nothing` where what it
+        asks for is not there."""
+        from influxdb_client.rest import ApiException
+
         try:
-            return msgspec.json.decode(answer.content, type=dict[str, Any])
-        except msgspec.MsgspecError as error:
-            raise Unavailable(f"{self._http.base_url}{path} gave no JSON: {error}") from error
+            return self._asked(work)
+        except _Refused as refused:
+            error: ApiException = refused.error
+            if error.status in _DENIED:
+                return None
+            if error.status == _NOT_FOUND and nothing is not None:
+                return nothing
+            raise
+
+    def _asked(self, work: Callable[[], _T]) -> _T:
+        from influxdb_client.rest import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            return work()
+        except ApiException as error:
+            raise _Refused(self._client.url, error) from error
+        except HTTPError as error:
+            raise Unavailable(f"{self._client.url} cannot be reached: {error}") from error
 
 
-def _text(word: str) -> str:
-    return '"' + word.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${") + '"'
+class _Refused(Unavailable):
+    """The server answers, and refuses."""
+
+    def __init__(self, url: str, error: Any) -> None:
+        words = " ".join(str(error.message or error.reason).split())
+        super().__init__(f"{url} says {error.status}: {words}")
+        self.error = error
+
+
+@contextmanager
+def administered(
+    url: str, token: str | None, org: str, timeout_s: float
+) -> "Iterator[InfluxDBClient]":
+    """A client for `Setup`."""
+    from influxdb_client.client.influxdb_client import InfluxDBClient
+
+    with InfluxDBClient(
+        url.rstrip("/"), token or "", org=org, timeout=int(timeout_s * 1000)
+    ) as client:
+        yield client
+
+
+def _duration(days: int | None) -> str:
+    return "0" if days is None else f"{days * 24}h"

@@ -1,4 +1,9 @@
-"""Reading from InfluxDB by InfluxQL, over `/query` (1.x, 2.x with a mapped bucket, 3.x)."""
+"""Reading from InfluxDB by InfluxQL, over `/query` (1.x, 2.x with a mapped bucket, 3.x).
+
+Rollups lie beside the readings, in measurements of the same names: in 1.x in the retention policies
+`minute` and `hour`; in 2.x in the buckets `name/minute` and `name/hour`, which it takes for such
+policies of the database `name`; in 3.x in databases of these names.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -9,11 +14,15 @@ import msgspec
 
 from cloud.errors import Rejected, Unavailable
 from cloud.http import MOST_BYTES, ask
-from cloud.store import Bucket, Counted, Query, Rollup, Row
-from wire.reading import Quantity
+from cloud.store import Bucket, Counted, Query, Rollup, Row, influxserver
+from cloud.store.influxserver import Server
+from wire.reading import Quality, Quantity
 
 _NO_DATABASE: Final = "database not found"
 _NO_POLICY: Final = "retention policy not found"
+
+OWN: Final = "shuichi_check"
+"""The measurement of the points that are written to see whether we may."""
 
 MOST_ANSWER: Final = 1 << 29
 """Bytes of the rows of one query."""
@@ -22,6 +31,9 @@ _NONSENSE: Final = "SELECT"
 
 _MOST_TIMES: Final = 200_000
 """Points of which the times are read to be summed: a second, and 10 MB."""
+
+_MOST_NAMED: Final = 200
+"""Gateways that one statement names; beyond them it asks of all."""
 
 _FOREVER: Final = (0, 4_102_444_800_000)
 """To 2100: a range that a statement with buckets needs; it would else end at the server's now."""
@@ -53,17 +65,47 @@ class _Answer(msgspec.Struct):
     error: str = ""
 
 
-class InfluxQL:
-    """One database of a server. `creates`: whether it may be made if it is not there."""
+class NoJson(Unavailable):
+    """An answer that is no JSON. InfluxDB 1.x gives an empty one where a mean is infinite."""
 
-    def __init__(self, http: httpx.AsyncClient, database: str, *, creates: bool) -> None:
+
+class Place(NamedTuple):
+    """A database, and the retention policy in it; None where the server has none."""
+
+    database: str
+    policy: str | None
+
+    def __str__(self) -> str:
+        return repr(self.database if self.policy is None else f"{self.database}/{self.policy}")
+
+
+class InfluxQL:
+    """One database of a server, which is written to by `api`."""
+
+    def __init__(self, http: httpx.AsyncClient, database: str, api: str) -> None:
         self._http = http
         self._database = database
-        self._creates = creates
+        self._api = api
+        self._creates = api == "v1"
+        self._server: Server | None = None
+
+    async def server(self) -> Server:
+        """What the server says it is; it is asked once. Raises Unavailable, also where it is of
+        another kind than the config says."""
+        if self._server is None:
+            self._server = await self._recognized()
+        return self._server
+
+    async def _recognized(self) -> Server:
+        server = await influxserver.recognized(self._http)
+        influxserver.demand(self._http, server, self._api)
+        if server.major in (None, 1):
+            await self._demand_influxql()
+        return server
 
     async def check(self) -> None:
         """Raise Unavailable unless the database answers InfluxQL; make it first where we may."""
-        await self._demand_influxql()
+        self._server = await self._recognized()
         answer = await self._ask(f"SELECT quality FROM {name(Quantity.DEPTH)} LIMIT 1")
         if _NO_DATABASE not in _error(answer):
             return
@@ -73,7 +115,7 @@ class InfluxQL:
 
     async def faults(self) -> list[str]:
         """What keeps the database from being used. Nothing is made."""
-        await self._demand_influxql()
+        self._server = await self._recognized()
         try:
             error = _error(await self._ask(f"SELECT quality FROM {name(Quantity.DEPTH)} LIMIT 1"))
         except (Unavailable, Rejected) as fault:  # who may not read it is not told if it is there
@@ -147,10 +189,10 @@ class InfluxQL:
     async def settle(self) -> None:
         """Nothing to do: InfluxDB has a write in its log on disk before it answers."""
 
-    async def read(self, query: Query) -> list[Row]:
+    async def read(self, query: Query, gateways: Sequence[str] = ()) -> list[Row]:
         fields = "value, quality, gateway, site, sensor"
         series = await self._select(
-            f"SELECT {fields} FROM {_from(query)}{_where(query)}{_cut(query)}"
+            f"SELECT {fields} FROM {_from(query)}{_where(query, _any_of(gateways))}{_cut(query)}"
         )
         return query.cut([row for one in series for row in _rows(one)])
 
@@ -194,20 +236,35 @@ class InfluxQL:
         range_ = replace(query, since_ms=since_ms, until_ms=until_ms, limit=None).whole(bucket)
         by = f"GROUP BY time({bucket.value}ms), gateway, site, sensor fill(none)"
 
-        async def made(fields: str, of: str) -> _Buckets:
-            where = _where(range_, of, _any_of(gateways))
+        async def made(fields: str, of: str, whose: Sequence[str]) -> _Buckets:
+            where = _where(range_, of, _any_of(whose))
             return _buckets(await self._select(f"SELECT {fields} FROM {_from(query)}{where} {by}"))
 
-        good = await made("MIN(value), MEAN(value), MAX(value), COUNT(value)", "quality < 4")
-        present = await made("COUNT(quality), MAX(quality)", "quality < 9")
-        missing = await made("COUNT(quality)", "quality = 9")
-        found = []
-        for where in present.keys() | missing.keys():
-            low, mean, high, counted = good.get(where, (None, None, None, 0.0))
-            all_present, worst = present.get(where, (0.0, None))
-            (absent,) = missing.get(where, (0.0,))
-            found.append(
-                Rollup(
+        # Most buckets have neither a bad nor a missing reading: one question tells all of them.
+        fields = "MIN(value), MEAN(value), MAX(value), COUNT(value), COUNT(quality), MAX(quality)"
+        found = {}
+        others = set()
+        for where, (low, mean, high, counted, all_of_it, worst) in (
+            await made(fields, "", gateways)
+        ).items():
+            if counted == all_of_it and _int(worst) < Quality.BAD:
+                number = _int(counted)
+                found[where] = Rollup(*where, low, mean, high, number, 0, 0, _int(worst))
+            else:
+                others.add(where)
+        if others:
+            whose = sorted({where[1] for where in others})
+            some = whose if len(whose) <= _MOST_NAMED else gateways
+            good_fields = "MIN(value), MEAN(value), MAX(value), COUNT(value)"
+            good = await made(good_fields, f"quality < {Quality.BAD:d}", some)
+            present_fields = "COUNT(quality), MAX(quality)"
+            present = await made(present_fields, f"quality < {Quality.MISSING:d}", some)
+            missing = await made("COUNT(quality)", f"quality = {Quality.MISSING:d}", some)
+            for where in others:
+                low, mean, high, counted = good.get(where, (None, None, None, 0.0))
+                all_present, worst = present.get(where, (0.0, None))
+                (absent,) = missing.get(where, (0.0,))
+                found[where] = Rollup(
                     *where,
                     low,
                     mean,
@@ -217,20 +274,36 @@ class InfluxQL:
                     missing=_int(absent),
                     worst=None if worst is None else int(worst),
                 )
-            )
-        return query.cut(found)
+        return query.cut(list(found.values()))
 
-    async def kept(self, query: Query, bucket: Bucket) -> list[Rollup]:
-        """Rollups as they stand in the retention policy of that name."""
+    async def kept(
+        self, query: Query, bucket: Bucket, gateways: Sequence[str] = ()
+    ) -> list[Rollup]:
+        """Rollups as they are kept; of these gateways, if any are named."""
         fields = '"min", "mean", "max", "count", bad, missing, worst, gateway, site, sensor'
-        whole = query.whole(bucket)
-        series = await self._select(
-            f"SELECT {fields} FROM {_from(query, bucket.level)}{_where(whole)}{_cut(query)}"
-        )
+        place = await self.place(bucket)
+        where = _where(query.whole(bucket), _any_of(gateways))
+        statement = f"SELECT {fields} FROM {_from(query, place.policy)}{where}{_cut(query)}"
+        series = await self._select(statement, place.database)
         return query.cut([rollup for one in series for rollup in _rollups(one)])
 
-    async def _select(self, statement: str) -> list[_Series]:
-        answer = await self._ask(statement, most=MOST_ANSWER)
+    async def has_own(self, at_ms: int, bucket: Bucket | None) -> bool:
+        """Whether a point of our own series is found there."""
+        place = await self.place(bucket)
+        head = "" if place.policy is None else f"{name(place.policy)}."
+        statement = f"SELECT value FROM {head}{name(OWN)} WHERE time = {at_ms}ms"
+        return bool(await self._select(statement, place.database))
+
+    async def place(self, bucket: Bucket | None) -> Place:
+        """Where readings (None) or the rollups of a bucket lie."""
+        if bucket is None:
+            return Place(self._database, None)
+        if (await self.server()).major == 3:
+            return Place(f"{self._database}/{bucket.level}", None)
+        return Place(self._database, bucket.level)
+
+    async def _select(self, statement: str, database: str | None = None) -> list[_Series]:
+        answer = await self._ask(statement, database=database, most=MOST_ANSWER)
         error = _error(answer)
         if _NO_DATABASE in error or _NO_POLICY in error:
             return []  # nothing has been written yet
@@ -238,13 +311,19 @@ class InfluxQL:
             raise Unavailable(f"{self._http.base_url} says: {error}")
         return [one for result in answer.results for one in result.series]
 
-    async def _ask(self, statement: str, method: str = "GET", most: int = MOST_BYTES) -> _Answer:
-        asked = {"db": self._database, "epoch": "ms", "q": statement}
+    async def _ask(
+        self,
+        statement: str,
+        method: str = "GET",
+        database: str | None = None,
+        most: int = MOST_BYTES,
+    ) -> _Answer:
+        asked = {"db": database or self._database, "epoch": "ms", "q": statement}
         response = await ask(self._http, method, "/query", params=asked, accept=(404,), most=most)
         try:
             return msgspec.json.decode(response.content, type=_Answer)
         except msgspec.MsgspecError as error:
-            raise Unavailable(f"{self._http.base_url} does not speak InfluxQL: {error}") from error
+            raise NoJson(f"{self._http.base_url} does not speak InfluxQL: {error}") from error
 
 
 def _error(answer: _Answer) -> str:

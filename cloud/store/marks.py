@@ -1,21 +1,25 @@
 """Which rollups are due, and what retention took: kept in the state database, in the transaction of
 the ledger, so that neither can be forgotten or counted twice.
 
-A mark is a gateway, an hour, and from when to when readings were written in it. A late or replaced
-reading leaves one like any other; the bookkeeping is per batch, because ingest pays for it.
+A mark is a level (minute, hour), a gateway, and a minute or an hour in which readings were written
+or finer rollups were made. A late or replaced reading leaves one like any other.
 """
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
 from cloud import database, state, tables
 from cloud.store import Bucket, Points
 from wire.reading import Columns, columns
 
-_HOUR_MS: Final = Bucket.HOUR.value
+MINUTE_MS: Final = Bucket.MINUTE.value
+GRACE_MS: Final = 5_000
+"""A rollup is made so long after its time is over. Until then readings come all the time, and it
+would be made again and again."""
+
 _ONE_PASS: Final = 20_000
 
 _AT_ONCE: Final = 100
@@ -28,13 +32,12 @@ _RETIRE: Final = text(
 
 
 class Mark(NamedTuple):
-    """Readings between `first_ms` and `last_ms`, both included, of this gateway and hour were
-    written since the rollups were made; `times` tells one such state from the next."""
+    """The rollup of this level that begins at `at_ms` is due for all sensors of the gateway;
+    `times` tells one such state from the next."""
 
+    level: str
     gateway: str
-    hour_ms: int
-    first_ms: int
-    last_ms: int
+    at_ms: int
     times: int
 
 
@@ -45,75 +48,107 @@ def create(connection: Connection) -> None:
 
 
 def mark(connection: Connection, points: Iterable[Points]) -> None:
-    """Note that the rollups of `points` are due."""
-    spans = dict[tuple[str, int], tuple[int, int]]()
-    for gateway, readings in points:
-        for hour, first, last in _hours(columns(readings)):
-            place = gateway, hour
-            if (before := spans.get(place)) is not None:
-                first, last = min(before[0], first), max(before[1], last)
-            spans[place] = first, last
-    if spans:
-        sign = "?" if database.is_sqlite(connection) else "%s"
-        rows = [(*place, *span) for place, span in sorted(spans.items())]
-        for begin in range(0, len(rows), _AT_ONCE):
-            some = rows[begin : begin + _AT_ONCE]
-            values = tuple(value for row in some for value in row)
-            connection.exec_driver_sql(_statement(sign, len(some)), values)
+    """Note that the minutes of `points` are due."""
+    found = {
+        (gateway, minute) for gateway, readings in points for minute in _minutes(columns(readings))
+    }
+    touch(connection, Bucket.MINUTE, sorted(found))
+
+
+def touch(connection: Connection, bucket: Bucket, places: Sequence[tuple[str, int]]) -> None:
+    """Note that the rollups of these gateways and times are due."""
+    sign = "?" if database.is_sqlite(connection) else "%s"
+    for begin in range(0, len(places), _AT_ONCE):
+        some = places[begin : begin + _AT_ONCE]
+        values = tuple(value for place in some for value in (bucket.level, *place))
+        connection.exec_driver_sql(_statement(sign, len(some)), values)
 
 
 @lru_cache(maxsize=2 * _AT_ONCE)
 def _statement(sign: str, rows: int) -> str:
-    """As text, for SQLite and PostgreSQL alike: neither min() nor least() is in both."""
+    """As text: one of the expression language would cost more than the insert."""
     return (
-        "INSERT INTO rollup_due (gateway, hour_ms, first_ms, last_ms, times) VALUES "
-        + ", ".join([f"({', '.join([sign] * 4)}, 1)"] * rows)
-        + " ON CONFLICT (gateway, hour_ms) DO UPDATE SET times = rollup_due.times + 1,"
-        " first_ms = CASE WHEN excluded.first_ms < rollup_due.first_ms"
-        " THEN excluded.first_ms ELSE rollup_due.first_ms END,"
-        " last_ms = CASE WHEN excluded.last_ms > rollup_due.last_ms"
-        " THEN excluded.last_ms ELSE rollup_due.last_ms END"
+        "INSERT INTO rollup_due (level, gateway, at_ms, times) VALUES "
+        + ", ".join([f"({', '.join([sign] * 3)}, 1)"] * rows)
+        + " ON CONFLICT (level, gateway, at_ms) DO UPDATE SET times = rollup_due.times + 1,"
+        " not_before_ms = 0, fault = ''"
     )
 
 
-def _hours(readings: Columns) -> Sequence[tuple[int, int, int]]:
-    """The hours that `readings` fall into, each with the first and the last time in it."""
+def _minutes(readings: Columns) -> Iterable[int]:
+    """The minutes that `readings` fall into; of a batch that is dense, all that it spans."""
     first, last = readings.first_ms, readings.last_ms
     if first is None or last is None:
         return ()
-    if (hour := first // _HOUR_MS * _HOUR_MS) == last // _HOUR_MS * _HOUR_MS:
-        return ((hour, first, last),)
-    apart: dict[int, list[int]] = {}
-    for at_ms in readings.at_ms:
-        apart.setdefault(at_ms // _HOUR_MS * _HOUR_MS, []).append(at_ms)
-    return [(hour, min(some), max(some)) for hour, some in apart.items()]
+    begin, end = first // MINUTE_MS, last // MINUTE_MS
+    if end - begin < len(readings):
+        return range(begin * MINUTE_MS, (end + 1) * MINUTE_MS, MINUTE_MS)
+    return {at_ms // MINUTE_MS * MINUTE_MS for at_ms in readings.at_ms}
 
 
 def due(
-    connection: Connection, gateway: str | None = None, before_ms: int | None = None
+    connection: Connection,
+    bucket: Bucket,
+    *,
+    now_ms: int | None = None,
+    gateway: str | None = None,
+    since_ms: int | None = None,
+    before_ms: int | None = None,
 ) -> list[Mark]:
-    """Marks, the newest hours first (what is live is looked at), and no more than one pass of
-    upkeep should take on."""
+    """Marks of a level, the newest first (what is live is looked at), and no more than one pass of
+    upkeep should take on. With `now_ms` only those whose time is over, and that are not set aside
+    until later."""
     table = tables.rollup_due
-    wanted = select(table).order_by(table.c.hour_ms.desc()).limit(_ONE_PASS)
+    columns_ = (table.c.level, table.c.gateway, table.c.at_ms, table.c.times)
+    wanted = select(*columns_).where(table.c.level == bucket.level)
+    if now_ms is not None:
+        wanted = wanted.where(
+            table.c.at_ms <= now_ms - bucket.value - GRACE_MS, table.c.not_before_ms <= now_ms
+        )
     if gateway is not None:
         wanted = wanted.where(table.c.gateway == gateway)
+    if since_ms is not None:
+        wanted = wanted.where(table.c.at_ms >= since_ms)
     if before_ms is not None:
-        wanted = wanted.where(table.c.hour_ms < before_ms)
+        wanted = wanted.where(table.c.at_ms < before_ms)
+    wanted = wanted.order_by(table.c.at_ms.desc(), table.c.gateway).limit(_ONE_PASS)
     return [Mark(*row) for row in connection.execute(wanted)]
 
 
 def done(connection: Connection, marks: Iterable[Mark]) -> None:
     """Drop marks, but those to which something was added since they were read."""
+    rows = [one._asdict() for one in marks]
+    if rows:
+        table = tables.rollup_due
+        keys = ("level", "gateway", "at_ms", "times")
+        connection.execute(
+            delete(table).where(*(table.c[key] == bindparam(key) for key in keys)), rows
+        )
+
+
+def set_aside(connection: Connection, marks: Iterable[Mark], fault: str, until_ms: int) -> None:
+    """Try these no more before `until_ms`, and remember why."""
     table = tables.rollup_due
     for one in marks:
         connection.execute(
-            delete(table).where(
-                table.c.gateway == one.gateway,
-                table.c.hour_ms == one.hour_ms,
-                table.c.times == one.times,
-            )
+            update(table)
+            .filter_by(level=one.level, gateway=one.gateway, at_ms=one.at_ms)
+            .values(not_before_ms=until_ms, fault=fault[:500])
         )
+
+
+def aside(connection: Connection) -> tuple[int, str]:
+    """How many marks were set aside, and why the newest of them was."""
+    table = tables.rollup_due
+    many = select(func.count()).select_from(table).where(table.c.fault != "")
+    newest = (
+        select(table.c.fault)
+        .where(table.c.fault != "")
+        .order_by(table.c.not_before_ms.desc())
+        .limit(1)
+    )
+    found: Any = connection.execute(newest).scalar()
+    return int(connection.execute(many).scalar_one()), str(found or "")
 
 
 def retire(connection: Connection, gateways: dict[str, int]) -> None:

@@ -1,88 +1,204 @@
-"""What the cloud keeps for a server: the rollups of InfluxDB 1.x, and the account of what retention
-takes. The server's own continuous queries look at the present alone, see docs/decisions.
+"""What the cloud keeps for an InfluxDB: its rollups, and the account of what retention takes. Tasks
+and continuous queries of the server look at the present alone, see docs/decisions.
 
-Rollups lie in the retention policies `minute` and `hour`, in measurements of the same names and
-tags, with the fields min, mean, max, count, bad, missing, worst.
+The server works out minutes from readings, once they are over and for what was touched only. Hours
+are made here from minutes. Where they lie: see `influxql`; their fields are min, mean, max, count,
+bad, missing, worst.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
-import httpx
 from sqlalchemy import Connection
 
-from cloud.errors import Rejected
-from cloud.http import put
+from cloud.errors import Rejected, Unavailable
 from cloud.state import State
-from cloud.store import Bucket, Points, Query, Retention, Retired, Rollup, marks
-from cloud.store.influxql import InfluxQL
+from cloud.store import Bucket, Points, Query, Retention, Retired, Rollup, hours, marks
+from cloud.store.influxql import InfluxQL, NoJson
 from cloud.store.lineprotocol import series_key
+from cloud.store.marks import Mark
 from wire.reading import columns
 
+log: Final = logging.getLogger("shuichi.store")
+
 _GATEWAYS_AT_ONCE: Final = 50
-_TOO_OLD: Final = "beyond retention policy"
+_MINUTES_AT_ONCE: Final = 60
+"""So many at most in one question: its answer has a row for each sensor and minute."""
+
+_LINES_AT_ONCE: Final = 20_000
 
 SLACK_DAYS: Final = 2
 """Readings stay on the server for so long after the cloud has counted them off."""
 
+_NO_PLACE: Final = "not found"
+"""What 1.x, 2.x and 3.x say of a retention policy, bucket or database that is not there."""
+
+SET_ASIDE_MS: Final = 3_600_000
+"""A rollup that the server refuses is tried again so much later."""
+
+Write = Callable[[bytes, Bucket | None], Awaitable[None]]
+"""Write lines to the readings (None) or the rollups of a bucket. Raises Unavailable, Rejected."""
+
+
+class _Part(NamedTuple):
+    """Marks of one level that are settled together: of these gateways, from `since_ms` on."""
+
+    gateways: tuple[str, ...]
+    since_ms: int
+    until_ms: int
+    marks: list[Mark]
+
 
 class Rollups:
-    """Makes due rollups anew: the server works them out, in the ranges that the marks name."""
+    """Makes due rollups anew. One that the server refuses is set aside, and holds no other."""
 
     def __init__(
         self,
         state: State,
         influxql: InfluxQL,
-        http: httpx.AsyncClient,
-        database: str,
+        write: Write,
         retention: Retention,
+        prepare: Callable[[Mapping[str, int | None]], Awaitable[object]] | None,
     ) -> None:
         self._state = state
         self._influxql = influxql
-        self._http = http
-        self._database = database
+        self._write = write
         self._retention = retention
-        self._made = False
-        self.read = influxql.kept
+        self._prepare = prepare
 
-    async def make(self) -> list[str]:
-        """Make the database and its retention policies, or bring them up to the config."""
-        lines = await self._influxql.policies(server_days(self._retention))
-        self._made = True
-        return lines
+    async def read(self, query: Query, bucket: Bucket) -> list[Rollup]:
+        """As `Store.rollups`."""
+        since_ms = self._retention.cutoffs(_now_ms()).get(Bucket.MINUTE.level, 0)
+        return await hours.ask(self._state, self._influxql.kept, query, bucket, since_ms)
 
-    async def settle(self) -> None:
-        """Bring the rollups up to what was written before the call."""
-        if (waiting := await self._state.run(marks.due)) and not self._made:
-            await self.make()
-        for hour_ms, of_hour in groupby(waiting, key=lambda mark: mark.hour_ms):
-            together = list(of_hour)
-            for begin in range(0, len(together), _GATEWAYS_AT_ONCE):
-                some = together[begin : begin + _GATEWAYS_AT_ONCE]
-                gateways = [mark.gateway for mark in some]
-                first = min(mark.first_ms for mark in some)
-                last = max(mark.last_ms for mark in some)
-                await self._remake(gateways, first, last + 1, Bucket.MINUTE)
-                await self._remake(gateways, hour_ms, hour_ms + 1, Bucket.HOUR)
-                await self._state.run(partial(marks.done, marks=some))
+    async def right_missing(
+        self, write_own: Callable[[Bucket | None, int], Awaitable[None]], bucket: Bucket | None
+    ) -> str:
+        """Write a point of our own series where readings (None) or rollups lie, and read it back.
+        Returns what keeps it from there, "" for nothing."""
+        at_ms = _now_ms()
+        place = await self._influxql.place(bucket)
+        try:
+            await write_own(bucket, at_ms)
+        except Unavailable as error:
+            if bucket is not None and _NO_PLACE in str(error):
+                if self._prepare is not None:
+                    return ""  # they are made with the first rollup
+                return f"{error}: `shuichi cloud init` makes {place}"
+            return f"{error}: [store] needs the right to write to {place}"
+        try:
+            if not await self._influxql.has_own(at_ms, bucket):
+                return f"what is written to {place} cannot be read: [store] needs that right too"
+        except (Unavailable, Rejected) as error:
+            return f"{error}: [store] needs the right to read {place}"
+        return ""
 
-    async def _remake(
-        self, gateways: Sequence[str], since_ms: int, until_ms: int, bucket: Bucket
-    ) -> None:
-        found = await self._influxql.aggregated(
-            Query(since_ms=since_ms, until_ms=until_ms), bucket, gateways
-        )
-        if found:
-            where = {"db": self._database, "rp": bucket.level, "precision": "ms"}
-            lines = "\n".join(map(_line, found)).encode()
-            try:
-                await put(self._http, "/write", where, lines)
-            except Rejected as error:
-                # Readings stay for two days more than these may; those that fit are written.
-                if _TOO_OLD not in str(error):
+    async def settle(self, now_ms: int) -> None:
+        """Bring the rollups whose time is over up to what was written before the call."""
+        for bucket in Bucket:
+            look = partial(marks.due, bucket=bucket, now_ms=now_ms)
+            waiting = await self._state.run(look)
+            if waiting and self._prepare is not None:
+                await self._prepare(server_days(self._retention))
+                self._prepare = None
+            for part in _parts(waiting, bucket):
+                await self._settle(part, bucket, now_ms)
+
+    async def _settle(self, part: _Part, bucket: Bucket, now_ms: int) -> None:
+        try:
+            await self._remake(part, bucket, now_ms)
+        except (Rejected, NoJson) as error:
+            if len(part.marks) == 1:
+                if isinstance(error, NoJson):  # not even readings come from there
                     raise
+                await self._set_aside(part.marks, str(error), now_ms)
+                return
+            for one in part.marks:  # one of them is to blame, the others are not
+                alone = _Part((one.gateway,), one.at_ms, one.at_ms + bucket.value, [one])
+                await self._settle(alone, bucket, now_ms)
+            return
+        await self._state.run(partial(_settled, part=part, bucket=bucket))
+
+    async def _remake(self, part: _Part, bucket: Bucket, now_ms: int) -> None:
+        query = Query(since_ms=part.since_ms, until_ms=part.until_ms)
+        if bucket is Bucket.MINUTE:
+            found = await self._minutes(query, part)
+        else:
+            found = hours.from_minutes(
+                await self._influxql.kept(query, Bucket.MINUTE, part.gateways)
+            )
+        # What the server would let go at once it need not be asked to keep.
+        since_ms = self._retention.cutoffs(now_ms).get(bucket.level, 0)
+        lines = [_line(one) for one in found if one.at_ms >= since_ms]
+        for begin in range(0, len(lines), _LINES_AT_ONCE):
+            body = "\n".join(lines[begin : begin + _LINES_AT_ONCE]).encode()
+            await self._write(body, bucket)
+
+    async def _minutes(self, query: Query, part: _Part) -> list[Rollup]:
+        try:
+            return await self._influxql.aggregated(query, Bucket.MINUTE, part.gateways)
+        except NoJson:
+            if len(part.marks) > 1:
+                raise
+            return hours.from_readings(await self._influxql.read(query, part.gateways))
+
+    async def _set_aside(self, some: list[Mark], fault: str, now_ms: int) -> None:
+        one = some[0]
+        log.error(
+            "the %s of %s at %d is not rolled up, and tried again in an hour: %s",
+            *(one.level, one.gateway, one.at_ms, fault),
+        )
+        await self._state.run(
+            partial(marks.set_aside, marks=some, fault=fault, until_ms=now_ms + SET_ASIDE_MS)
+        )
+
+
+def _settled(connection: Connection, part: _Part, bucket: Bucket) -> None:
+    if bucket is Bucket.MINUTE:
+        hour = Bucket.HOUR.value
+        places = {(one.gateway, one.at_ms // hour * hour) for one in part.marks}
+        marks.touch(connection, Bucket.HOUR, sorted(places))
+    marks.done(connection, part.marks)
+
+
+def _parts(waiting: Sequence[Mark], bucket: Bucket) -> Iterator[_Part]:
+    """Marks that can be settled by one question, the newest first: neighbouring times at which the
+    same gateways are due."""
+    by_time: dict[int, list[Mark]] = {}
+    for one in waiting:
+        by_time.setdefault(one.at_ms, []).append(one)
+    longest = _MINUTES_AT_ONCE if bucket is Bucket.MINUTE else 1
+    run: list[Mark] = []
+    before: tuple[str, ...] = ()
+    since_ms = until_ms = 0
+    for at_ms, some in sorted(by_time.items(), reverse=True):
+        gateways = tuple(sorted(one.gateway for one in some))
+        together = gateways == before and at_ms + bucket.value == since_ms
+        if run and not (together and until_ms - at_ms <= longest * bucket.value):
+            yield from _by_gateways(run, before, since_ms, until_ms)
+            run = []
+        if not run:
+            until_ms = at_ms + bucket.value
+        run += some
+        before, since_ms = gateways, at_ms
+    if run:
+        yield from _by_gateways(run, before, since_ms, until_ms)
+
+
+def _by_gateways(
+    run: Sequence[Mark], gateways: Sequence[str], since_ms: int, until_ms: int
+) -> Iterator[_Part]:
+    for begin in range(0, len(gateways), _GATEWAYS_AT_ONCE):
+        some = tuple(gateways[begin : begin + _GATEWAYS_AT_ONCE])
+        own = set(some)
+        yield _Part(some, since_ms, until_ms, [one for one in run if one.gateway in own])
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _line(one: Rollup) -> str:

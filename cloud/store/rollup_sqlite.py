@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import Final, TypeVar
 
 from sqlalchemy import (
@@ -105,12 +106,14 @@ _STEPS_MS: Final = {"raw": _HOUR_MS, "minute": DAY_MS, "hour": 30 * DAY_MS}
 """So much of a level goes at least in one transaction, of one gateway: whole hours, always."""
 
 
-async def settle(state: State) -> None:
-    """Bring the rollups up to what was written before the call."""
-    waiting = await state.run(marks.due)
-    while waiting:
-        settled = await _gently(state, partial(_settle_some, waiting=waiting))
-        waiting = waiting[settled:]
+async def settle(state: State, now_ms: int) -> None:
+    """Bring the rollups whose time is over up to what was written before the call."""
+    for bucket in Bucket:
+        waiting = await state.run(partial(marks.due, bucket=bucket, now_ms=now_ms))
+        waiting.sort(key=lambda one: (-(one.at_ms // _HOUR_MS), one.gateway, one.at_ms))
+        while waiting:
+            settled = await _gently(state, partial(_settle_some, bucket=bucket, waiting=waiting))
+            waiting = waiting[settled:]
 
 
 async def expire(state: State, retention: Retention, now_ms: int) -> None:
@@ -131,35 +134,48 @@ async def _gently(state: State, work: Callable[[Connection], _T]) -> _T:
     return done
 
 
-def _settle_some(connection: Connection, waiting: Sequence[Mark]) -> int:
-    """Settle at least one, and as many as fit into one go."""
+def _settle_some(connection: Connection, bucket: Bucket, waiting: Sequence[Mark]) -> int:
+    """Settle as many as fit into one go, the marks of one gateway and hour together, those of one
+    at least. Returns how many."""
     begun = time.monotonic()
-    for settled, mark in enumerate(waiting, 1):
-        _settle(connection, mark)
+    settled = 0
+    while settled < len(waiting):
+        place = _place(waiting[settled])
+        some = list(takewhile(lambda one: _place(one) == place, waiting[settled:]))  # noqa: B023
+        _settle(connection, bucket, some)
+        settled += len(some)
         if time.monotonic() - begun > _ONE_GO_S:
-            return settled
-    return len(waiting)
+            break
+    return settled
 
 
-def _settle(connection: Connection, mark: Mark) -> None:
-    minute = Bucket.MINUTE.value
-    first = mark.first_ms // minute * minute
-    _roll_up(connection, mark, Bucket.MINUTE, first, mark.last_ms // minute * minute + minute)
-    _roll_up(connection, mark, Bucket.HOUR, mark.hour_ms, mark.hour_ms + _HOUR_MS)
-    marks.done(connection, [mark])
+def _place(mark: Mark) -> tuple[str, int]:
+    return mark.gateway, mark.at_ms // _HOUR_MS
+
+
+def _settle(connection: Connection, bucket: Bucket, some: Sequence[Mark]) -> None:
+    """Settle marks of one level, gateway and hour."""
+    gateway = some[0].gateway
+    since_ms = min(one.at_ms for one in some)
+    until_ms = max(one.at_ms for one in some) + bucket.value
+    _roll_up(connection, gateway, bucket, since_ms, until_ms)
+    if bucket is Bucket.MINUTE:
+        marks.touch(connection, Bucket.HOUR, [(gateway, since_ms // _HOUR_MS * _HOUR_MS)])
+    marks.done(connection, some)
 
 
 def _roll_up(
-    connection: Connection, mark: Mark, bucket: Bucket, since_ms: int, until_ms: int
+    connection: Connection, gateway: str, bucket: Bucket, since_ms: int, until_ms: int
 ) -> None:
-    """Make the rollups of a range from the level below, as far as that is still there."""
+    """Make the rollups of a range, within an hour, from the level below, as far as that is still
+    there."""
     source = _SOURCE[bucket]
-    asked = {"gateway": mark.gateway, "since_ms": since_ms, "until_ms": until_ms}
-    if mark.hour_ms >= marks.horizon(connection, mark.gateway, source):
+    asked = {"gateway": gateway, "since_ms": since_ms, "until_ms": until_ms}
+    if since_ms >= marks.horizon(connection, gateway, source):
         connection.exec_driver_sql(_REMAKE[bucket], asked)
     else:
         connection.exec_driver_sql(_FOLD[bucket], asked)
-        _drop(connection, mark.gateway, source, since_ms, until_ms)
+        _drop(connection, gateway, source, since_ms, until_ms)
 
 
 def _drop(connection: Connection, gateway: str, level: str, since_ms: int, until_ms: int) -> None:
@@ -201,9 +217,9 @@ def _expire_some(connection: Connection, gateway: str, level: str, cutoff_ms: in
 def _expire(connection: Connection, gateway: str, level: str, until_ms: int) -> None:
     """Take a level away up to there, and what is finer with it: it came late, and is in the
     rollups once they are settled."""
-    while waiting := marks.due(connection, gateway, until_ms):
-        for mark in waiting:
-            _settle(connection, mark)
+    for bucket in Bucket:
+        while waiting := marks.due(connection, bucket, gateway=gateway, before_ms=until_ms):
+            _settle_some(connection, bucket, waiting)
     for one in _KEPT:
         _drop(connection, gateway, one, 0, until_ms)
         marks.advance(connection, gateway, one, until_ms)

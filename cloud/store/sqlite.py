@@ -46,6 +46,7 @@ from cloud.store import (
     Row,
     Store,
     StoreConfig,
+    hours,
     marks,
     rollup_sqlite,
 )
@@ -182,6 +183,9 @@ class _Sqlite:
         )
 
     async def rollups(self, query: Query, bucket: Bucket) -> list[Rollup]:
+        return await hours.ask(self._state, self._kept, query, bucket)
+
+    async def _kept(self, query: Query, bucket: Bucket) -> list[Rollup]:
         c = rollup_sqlite.tables[bucket].c
         mean = c.total / c["count"]
         columns = (c.low, mean, c.high, c["count"], c.bad, c.missing, c.worst)
@@ -204,7 +208,7 @@ class _Sqlite:
         return {gateway: Counted(int(many), offset) for gateway, many, offset in rows}
 
     async def upkeep(self, now_ms: int) -> None:
-        await rollup_sqlite.settle(self._state)
+        await rollup_sqlite.settle(self._state, now_ms)
         await rollup_sqlite.expire(self._state, self._retention, now_ms)
 
     async def retired(self, gateway: str | None) -> Retired:

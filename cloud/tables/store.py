@@ -5,8 +5,10 @@ from typing import Final
 from sqlalchemy import (
     BigInteger,
     Column,
+    Index,
     String,
     Table,
+    text,
 )
 
 from cloud.tables.base import metadata
@@ -14,14 +16,17 @@ from cloud.tables.base import metadata
 rollup_due: Final = Table(
     "rollup_due",
     metadata,
+    Column("level", String, primary_key=True),  # minute, hour
     Column("gateway", String, primary_key=True),
-    Column("hour_ms", BigInteger, primary_key=True),
-    Column("first_ms", BigInteger, nullable=False),
-    Column("last_ms", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, primary_key=True),
     Column("times", BigInteger, nullable=False),
+    Column("not_before_ms", BigInteger, nullable=False, server_default=text("0")),
+    Column("fault", String, nullable=False, server_default=text("''")),
+    Index("ix_rollup_due_level_at_ms", "level", "at_ms"),
     sqlite_with_rowid=False,
 )
-"""Where readings were written since the rollups were made: see `store.marks`."""
+"""Which rollups are to be made anew, and those that could not be, with the reason and when they are
+tried again: see `store.marks`."""
 
 retired: Final = Table(
     "retired",

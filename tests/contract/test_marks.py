@@ -4,17 +4,19 @@ import uuid
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cloud import state
 from cloud.database import Place
 from cloud.state import State
-from cloud.store import Points, marks
+from cloud.store import Bucket, Points, marks
 from cloud.store.marks import Mark
 from tests.services import Postgres
 from wire.reading import Quantity, Reading
 
+MINUTE = 60_000
 HOUR = 3_600_000
 T0 = 1_705_305_600_000  # 2024-01-15T08:00:00Z
 
@@ -36,37 +38,77 @@ def points(gateway: str, *times: int) -> Points:
     )
 
 
-async def test_a_mark_is_a_gateway_and_an_hour_and_grows(database: State) -> None:
-    async def mark(*some: Points) -> None:
-        await database.run(partial(marks.mark, points=some))
+async def due(database: State, **asked: Any) -> list[Mark]:
+    return await database.run(partial(marks.due, bucket=Bucket.MINUTE, **asked))
 
-    await mark(points("a", 5, 3, 9), points("b", HOUR - 1, HOUR, 3 * HOUR), points("c"))
-    await mark(points("a", 7), points("a", 12, 10))
-    await mark(points("a", 1))
-    await mark()
-    assert sorted(await database.run(marks.due)) == [
-        Mark("a", T0, T0 + 1, T0 + 12, 3),
-        Mark("b", T0, T0 + HOUR - 1, T0 + HOUR - 1, 1),
-        Mark("b", T0 + HOUR, T0 + HOUR, T0 + HOUR, 1),
-        Mark("b", T0 + 3 * HOUR, T0 + 3 * HOUR, T0 + 3 * HOUR, 1),
+
+async def mark(database: State, *some: Points) -> None:
+    await database.run(partial(marks.mark, points=some))
+
+
+async def test_a_mark_is_a_gateway_and_a_minute(database: State) -> None:
+    await mark(database, points("a", 5, 3, 9), points("b", HOUR - 1, HOUR, 3 * HOUR), points("c"))
+    await mark(database, points("a", 7), points("a", 12, 10))
+    await mark(database, points("a", MINUTE))
+    await mark(database)
+    assert sorted(await due(database)) == [
+        Mark("minute", "a", T0, 2),
+        Mark("minute", "a", T0 + MINUTE, 1),
+        Mark("minute", "b", T0 + HOUR - MINUTE, 1),
+        Mark("minute", "b", T0 + HOUR, 1),
+        Mark("minute", "b", T0 + 3 * HOUR, 1),
     ]
-    found = await database.run(partial(marks.due, gateway="b", before_ms=T0 + 3 * HOUR))
-    assert [one.hour_ms for one in found] == [T0 + HOUR, T0]  # what is live comes first
+    found = await due(database, gateway="b", before_ms=T0 + 3 * HOUR)
+    assert [one.at_ms for one in found] == [T0 + HOUR, T0 + HOUR - MINUTE]  # the newest first
+    found = await due(database, since_ms=T0 + HOUR)
+    assert [one.at_ms - T0 for one in found] == [3 * HOUR, HOUR]
+
+
+async def test_a_batch_that_is_dense_marks_all_that_it_spans(database: State) -> None:
+    await mark(database, points("a", *range(0, 5 * MINUTE, 10_000)))
+    assert len(await due(database)) == 5
+
+
+@pytest.mark.parametrize("times", [(0,), (0, 59_999), (0, 60_000), (0, 5 * 3_600_000, 1)])
+async def test_each_minute_of_a_batch_is_marked(database: State, times: tuple[int, ...]) -> None:
+    await mark(database, points("a", *times))
+    wanted = {(T0 + one) // MINUTE * MINUTE for one in times}
+    assert {one.at_ms for one in await due(database)} == wanted
+
+
+async def test_what_is_not_over_is_not_asked_for(database: State) -> None:
+    await mark(database, points("a", 0, MINUTE))
+    ready = T0 + MINUTE + marks.GRACE_MS
+    assert await due(database, now_ms=ready - 1) == []
+    assert [one.at_ms for one in await due(database, now_ms=ready)] == [T0]
 
 
 async def test_many_gateways_are_marked_at_once(database: State) -> None:
-    many = [points(f"g{n}", n) for n in range(1234)]
+    many = [points(f"g{n}", n % 7) for n in range(1234)]
     await database.run(partial(marks.mark, points=many))
-    found = {one.gateway: one.first_ms - T0 for one in await database.run(marks.due)}
-    assert found == {f"g{n}": n for n in range(1234)}
+    assert {one.gateway for one in await due(database)} == {f"g{n}" for n in range(1234)}
 
 
 async def test_what_was_added_meanwhile_is_still_due(database: State) -> None:
-    await database.run(partial(marks.mark, points=[points("a", 1), points("b", 1)]))
-    seen = await database.run(marks.due)
-    await database.run(partial(marks.mark, points=[points("a", 1)]))
+    await mark(database, points("a", 1), points("b", 1))
+    seen = await due(database)
+    await mark(database, points("a", 1))
     await database.run(partial(marks.done, marks=seen))
-    assert [one.gateway for one in await database.run(marks.due)] == ["a"]
+    assert [one.gateway for one in await due(database)] == ["a"]
+
+
+async def test_what_is_set_aside_waits_unless_it_is_touched(database: State) -> None:
+    await mark(database, points("a", 1), points("b", 1))
+    now_ms = T0 + HOUR
+    seen = await due(database, now_ms=now_ms)
+    put = partial(marks.set_aside, marks=seen, fault="refused", until_ms=now_ms + 1000)
+    await database.run(put)
+    assert await database.run(marks.aside) == (2, "refused")
+    assert await due(database, now_ms=now_ms) == []
+    assert len(await due(database, now_ms=now_ms + 1000)) == 2
+    await mark(database, points("b", 2))
+    assert [one.gateway for one in await due(database, now_ms=now_ms)] == ["b"]
+    assert await database.run(marks.aside) == (1, "refused")
 
 
 async def test_what_retention_took_adds_up(database: State) -> None:

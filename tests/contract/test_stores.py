@@ -333,6 +333,25 @@ async def test_rollups_are_as_if_all_had_come_at_once(kept: Kept) -> None:
         assert [one.mean for one in found if one.mean is not None] == pytest.approx(means)
 
 
+async def test_a_wild_value_spoils_no_rollup_but_its_own(kept: Kept) -> None:
+    if not kept.replaces:
+        pytest.skip("VictoriaMetrics works rollups out when asked")
+    wild = [(10, 1.7e308, Quality.GOOD), (20, 1.7e308, Quality.BAD), (30, 1.6e308, Quality.GOOD)]
+    for n, value, quality in wild:
+        await kept.write(reading(value=value, quality=quality, at_ms=HOUR0 + n * 1000))
+    await kept.write(
+        *(reading(value=1.0, at_ms=HOUR0 + n * 1000, sensor="other") for n in range(0, 180, 20))
+    )
+    found = {(one.sensor, one.at_ms - HOUR0): one for one in await kept.rollups(Bucket.MINUTE)}
+    assert len(found) == 4
+    assert {one.mean for (name, _), one in found.items() if name == "other"} == {1.0}
+    own = found["ruler", 0]
+    assert (own.min, own.max, own.counted, own.bad) == (1.6e308, 1.7e308, 2, 1)
+    hours = {one.sensor: one for one in await kept.rollups(Bucket.HOUR)}
+    assert hours["other"].counted == 9
+    assert hours["ruler"].max == 1.7e308
+
+
 async def test_a_stream_has_everything_in_order_whatever_the_page(kept: Kept) -> None:
     moments = [0, 0, 0, 0, 0, 1, 2, 2, 2, 700_000, 700_001, 90_000_000, 90_000_001, 90_000_001]
     await kept.write(

@@ -237,8 +237,7 @@ async def test_behind_a_serial_server_a_silent_unit_does_not_take_the_others_wit
             assert len(ours.heard["two"]) - silent < 20 / 2
         values = {one.values[0].value for one in heard}
         assert values <= {HELD[Quantity.DEPTH], None}
-        # An answer that is missing is the machine's, where that stood still for as long as the ruler
-        # may take.
+        # An answer is missing only where the machine stood still for as long as the ruler may take.
         assert None not in values or seen.longest_s > WITHIN_RULER_S
 
         host, number = bench.endpoint("bus")

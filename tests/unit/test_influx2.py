@@ -1,17 +1,22 @@
-"""Setting up InfluxDB 2.x: what is asked of its API, played back as the API reference has it (there
-is no such server here), and the text of the tasks."""
+"""Setting up InfluxDB 2.x and 3.x: what is asked of their APIs, played back as the references and
+what 2.9.1 and 3.6.0 answered have it (there are no such servers here)."""
 
 import json
-import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
 import pytest
 
+from cloud.config import Config
 from cloud.errors import Unavailable
-from cloud.store import Bucket, Retention
-from cloud.store.influx2 import Setup, flux
-from wire.reading import Quantity
+from cloud.store import Retention, influx3
+from cloud.store.influx2 import First, Setup, administered, task_names
+from configs import loader
+from configs.loader import ConfigError
 
 RETENTION = Retention(raw_days=30, minute_days=365)
 
@@ -23,15 +28,15 @@ class Server:
         self.is_new = is_new
         self.kept: dict[str, list[dict[str, Any]]] = {"orgs": [], "buckets": [], "tasks": []}
         self.changes: list[str] = []
-
-    def streamed(self, request: httpx.Request) -> httpx.Response:
-        """The answer, not read yet, as one from a socket."""
-        said = self.answer(request)
-        return httpx.Response(said.status_code, stream=httpx.ByteStream(said.content))
+        self.denied: set[str] = set()  # "GET orgs", ... for which our token has no right
+        self.hidden: set[str] = set()  # kinds that our token cannot see
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content) if request.content else {}
         kind, _, number = request.url.path.removeprefix("/api/v2/").partition("/")
+        if f"{request.method} {kind}" in self.denied:
+            words = {"code": "unauthorized", "message": f"write:{kind} is unauthorized"}
+            return httpx.Response(401, json=words)
         if request.method != "GET":
             self.changes.append(f"{request.method} {kind}")
         if kind == "setup":
@@ -44,10 +49,9 @@ class Server:
             found = next(one for one in self.kept[kind] if one["id"] == number)
             found |= body
             return httpx.Response(200, json=found)
-        if kind == "tasks":  # the server takes the name from the script
-            match = re.search(r'option task = \{name: "([^"]+)"', body["flux"])
-            assert match
-            body["name"] = match[1]
+        if request.method == "DELETE":
+            self.kept[kind] = [one for one in self.kept[kind] if one["id"] != number]
+            return httpx.Response(204)
         made = body | {"id": f"{kind}-{len(self.kept[kind])}"}
         self.kept[kind].append(made)
         return httpx.Response(201, json=made)
@@ -63,8 +67,11 @@ class Server:
         return httpx.Response(201, json={"auth": {"token": body["token"]}})
 
     def _look(self, kind: str, asked: dict[str, str]) -> httpx.Response:
+        if kind in self.hidden:
+            return httpx.Response(200, json={kind: []})
         if kind == "orgs":
             asked = {"name": asked["org"]}
+        asked.pop("org", None)
         found = [one for one in self.kept[kind] if all(one.get(k) == v for k, v in asked.items())]
         if kind != "tasks" and not found:
             words = {"code": "not found", "message": f"{kind} not found"}
@@ -72,28 +79,57 @@ class Server:
         return httpx.Response(200, json={kind: found})
 
 
-async def set_up(server: Server, retention: Retention = RETENTION, **first: Any) -> list[str]:
-    transport = httpx.MockTransport(server.streamed)
-    async with httpx.AsyncClient(
-        transport=transport, base_url="http://influx2", verify=False
-    ) as http:
-        setup = Setup(http, "shuichi", "flood", retention)
-        names = {"username": None, "password": None, "token": "t"} | first
-        return [await setup.first(**names), *await setup.rest()]
+@contextmanager
+def served(server: Server) -> Iterator[str]:
+    """`server` behind a URL: influxdb-client has a transport of its own."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            answer = server.answer(
+                httpx.Request(self.command, f"http://i{self.path}", content=content)
+            )
+            self.send_response(answer.status_code)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_GET = do_PATCH = do_DELETE = do_POST
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{http.server_address[1]}"
+    finally:
+        http.shutdown()
+        thread.join()
+        http.server_close()
 
 
-async def test_everything_is_made_and_then_found() -> None:
+def set_up(
+    server: Server,
+    retention: Retention = RETENTION,
+    username: str | None = None,
+    password: str | None = None,
+) -> list[str]:
+    with served(server) as url, administered(url, "t", "flood", 10) as client:
+        setup = Setup(client, "shuichi", "flood")
+        return [setup.first(First(username, password)), *setup.rest(retention)]
+
+
+def test_everything_is_made_and_then_found() -> None:
     server = Server()
-    assert await set_up(server) == [
+    assert set_up(server) == [
         "the server is set up already",
         "organisation flood: made",
         "bucket shuichi: made, keeps 32 days",
         "bucket shuichi/minute: made, keeps 365 days",
-        "task shuichi/minute: made",
-        "task shuichi/minute late: made",
         "bucket shuichi/hour: made, keeps for ever",
-        "task shuichi/hour: made",
-        "task shuichi/hour late: made",
     ]
     buckets = {one["name"]: one["retentionRules"] for one in server.kept["buckets"]}
     assert buckets == {
@@ -102,19 +138,19 @@ async def test_everything_is_made_and_then_found() -> None:
         "shuichi/hour": [{"type": "expire", "everySeconds": 0}],
     }
     server.changes.clear()
-    again = await set_up(server)
+    again = set_up(server)
     assert server.changes == []
     assert all("is there" in line or "already" in line for line in again)
-    changed = await set_up(server, Retention(raw_days=30, minute_days=90))
+    changed = set_up(server, Retention(raw_days=30, minute_days=90))
     assert "bucket shuichi/minute: now keeps 90 days" in changed
     assert server.changes == ["PATCH buckets"]
 
 
-async def test_a_new_server_gets_its_first_user_and_our_token() -> None:
+def test_a_new_server_gets_its_first_user_and_our_token() -> None:
     server = Server(is_new=True)
     with pytest.raises(Unavailable, match="needs username, password_file and token_file"):
-        await set_up(server)
-    lines = await set_up(server, username="ops", password="long enough")
+        set_up(server)
+    lines = set_up(server, username="ops", password="long enough")
     assert lines[:3] == [
         "made the user ops, the organisation flood, and the token",
         "organisation flood: is there",
@@ -122,29 +158,85 @@ async def test_a_new_server_gets_its_first_user_and_our_token() -> None:
     ]
 
 
-async def test_a_task_that_has_changed_is_brought_up_to_date() -> None:
+def test_tasks_of_an_earlier_release_are_removed_and_no_others() -> None:
     server = Server()
-    await set_up(server)
-    server.kept["tasks"][1]["flux"] = "old"
-    assert "task shuichi/minute late: brought up to date" in await set_up(server)
-    assert server.kept["tasks"][1]["flux"] == flux("shuichi", Bucket.MINUTE, late=True)
+    set_up(server)
+    names = [*task_names("shuichi"), "ours"]
+    org = server.kept["orgs"][0]["id"]
+    server.kept["tasks"] = [
+        {"id": f"t{n}", "orgID": org, "name": name, "flux": "x"} for n, name in enumerate(names)
+    ]
+    lines = set_up(server)
+    assert [one["name"] for one in server.kept["tasks"]] == ["ours"]
+    assert sum("removed" in line for line in lines) == 4
 
 
-@pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize("width", Bucket)
-def test_the_tasks_are_flux(width: Bucket, late: bool) -> None:
-    text = flux('a "b" ${c}', width, late=late)
-    assert text.count("(") == text.count(")")
-    assert text.count("{") - text.count("${") == text.count("}") - 0 - text.count("${")
-    assert 'from(bucket: "a \\"b\\" \\${c}")' in text
-    assert "bucket(name" not in text
-    for quantity in Quantity:
-        assert f'r._measurement == "{quantity}"' in text
-    step = {Bucket.MINUTE: "1m", Bucket.HOUR: "1h"}[width]
-    assert f"|> window(every: {step})" in text
-    assert f"unit: {step})" in text  # so that the first bucket is a whole one
-    assert ("d: 4d" in text) is late
-    for field in ("min", "mean", "max", "count", "bad", "missing", "worst"):
-        assert f"{field}: " in text
-    assert text.count("influxdb.wideTo(bucket: target)") == 2
-    assert {'yield(name: "good")', 'yield(name: "flags")'} <= set(re.findall(r"yield\(.*?\)", text))
+def test_a_token_for_the_buckets_alone_is_told_what_an_administrator_has_to_do() -> None:
+    server = Server()
+    set_up(server)
+    server.hidden = {"orgs"}
+    server.denied = {"POST orgs", "POST buckets", "PATCH buckets", "GET tasks"}
+    server.kept["buckets"].pop()  # shuichi/hour
+    server.changes.clear()
+    lines = set_up(server, Retention(raw_days=9, minute_days=365))
+    assert server.changes == []
+    assert lines[1] == "organisation flood: this token may not look at it"
+    assert "bucket shuichi: is there, keeps 32 days; this token may not change it" in lines[2]
+    assert "influx bucket update -i buckets-0 -r 264h" in lines[2]
+    assert lines[3] == "bucket shuichi/minute: is there, keeps 365 days"
+    assert lines[-1] == "  influx bucket create -o flood -n shuichi/hour -r 0"
+
+
+class Core:
+    """InfluxDB 3 Core: five databases, and no more."""
+
+    def __init__(self, *names: str) -> None:
+        self.kept: dict[str, str | None] = dict.fromkeys(names)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/api/v3/configure/database"
+        body = json.loads(request.content)
+        name, days = body["db"], body.get("retention_period")
+        if request.method == "POST" and name in self.kept:
+            return httpx.Response(409, json={"error": "the resource already exists"})
+        if request.method == "POST" and len(self.kept) == 5:
+            words = "catalog update error: Adding a new database would exceed limit of 5 databases"
+            return httpx.Response(400, json={"error": words})
+        self.kept[name] = days
+        return httpx.Response(200)
+
+
+async def databases(server: Core) -> list[str]:
+    def streamed(request: httpx.Request) -> httpx.Response:
+        """The answer, not read yet, as one from a socket."""
+        said = server.answer(request)
+        return httpx.Response(said.status_code, stream=httpx.ByteStream(said.content))
+
+    transport = httpx.MockTransport(streamed)
+    async with httpx.AsyncClient(transport=transport, base_url="http://core", verify=False) as http:
+        return await influx3.make(http, "shuichi", RETENTION)
+
+
+async def test_the_databases_of_3_are_made_and_then_found() -> None:
+    server = Core()
+    assert await databases(server) == [
+        "database shuichi: made, keeps 32 days",
+        "database shuichi/minute: made, keeps 365 days",
+        "database shuichi/hour: made, keeps for ever",
+    ]
+    assert server.kept == {"shuichi": "32d", "shuichi/minute": "365d", "shuichi/hour": None}
+    assert all("is there" in line for line in await databases(server))
+
+
+async def test_a_core_that_is_full_is_told_in_one_line() -> None:
+    server = Core("a", "b", "c")
+    with pytest.raises(Unavailable, match="has room for 5, we need 3") as raised:
+        await databases(server)
+    assert "exceed limit" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["city/flood", 'a"b', "a\\b", "a\tb", "a\nb", "_system"])
+def test_a_bucket_that_cannot_be_addressed_is_refused(name: str) -> None:
+    store = {"kind": "influx", "api": "v2", "url": "http://h", "bucket": name}
+    with pytest.raises(ConfigError, match="bucket"):
+        loader.parse({"store": store}, Config, "test")

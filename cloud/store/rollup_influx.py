@@ -25,8 +25,9 @@ from wire.reading import columns
 log: Final = logging.getLogger("shuichi.store")
 
 _GATEWAYS_AT_ONCE: Final = 50
-_MINUTES_AT_ONCE: Final = 60
-"""So many at most in one question: its answer has a row for each sensor and minute."""
+_AT_ONCE: Final = 60
+"""Minutes of gateways in one question: the server reads all of their readings for it, and answers
+with a row for each sensor and minute."""
 
 _LINES_AT_ONCE: Final = 20_000
 
@@ -170,14 +171,14 @@ def _parts(waiting: Sequence[Mark], bucket: Bucket) -> Iterator[_Part]:
     by_time: dict[int, list[Mark]] = {}
     for one in waiting:
         by_time.setdefault(one.at_ms, []).append(one)
-    longest = _MINUTES_AT_ONCE if bucket is Bucket.MINUTE else 1
     run: list[Mark] = []
     before: tuple[str, ...] = ()
     since_ms = until_ms = 0
     for at_ms, some in sorted(by_time.items(), reverse=True):
         gateways = tuple(sorted(one.gateway for one in some))
         together = gateways == before and at_ms + bucket.value == since_ms
-        if run and not (together and until_ms - at_ms <= longest * bucket.value):
+        fits = bucket is Bucket.MINUTE and len(run) + len(some) <= _AT_ONCE
+        if run and not (together and fits):
             yield from _by_gateways(run, before, since_ms, until_ms)
             run = []
         if not run:

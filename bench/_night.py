@@ -47,13 +47,14 @@ RULES: Final = Threshold(
 
 
 def plan_of() -> Plan:
-    """Three underpasses of a village, under a township, a district; each with two people."""
+    """Three underpasses of a village, under a township, a district; each with two people. One more
+    is to know of red ones, and a loudspeaker tells everybody."""
     areas = {
         "district": {"name": "东江区", "kind": "district"},
         "township": {"name": "大坪街道", "kind": "township", "parent": "district"},
         "village": {"name": "石桥社区", "kind": "village", "parent": "township"},
     }
-    contacts = {
+    contacts: dict[str, dict[str, Any]] = {
         f"{area}-{n}": {
             "name": f"{one['name']}{n}",
             "area": area,
@@ -63,6 +64,14 @@ def plan_of() -> Plan:
         for area, one in areas.items()
         for n in (1, 2)
     }
+    contacts["traffic"] = {**contacts["township-1"], "name": "交警甲", "roles": ["traffic"]}
+    contacts["horn"] = {
+        "name": "石桥喇叭",
+        "area": "village",
+        "channels": ["board"],
+        "address": {"board": "horn-1"},
+        "public": True,
+    }
     names = dict(zip(SITES, ("北门下穿道", "南桥下穿道", "东站下穿道"), strict=True))
     written: dict[str, Any] = {
         "title": "a night",
@@ -71,7 +80,12 @@ def plan_of() -> Plan:
             key: {"name": name, "area": "village", "hazards": ["underpass"]}
             for key, name in names.items()
         },
-        "channel": {"sms": {"address": "phone"}, "voice": {"address": "phone", "after_s": 30}},
+        "channel": {
+            "sms": {"address": "phone"},
+            "voice": {"address": "phone", "after_s": 30},
+            "board": {"address": "board"},
+        },
+        "tell": [{"at": ["raise", "climb"], "roles": ["traffic"], "levels": ["red"]}],
         "contact": contacts,
         "hazard": {"underpass": {"climbs_to": {"orange": "township"}}},
         "instruction": [{"hazard": "underpass", "zh": "请封闭{site}。", "en": "Close {site}."}],
@@ -107,7 +121,8 @@ class Night:
         self._depth = dict.fromkeys(SITES, 0.0)
         self._slope = dict.fromkeys(SITES, 0.0)
         self._newest: dict[str, tuple[int, float]] = {}
-        self._away = {"sms": False, "voice": False}
+        self._away = {"sms": False, "voice": False, "board": False}
+        self._dead: set[str] = set()
         self._begin()
 
     def run(self, minutes: int) -> None:
@@ -117,6 +132,7 @@ class Night:
             self._disturb()
             self._step()
         self._away = dict.fromkeys(self._away, False)
+        self._dead.clear()
         for site in SITES:
             if self.chance.random() < 0.7:
                 self._depth[site] = 0.0
@@ -127,15 +143,22 @@ class Night:
     # What is wrong
 
     def untrue(self) -> Iterator[str]:
-        """Messages whose value was not the newest, or older than a minute, when they were taken."""
+        """Messages whose value was not the newest when they were taken, or a minute older than what
+        another gauge of the site, which it does not name, had measured."""
         for one in self.handed:
+            read: dict[str, int] = {}
             for reading in one.message.readings:
+                site = reading.sensor.rpartition("-")[0]
+                read[site] = max(read.get(site, 0), reading.at_ms)
                 _, value = one.newest[reading.sensor]
-                if one.at_ms - reading.at_ms > 60_000 or abs(value - reading.value) > 1e-9:
-                    yield (
-                        f"{one.contact} by {one.channel} at {one.at_ms}: {reading.value} m of "
-                        f"{one.at_ms - reading.at_ms} ms ago, it was {value} m"
-                    )
+                if abs(value - reading.value) > 1e-9:
+                    yield f"{one}: {reading.value} m, it was {value} m"
+            for site, at_ms in read.items():
+                newest = max(one.newest.get(f"{site}-{gauge}", (0, 0.0))[0] for gauge in "ab")
+                if newest - at_ms > 60_000:
+                    yield f"{one}: of {newest - at_ms} ms before the newest"
+            if one.contact == "horn" and "应答" in one.message.text:
+                yield f"{one}: everybody hears what is for those on duty"
 
     def judge(self) -> None:
         """Work out what needs the database, before it is gone."""
@@ -184,6 +207,11 @@ class Night:
         for channel, away in self._away.items():
             if self.chance.random() < (0.1 if away else 0.02):
                 self._away[channel] = not away
+        if self.chance.random() < 0.002:  # both providers at once
+            self._away |= {"sms": True, "voice": True}
+        site = self.chance.choice(SITES)
+        if self.chance.random() < 0.02 and self._depth[site] > 0.2:
+            self._dead ^= {f"{site}-{self.chance.choice('ab')}"}
         if self.chance.random() < 0.02:
             self.kills += 1
             self._begin()
@@ -217,17 +245,23 @@ class Night:
 
     def _step(self) -> None:
         self.now_ms += STEP_MS
-        readings = []
+        readings, newest = [], {}
         for site in SITES:
-            ruler = f"ruler-{site}"
-            depth = round(self._depth[site], 3)
-            self._newest[ruler] = (self.now_ms, depth)
-            readings.append(Reading(site, ruler, Quantity.DEPTH, depth, self.now_ms, Quality.GOOD))
+            for gauge, lower in (("a", 0.0), ("b", 0.01)):
+                ruler = f"{site}-{gauge}"
+                if ruler in self._dead:
+                    continue
+                depth = round(max(0.0, self._depth[site] - lower), 3)
+                newest[ruler] = (self.now_ms, depth)
+                readings.append(
+                    Reading(site, ruler, Quantity.DEPTH, depth, self.now_ms, Quality.GOOD)
+                )
         batch = Batch("gw", "s", self.now_ms, tuple(readings))
         findings = self._watch.examine([batch], [], [], {}, self.now_ms)
         if not self._in_one(lambda c: self._watch.save(c, findings, self.now_ms)):
             return  # killed: it comes again with the next reading
         self._watch.adopt(findings)
+        self._newest |= newest
         self._in_one(lambda c: self.dispatch.round(c, self.now_ms))
         self._deliver()
 
@@ -264,7 +298,7 @@ class Night:
             message = desk.next(self.connection, channel, contact, self.now_ms)
         if message is None:
             return
-        refused = self.chance.random() < 0.02
+        refused = self.chance.random() < 0.02 and channel != "board"  # it has no other one
         outcome = "refused" if refused else "delivered"
         if not refused:
             self.handed.append(Handed(self.now_ms, contact, channel, message, dict(self._newest)))

@@ -1,8 +1,9 @@
-"""Whether people are told the truth: messages whose value was not the newest reading, or older
-than a minute, at the moment at which a channel took them.
+"""Whether people are told the truth: messages whose value was not the newest reading of its gauge,
+or a minute older than another gauge's, at the moment at which a channel took them.
 
-Nights of duty in virtual time (`bench._night`): random storms at three sites, answers, declines and
-reports, channels that fail and refuse, and a process that is killed in and between transactions.
+Nights of duty in virtual time (`bench._night`): random storms at three sites with two gauges each,
+which die; answers, declines and reports; channels that fail and refuse; and a process that is
+killed in and between transactions.
 """
 
 import tempfile

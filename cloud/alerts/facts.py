@@ -160,7 +160,8 @@ def newest(records: Records, alarm: Alarm, sayings: Sayings) -> Newest:
     present = _present(records, alarm.site)
     name = _speaker(alarm, present)
     known = foremost_of(alarm, {name: sayings[name]} if name in sayings else sayings)
-    other = _other(name, {one: present[one] for one in present if one in alarm.sources})
+    rule = name.partition(":")[0]
+    other = _other(name, {one: present[one] for one in present if one.partition(":")[0] == rule})
     found = present.get(name)
     before = known.measured
     if found is None or (before is not None and found.finding.at_ms < before.at_ms):

@@ -9,11 +9,11 @@ into a table.
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, select
@@ -47,6 +47,8 @@ _EXACT_PARTS: Final = 1000
 """With more intervals in a stream, what is missing is told as if nothing that was declared lost had
 come after all."""
 
+
+_NameT = TypeVar("_NameT", bound=Hashable)
 
 MayFind = Callable[[str, str, bool, int], bool]
 """Whether a gateway may raise or worsen a finding at a site, now: of something that is looked at
@@ -116,6 +118,8 @@ class Watch:
         self._states: dict[Key, msgspec.Struct] = {}
         self._samples = Samples()
         self._open_until: dict[Key, int] = {}
+        self._sites_until: dict[tuple[str, str], int] = {}
+        """By rule and site, the same of any of its places."""
         self._keep_ms = keep_ms
         self._ears = lru_cache(_SERIES_KNOWN)(self._find_ears)
         self._latest_ms = 0
@@ -149,6 +153,9 @@ class Watch:
                 self._let_tick(key, rule)
         until_ms = now_ms + self._keep_ms
         self._open_until = dict.fromkeys(episodes.measured(connection), until_ms)
+        self._sites_until = dict.fromkeys(
+            ((key.rule, key.place.site) for key in self._open_until if key.place.site), until_ms
+        )
 
     def examine(
         self,
@@ -334,17 +341,15 @@ class Watch:
             findings.changes.append(Change(key, rule.hazard, finding))
 
     def _is_open(self, key: Key, state: Any, now_ms: int) -> bool:
-        """Whether a rule is not normal, or was not until lately: its alarm may still stand."""
+        """Whether a rule is not normal, or was not until lately: its alarm may still stand. Then
+        the other gauges of the site are of interest too: one of them may be all that is left."""
+        site = key.rule, key.place.site
         if getattr(state, "level", None) is not None:
             self._open_until[key] = now_ms + self._keep_ms
+            if key.place.site:
+                self._sites_until[site] = now_ms + self._keep_ms
             return True
-        until_ms = self._open_until.get(key)
-        if until_ms is None:
-            return False
-        if now_ms > until_ms:
-            del self._open_until[key]
-            return False
-        return True
+        return _lasts(self._open_until, key, now_ms) or _lasts(self._sites_until, site, now_ms)
 
     def _is_too_much(self, place: Place, finding: Finding | None, said: Said, now_ms: int) -> bool:
         """Whether a gateway has found so much of late that this must wait. What is over is over at
@@ -359,6 +364,15 @@ class Watch:
     def _let_tick(self, key: Key, rule: Rule[Any]) -> None:
         if Tick in rule.hears:
             self._ticking.setdefault(key.place.gateway, {})[key] = rule
+
+
+def _lasts(until: dict[_NameT, int], name: _NameT, now_ms: int) -> bool:
+    """Whether the time of a name has not passed; one that has is forgotten."""
+    until_ms = until.get(name)
+    if until_ms is not None and now_ms > until_ms:
+        del until[name]
+        return False
+    return until_ms is not None
 
 
 def _hole(name: str, stream: ledger.Stream) -> Hole:

@@ -101,6 +101,19 @@ def test_a_level_that_only_a_dead_gauge_holds_says_what_the_other_one_reads(site
     assert "16厘米" in message.text
 
 
+def test_a_gauge_that_never_found_anything_says_what_it_reads_where_the_other_one_died(
+    site: Site,
+) -> None:
+    site.read(a=5, b=5)
+    site.read(MINUTE, a=35, b=5)
+    for _ in range(3):
+        site.read(30_000, b=4)
+    message = site.message()
+    assert message.level == "red"
+    assert "另一测点" in message.text
+    assert "4厘米" in message.text
+
+
 def test_what_was_last_read_long_ago_does_not_rise_any_more(site: Site) -> None:
     for cm in (10, 20, 31, 40, 50):
         site.read(30_000, a=cm)

@@ -19,16 +19,17 @@ from cloud.alerts.rule import Finding
 from cloud.alerts.trend import Trend
 from cloud.alerts.wording import Wording
 from cloud.channels import Language, Measurement
-from tests import everyword
-from tests.everyword import NOW, SITES
+from tests import everyfinding, everyword
+from tests.everyfinding import NOW
+from tests.everyword import SITES
 from tests.examples import examples
 from tests.rules import DAY, MINUTE
 from wire.messages import Level
 
 TONGUES: list[Language] = ["zh", "en"]
 PLANS = {tongue: everyword.plan(tongue) for tongue in TONGUES}
-FOUND = [*everyword.found_by_hazard()] + [
-    (name, Hazard.EQUIPMENT, found) for name, found in everyword.found_of_equipment()
+FOUND = [*everyfinding.found_by_hazard()] + [
+    (name, Hazard.EQUIPMENT, found) for name, found in everyfinding.found_of_equipment()
 ]
 
 NEVER = {
@@ -85,7 +86,7 @@ def facts(draw: st.DrawFn, tongue: Language) -> Fact:
     kind = draw(st.sampled_from([one for one in Kind if one is not Kind.PUBLIC]))
     at_ms = NOW - draw(st.integers(0, 40 * DAY // MINUTE)) * MINUTE
     if found.value is not None and found.unit == "m" and found.quantity == "depth":
-        found = everyword.water(draw(st.floats(0.16, 9.9)), at_ms)
+        found = everyfinding.water(draw(st.floats(0.16, 9.9)), at_ms)
     changes: dict[str, Any] = {
         "found": found,
         "trend": draw(st.sampled_from([None, *Trend])),

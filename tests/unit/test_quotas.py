@@ -297,7 +297,7 @@ def test_what_is_exceeded_is_a_finding_of_the_gateway_and_ends() -> None:
     report(NOW)
     report(NOW)
     assert [one for one, _ in texts] == ["g/sites", "cloud-service/messages_per_minute"]
-    assert "(sites)" in texts[0][1]
+    assert "more than it may" in texts[0][1]
     report(NOW + STANDS_MS)
     report(NOW + STANDS_MS)
     assert len(texts) == 4

@@ -263,13 +263,15 @@ class _Influx:
             await self._settle()
 
     async def commit(self, points: Sequence[Points], also: Also) -> None:
-        def work(connection: Connection) -> None:
-            if self._kept is not None:
-                marks.mark(connection, points)
+        def work(connection: Connection) -> marks.Touched | None:
+            touched = None if self._kept is None else marks.mark(connection, points)
             self._retirement.written(connection, points)
             also(connection)
+            return touched
 
-        await self._state.run(work)
+        touched = await self._state.run(work)
+        if self._kept is not None and touched is not None:
+            self._kept.live.add(points, touched, time.time_ns() // 1_000_000)
 
     async def rollups(self, query: Query, bucket: Bucket) -> list[Rollup]:
         ask = self._server.aggregated if self._kept is None else self._kept.read

@@ -7,6 +7,7 @@ or finer rollups were made. A late or replaced reading leaves one like any other
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from secrets import randbits
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, select, text, update
@@ -47,21 +48,32 @@ def create(connection: Connection) -> None:
     tables.metadata.create_all(connection, tables=ours)
 
 
-def mark(connection: Connection, points: Iterable[Points]) -> None:
+class Touched(NamedTuple):
+    """What a touch did: a gateway, a time, and `times` of its mark from then on. A mark that was
+    not there begins with `start`, which no two calls have alike."""
+
+    start: int
+    marks: list[tuple[str, int, int]]
+
+
+def mark(connection: Connection, points: Iterable[Points]) -> Touched:
     """Note that the minutes of `points` are due."""
     found = {
-        (gateway, minute) for gateway, readings in points for minute in _minutes(columns(readings))
+        (gateway, minute) for gateway, readings in points for minute in minutes(columns(readings))
     }
-    touch(connection, Bucket.MINUTE, sorted(found))
+    return touch(connection, Bucket.MINUTE, sorted(found))
 
 
-def touch(connection: Connection, bucket: Bucket, places: Sequence[tuple[str, int]]) -> None:
+def touch(connection: Connection, bucket: Bucket, places: Sequence[tuple[str, int]]) -> Touched:
     """Note that the rollups of these gateways and times are due."""
     sign = "?" if database.is_sqlite(connection) else "%s"
+    touched = Touched(randbits(62), [])
     for begin in range(0, len(places), _AT_ONCE):
         some = places[begin : begin + _AT_ONCE]
-        values = tuple(value for place in some for value in (bucket.level, *place))
-        connection.exec_driver_sql(_statement(sign, len(some)), values)
+        values = tuple(value for place in some for value in (bucket.level, *place, touched.start))
+        found = connection.exec_driver_sql(_statement(sign, len(some)), values)
+        touched.marks.extend((gateway, at_ms, times) for gateway, at_ms, times in found)
+    return touched
 
 
 @lru_cache(maxsize=2 * _AT_ONCE)
@@ -69,13 +81,13 @@ def _statement(sign: str, rows: int) -> str:
     """As text: one of the expression language would cost more than the insert."""
     return (
         "INSERT INTO rollup_due (level, gateway, at_ms, times) VALUES "
-        + ", ".join([f"({', '.join([sign] * 3)}, 1)"] * rows)
+        + ", ".join([f"({', '.join([sign] * 4)})"] * rows)
         + " ON CONFLICT (level, gateway, at_ms) DO UPDATE SET times = rollup_due.times + 1,"
-        " not_before_ms = 0, fault = ''"
+        " not_before_ms = 0, fault = '' RETURNING gateway, at_ms, times"
     )
 
 
-def _minutes(readings: Columns) -> Iterable[int]:
+def minutes(readings: Columns) -> Iterable[int]:
     """The minutes that `readings` fall into; of a batch that is dense, all that it spans."""
     first, last = readings.first_ms, readings.last_ms
     if first is None or last is None:

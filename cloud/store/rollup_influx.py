@@ -1,14 +1,15 @@
 """What the cloud keeps for an InfluxDB: its rollups, and the account of what retention takes. Tasks
 and continuous queries of the server look at the present alone, see docs/decisions.
 
-The server works out minutes from readings, once they are over and for what was touched only. Hours
-are made here from minutes. Where they lie: see `influxql`; their fields are min, mean, max, count,
+A minute that comes in order is worked out while it is stored (`live`); any other the server works
+out from its readings, once it is over and for what was touched only. Hours are made here from
+minutes. Where they lie: see `influxql`; their fields are min, mean, max, count,
 bad, missing, worst.
 """
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -19,6 +20,7 @@ from cloud.state import State
 from cloud.store import Bucket, Points, Query, Retention, Retired, Rollup, hours, marks
 from cloud.store.influxql import InfluxQL, NoJson
 from cloud.store.lineprotocol import series_key
+from cloud.store.live import Live
 from cloud.store.marks import Mark
 from wire.reading import columns
 
@@ -69,6 +71,7 @@ class Rollups:
         self._write = write
         self._retention = retention
         self._prepare = prepare
+        self.live = Live()
 
     async def read(self, query: Query, bucket: Bucket) -> list[Rollup]:
         """As `Store.rollups`."""
@@ -105,8 +108,36 @@ class Rollups:
             if waiting and self._prepare is not None:
                 await self._prepare(server_days(self._retention))
                 self._prepare = None
+            if bucket is Bucket.MINUTE:
+                waiting = await self._settle_live(waiting, now_ms)
             for part in _parts(waiting, bucket):
                 await self._settle(part, bucket, now_ms)
+
+    async def _settle_live(self, waiting: Sequence[Mark], now_ms: int) -> list[Mark]:
+        """Write the minutes that were worked out while their readings were stored. Returns the
+        marks of the others."""
+        others, ready, lines = [], list[Mark](), list[str]()
+        for one in waiting:
+            made = self.live.take(one.gateway, one.at_ms, one.times)
+            if made is None:
+                others.append(one)
+                continue
+            ready.append(one)
+            lines += self._lines(made, Bucket.MINUTE, now_ms)
+            if len(lines) >= _LINES_AT_ONCE:
+                others += await self._write_live(ready, lines)
+                ready, lines = [], []
+        return others + (await self._write_live(ready, lines) if ready else [])
+
+    async def _write_live(self, ready: list[Mark], lines: Sequence[str]) -> list[Mark]:
+        """Returns those that are to be asked for: all, where the server refuses some of them."""
+        try:
+            if lines:
+                await self._write("\n".join(lines).encode(), Bucket.MINUTE)
+        except Rejected:
+            return ready
+        await self._state.run(partial(_settled, some=ready, bucket=Bucket.MINUTE))
+        return []
 
     async def _settle(self, part: _Part, bucket: Bucket, now_ms: int) -> None:
         try:
@@ -121,7 +152,7 @@ class Rollups:
                 alone = _Part((one.gateway,), one.at_ms, one.at_ms + bucket.value, [one])
                 await self._settle(alone, bucket, now_ms)
             return
-        await self._state.run(partial(_settled, part=part, bucket=bucket))
+        await self._state.run(partial(_settled, some=part.marks, bucket=bucket))
 
     async def _remake(self, part: _Part, bucket: Bucket, now_ms: int) -> None:
         query = Query(since_ms=part.since_ms, until_ms=part.until_ms)
@@ -131,12 +162,15 @@ class Rollups:
             found = hours.from_minutes(
                 await self._influxql.kept(query, Bucket.MINUTE, part.gateways)
             )
-        # What the server would let go at once it need not be asked to keep.
-        since_ms = self._retention.cutoffs(now_ms).get(bucket.level, 0)
-        lines = [_line(one) for one in found if one.at_ms >= since_ms]
+        lines = self._lines(found, bucket, now_ms)
         for begin in range(0, len(lines), _LINES_AT_ONCE):
             body = "\n".join(lines[begin : begin + _LINES_AT_ONCE]).encode()
             await self._write(body, bucket)
+
+    def _lines(self, found: Iterable[Rollup], bucket: Bucket, now_ms: int) -> list[str]:
+        # What the server would let go at once it need not be asked to keep.
+        since_ms = self._retention.cutoffs(now_ms).get(bucket.level, 0)
+        return [_line(one) for one in found if one.at_ms >= since_ms]
 
     async def _minutes(self, query: Query, part: _Part) -> list[Rollup]:
         try:
@@ -157,12 +191,12 @@ class Rollups:
         )
 
 
-def _settled(connection: Connection, part: _Part, bucket: Bucket) -> None:
+def _settled(connection: Connection, some: Sequence[Mark], bucket: Bucket) -> None:
     if bucket is Bucket.MINUTE:
         hour = Bucket.HOUR.value
-        places = {(one.gateway, one.at_ms // hour * hour) for one in part.marks}
+        places = {(one.gateway, one.at_ms // hour * hour) for one in some}
         marks.touch(connection, Bucket.HOUR, sorted(places))
-    marks.done(connection, part.marks)
+    marks.done(connection, some)
 
 
 def _parts(waiting: Sequence[Mark], bucket: Bucket) -> Iterator[_Part]:

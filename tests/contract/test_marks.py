@@ -51,17 +51,28 @@ async def test_a_mark_is_a_gateway_and_a_minute(database: State) -> None:
     await mark(database, points("a", 7), points("a", 12, 10))
     await mark(database, points("a", MINUTE))
     await mark(database)
-    assert sorted(await due(database)) == [
-        Mark("minute", "a", T0, 2),
-        Mark("minute", "a", T0 + MINUTE, 1),
-        Mark("minute", "b", T0 + HOUR - MINUTE, 1),
-        Mark("minute", "b", T0 + HOUR, 1),
-        Mark("minute", "b", T0 + 3 * HOUR, 1),
+    assert sorted(one[:3] for one in await due(database)) == [
+        ("minute", "a", T0),
+        ("minute", "a", T0 + MINUTE),
+        ("minute", "b", T0 + HOUR - MINUTE),
+        ("minute", "b", T0 + HOUR),
+        ("minute", "b", T0 + 3 * HOUR),
     ]
     found = await due(database, gateway="b", before_ms=T0 + 3 * HOUR)
     assert [one.at_ms for one in found] == [T0 + HOUR, T0 + HOUR - MINUTE]  # the newest first
     found = await due(database, since_ms=T0 + HOUR)
     assert [one.at_ms - T0 for one in found] == [3 * HOUR, HOUR]
+
+
+async def test_a_touch_tells_what_the_mark_has_become(database: State) -> None:
+    first = await database.run(partial(marks.mark, points=[points("a", 1), points("b", 1)]))
+    assert sorted(first.marks) == [("a", T0, first.start), ("b", T0, first.start)]
+    second = await database.run(partial(marks.mark, points=[points("a", 2, MINUTE)]))
+    assert sorted(second.marks) == [
+        ("a", T0, first.start + 1),
+        ("a", T0 + MINUTE, second.start),
+    ]
+    assert {one.times for one in await due(database, gateway="b")} == {first.start}
 
 
 async def test_a_batch_that_is_dense_marks_all_that_it_spans(database: State) -> None:

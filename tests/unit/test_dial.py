@@ -74,7 +74,7 @@ async def test_an_address_that_swallows_everything_is_passed_over(names):
         before = descriptors()
         assert await reach() == good
         await asyncio.sleep(0)
-        assert descriptors() == before
+        assert descriptors() <= before  # what an earlier test left may be collected meanwhile
 
 
 async def test_the_first_that_answers_is_taken(names):
@@ -110,7 +110,7 @@ async def test_whoever_gives_up_leaves_nothing_open(names):
         with pytest.raises(TimeoutError):
             await reach(0.6)  # with two or three attempts under way
         await asyncio.sleep(0)
-        assert descriptors() == before
+        assert descriptors() <= before  # what an earlier test left may be collected meanwhile
 
 
 async def test_a_connection_notices_that_the_other_side_has_vanished(names):

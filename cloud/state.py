@@ -97,20 +97,27 @@ class State:
         done = loop.run_in_executor(self._thread, self._run, work)
         if self.patience_s is None:
             return await done
-        watching = loop.call_later(self.patience_s, self._cut)
+        watching = loop.create_task(self._watch(self.patience_s), name="patience with the state")
         try:
             return await done
         finally:
             watching.cancel()
 
-    def _cut(self) -> None:
+    async def _watch(self, patience_s: float) -> None:
         """Cut the connection to a server that hangs (its machine confirms what we send, so that
-        nothing else ends it); the call that waits for it raises Unavailable."""
-        began_s, held = self._began_s, self._connection
-        if self.patience_s is None or began_s is None or held is None:
-            return
-        if time.monotonic() - began_s >= self.patience_s:
-            log.error("%s: no answer for %g s; the connection is cut", self.place, self.patience_s)
+        nothing else ends it); the call that waits for it raises Unavailable. The call under way may
+        be another's, or only now have its turn, so it is looked at again and again."""
+        left_s = patience_s
+        while True:
+            await asyncio.sleep(left_s)
+            began_s, held = self._began_s, self._connection
+            left_s = patience_s
+            if began_s is None or held is None:
+                continue
+            if (left_s := began_s + patience_s - time.monotonic()) > 0:
+                continue
+            left_s = patience_s
+            log.error("%s: no answer for %g s; the connection is cut", self.place, patience_s)
             with contextlib.suppress(OSError, SQLAlchemyError, AttributeError):
                 database.cut(held)
 

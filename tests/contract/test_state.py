@@ -285,6 +285,19 @@ async def test_a_server_that_hangs_is_left(shared_postgres: Postgres) -> None:
         await one.run(wake_all)
 
 
+async def test_a_call_that_had_to_wait_for_its_turn_is_left_too(shared_postgres: Postgres) -> None:
+    """Its patience begins when it does, not when it was asked for."""
+    server = shared_postgres.database(uuid.uuid4().hex)
+    async with state.opened(server) as one:
+        one.patience_s = 0.4
+        busy = asyncio.create_task(one.run(lambda _: time.sleep(0.3)), name="busy")
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await one.run(sleep)
+        await asyncio.wait((busy,))
+        await one.run(wake_all)
+
+
 async def test_who_gave_up_a_call_that_hangs_holds_up_no_other(shared_postgres: Postgres) -> None:
     server = shared_postgres.database(uuid.uuid4().hex)
     async with state.opened(server) as one:

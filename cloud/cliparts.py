@@ -27,6 +27,7 @@ from cloud.alerts.plan import Plan
 from cloud.errors import Rejected, Unavailable
 from cloud.state import State
 from cloud.store import Store
+from configs import files
 from configs.loader import UserError
 from configs.text import clean, is_visible_name
 
@@ -56,6 +57,18 @@ def look(setup: config.Setup, question: Callable[[State, Store], Awaitable[_T]])
         return asyncio.run(ask())
     except (Unavailable, Rejected) as error:
         raise UserError(str(error)) from None
+
+
+def put(text: str, output: Path | None) -> None:
+    """`text` on the screen, or whole in a file. Raises UserError."""
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with files.replacing(output) as written:
+            written.write(text.encode())
+    except OSError as error:
+        raise UserError(f"--output {output}: {error.strerror}") from None
 
 
 def moment(option: str, text: str | None) -> int | None:

@@ -90,11 +90,11 @@ async def ask(
     except httpx.HTTPError as error:
         raise unavailable(request.url, error) from error
     except TimeoutError:
-        words = f"{_origin(request.url)} does not come to an end"
+        words = f"{origin(request.url)} does not come to an end"
         raise Unavailable(words, unsure=True) from None
     if response.is_success or response.status_code in accept:
         return response
-    text = f"{_origin(request.url)} says {response.status_code}: {_words(response.content)}"
+    text = f"{origin(request.url)} says {response.status_code}: {_words(response.content)}"
     if response.status_code in refused:
         raise Rejected(text)
     raise Unavailable(text, retry_after_s(response.headers.get("Retry-After", "")))
@@ -113,7 +113,7 @@ async def put(
     answer = await ask(http, "POST", path, params=params, content=lines, accept=accept)
     if answer.is_success and answer.status_code != 204:
         raise Unavailable(
-            f"{_origin(answer.request.url)} says {answer.status_code} to what is written, and a"
+            f"{origin(answer.request.url)} says {answer.status_code} to what is written, and a"
             f" store says 204: what answers there? {_words(answer.content)}"
         )
     return answer
@@ -151,7 +151,7 @@ async def _bounded(http: httpx.AsyncClient, request: httpx.Request, most: int) -
     """The whole answer. A server that talks without end must not fill our memory, nor one whose
     few bytes unpack to many."""
     response = await http.send(request, stream=True)
-    too_much = f"{_origin(request.url)} says more than {most} bytes"
+    too_much = f"{origin(request.url)} says more than {most} bytes"
     try:
         unpack = _unpacker(response.headers.get("Content-Encoding", ""))
         found, piece = bytearray(), b""
@@ -160,9 +160,9 @@ async def _bounded(http: httpx.AsyncClient, request: httpx.Request, most: int) -
             if len(found) > most:
                 raise Unavailable(too_much, unsure=True)
         if piece and unpack is not None and not unpack.eof:
-            raise Unavailable(f"{_origin(request.url)} breaks off its answer", unsure=True)
+            raise Unavailable(f"{origin(request.url)} breaks off its answer", unsure=True)
     except zlib.error:
-        words = f"{_origin(request.url)}: the answer cannot be unpacked"
+        words = f"{origin(request.url)}: the answer cannot be unpacked"
         raise Unavailable(words, unsure=True) from None
     finally:
         await response.aclose()
@@ -191,7 +191,7 @@ def reason(response: httpx.Response) -> str:
 def unavailable(url: httpx.URL, error: httpx.HTTPError) -> Unavailable:
     """What to raise instead of one of httpx's exceptions."""
     reason = "no answer in time" if isinstance(error, httpx.TimeoutException) else str(error)
-    words = f"{_origin(url)} cannot be reached: {reason or type(error).__name__}"
+    words = f"{origin(url)} cannot be reached: {reason or type(error).__name__}"
     return Unavailable(words, unsure=not isinstance(error, _BEFORE_IT_WENT))
 
 
@@ -235,9 +235,8 @@ class Secret:
         """Read it again. Returns whether it is another one now."""
         try:
             found = secret(self._folder, self._place)
-        except Unavailable as error:
-            log.warning("%s", error)
-            return False
+        except Unavailable:
+            return False  # what the server says of the old one is told
         if found == self.value:
             return False
         log.warning("%s has changed: the new secret is used", self._place)
@@ -290,7 +289,7 @@ Url = Annotated[str, AfterValidator(_is_url)]
 """A URL in a config."""
 
 
-def _origin(url: httpx.URL) -> str:
+def origin(url: httpx.URL) -> str:
     """Scheme, host and port: what stands behind them in a webhook's URL is often a secret."""
     return f"{url.scheme}://{url.netloc.decode()}"
 

@@ -135,7 +135,7 @@ async def _why_nothing(store: Store, wanted: Query, bucket: Bucket | None) -> st
             if not await store.read(replace(alone, **{name: value})):
                 return f"--{name} {value}: the store has no reading of it"
     if bucket is not None and await store.read(replace(wanted, limit=1)):
-        return "no rollups match, though readings do: a running cloud makes them every 30 s"
+        return "no rollups match, though readings do: a running cloud makes each when it is over"
     return "no readings match"
 
 

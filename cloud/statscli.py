@@ -20,9 +20,8 @@ from cloud import config
 from cloud.alerts import everybody, keptplans, reportpage, statistics, statsreport
 from cloud.alerts.statistics import Figures, Month
 from cloud.channels import Language
-from cloud.cliparts import config_option, look
+from cloud.cliparts import config_option, look, put
 from cloud.state import State
-from configs import files
 from configs.loader import UserError
 from configs.text import for_terminal
 
@@ -100,14 +99,7 @@ def command(
         text = _csv(found)
     else:
         text = _table(found, sys.stdout.isatty() and output is None)
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        with files.replacing(output) as written:
-            written.write(text.encode())
-    except OSError as error:
-        raise UserError(f"--output {output}: {error.strerror}") from None
+    put(text, output)
 
 
 def _csv(found: Month) -> str:

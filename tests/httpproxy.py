@@ -1,56 +1,26 @@
 """A way to an HTTP server that answers in the server's place: what it refuses becomes a 500."""
 
-import threading
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Self
 
 import httpx
 
-from tests.services import HOST, free_port
+from tests.httpserver import Answer, HttpServer, Request
 
 
-class HttpProxy:
-    """Listens at `url`, from entry to exit of the `with` block; leads to `target`. While
-    `hides_refusals` is set every 4xx to a write becomes a 500."""
+class HttpProxy(HttpServer):
+    """Leads to `target`. While `hides_refusals` is set every 4xx to a write becomes a 500."""
 
     def __init__(self, target: str) -> None:
+        super().__init__(self._lead)
         self.hides_refusals = True
-        self.url = f"http://{HOST}:{(port := free_port())}"
         self._client = httpx.Client(base_url=target, verify=False)
-        proxy = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                answer = proxy._client.request(self.command, self.path, content=body)
-                status, text = answer.status_code, answer.content
-                if proxy.hides_refusals and self.path.startswith("/write") and 400 <= status < 500:
-                    status, text = 500, b'{"error": "internal error"}'
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = do_POST
-
-            def handle(self) -> None:
-                with suppress(ConnectionError):  # a client may be killed
-                    super().handle()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer((HOST, port), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    def _lead(self, asked: Request) -> Answer:
+        answer = self._client.request(asked.method, asked.path, content=asked.body)
+        is_write = asked.path.startswith("/write")
+        if self.hides_refusals and is_write and 400 <= answer.status_code < 500:
+            return Answer(500, b'{"error": "internal error"}')
+        return Answer(answer.status_code, answer.content, _versions(answer))
 
     def __exit__(
         self,
@@ -58,7 +28,10 @@ class HttpProxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__exit__(kind, error, trace)
         self._client.close()
+
+
+def _versions(answer: httpx.Response) -> dict[str, str]:
+    """By what the server says which it is."""
+    return {name: value for name, value in answer.headers.items() if name.startswith("x-influxdb")}

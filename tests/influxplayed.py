@@ -6,17 +6,13 @@ CONTRIBUTING on running the contract against real ones.
 """
 
 import json
-import socket
-import threading
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from tests.services import HOST, free_port
+from tests.httpserver import Answer, HttpServer, Request
 
 VERSIONS: Final = {1: "1.8.10", 2: "v2.9.1", 3: "3.6.0"}
 
@@ -25,55 +21,26 @@ _SLASH: Final = "__"
 """In the name of a database, where InfluxDB 1.x takes no slash."""
 
 
-class Answer(NamedTuple):
-    status: int
-    body: bytes = b""
-
-
-class Played:
-    """Listens at `url`, from entry to exit of the `with` block. `refuses` maps a bucket to what a
-    write to it is answered with; `tokens` that are not among these are refused."""
+class Played(HttpServer):
+    """`refuses` maps a bucket to what a write to it is answered with; `tokens` that are not among
+    these are refused."""
 
     def __init__(self, target: str, major: int) -> None:
-        self.url = f"http://{HOST}:{(port := free_port())}"
+        super().__init__(self._respond)
         self.refuses: dict[str, Answer] = {}
         self.tokens: set[str] | None = None
         self.queries: list[str] = []
         self._major = major
-        self._connections: list[socket.socket] = []
         self._engine = httpx.Client(base_url=target, verify=False, timeout=60)
-        played = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                token = self.headers.get("Authorization", "").removeprefix("Token ")
-                found = played.answer(self.path, body, token)
-                self.send_response(found.status)
-                if self.path.startswith("/ping"):
-                    self.send_header("X-Influxdb-Version", VERSIONS[played._major])
-                    self.send_header("X-Influxdb-Build", "Core" if played._major == 3 else "OSS")
-                if found.status != 204:
-                    self.send_header("Content-Length", str(len(found.body)))
-                    self.send_header("Content-Type", "application/json")
-                self.end_headers()
-                self.wfile.write(found.body)
-
-            do_GET = do_POST
-
-            def handle(self) -> None:
-                played._connections.append(self.connection)
-                with suppress(OSError, ValueError):
-                    super().handle()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer((HOST, port), Handler)
-        self._server.daemon_threads = False  # closed, it waits for the last of them
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+    def _respond(self, asked: Request) -> Answer:
+        token = asked.headers.get("Authorization", "").removeprefix("Token ")
+        found = self.answer(asked.path, asked.body, token)
+        if not asked.path.startswith("/ping"):
+            return found
+        build = "Core" if self._major == 3 else "OSS"
+        says = {"X-Influxdb-Version": VERSIONS[self._major], "X-Influxdb-Build": build}
+        return found._replace(headers=says)
 
     def answer(self, path: str, body: bytes, token: str) -> Answer:
         where = urlsplit(path)
@@ -120,22 +87,13 @@ class Played:
             made = f'"{where["rp"]}" ON "{where["db"]}" DURATION INF REPLICATION 1'
             self._engine.post("/query", params={"q": f"CREATE RETENTION POLICY {made}"})
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.shutdown()
-        for one in self._connections:  # clients keep theirs open
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._server.server_close()
+        super().__exit__(kind, error, trace)
         self._engine.close()
 
 

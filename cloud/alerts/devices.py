@@ -41,7 +41,7 @@ UNWATCHED: Final[Mapping[Device, Mapping[Language, str]]] = {
 }
 """What nobody sees while it does not work."""
 
-_MEASURES: Final = {
+_MEASURES: Final[Mapping[str, Device]] = {
     Quantity.DEPTH: Device.RULER,
     Quantity.LEVEL: Device.GAUGE,
     Quantity.RAIN_TOTAL: Device.RAIN,
@@ -52,7 +52,7 @@ _MEASURES: Final = {
 
 def measuring(quantity: str) -> Device:
     """What measures a quantity."""
-    return _MEASURES.get(quantity, Device.SENSOR)  # type: ignore[call-overload, no-any-return]
+    return _MEASURES.get(quantity, Device.SENSOR)
 
 
 def name(device: str, language: Language) -> str:

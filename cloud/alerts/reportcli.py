@@ -19,11 +19,9 @@ from cloud.alerts import (
 )
 from cloud.alerts.document import Document, Section
 from cloud.channels import Language
-from cloud.cliparts import config_option, look
+from cloud.cliparts import config_option, look, put
 from cloud.state import State
 from cloud.store import Store
-from configs import files
-from configs.loader import UserError
 
 
 async def _document(
@@ -69,11 +67,4 @@ def report_command(
     document = look(setup, lambda database, store: _document(database, store, name, language))
     is_page = shape == "html" or (shape is None and output is not None and output.suffix == ".html")
     text = reportpage.html(document) if is_page else reportpage.markdown(document)
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        with files.replacing(output) as written:
-            written.write(text.encode())
-    except OSError as error:
-        raise UserError(f"--output {output}: {error.strerror}") from None
+    put(text, output)

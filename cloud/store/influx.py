@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from sqlalchemy import Connection
 
 from cloud.errors import Rejected, Unavailable
-from cloud.http import Credentials, Secret, Url, client, put, reason, retry_after_s
+from cloud.http import Credentials, Secret, Url, client, origin, put, reason, retry_after_s
 from cloud.state import State
 from cloud.store import (
     Also,
@@ -50,6 +50,7 @@ MOST_BYTES: Final = 8_000_000
 """In one body. A line is far shorter."""
 
 _ANY_REFUSAL: Final = range(400, 600)
+_NOT_FOUND: Final = 404
 
 
 class Config(StoreConfig):
@@ -109,30 +110,28 @@ async def open(config: Config, folder: Path, state: State) -> AsyncIterator[Stor
     token = Secret(folder, config.token_file)
     password = Secret(folder, config.password_file)
     username = config.username if config.api == "v1" else None
+    is_known = token.value is not None or username is not None  # else the URL may name somebody
     async with client(
         config.timeout_s,
         base_url=config.url,
-        auth=Credentials(token, username, password),
+        auth=Credentials(token, username, password) if is_known else None,
         limits=_CONNECTIONS,
     ) as http:
         influxql = InfluxQL(http, config.database or config.bucket or "", config.api)
         metricsql = MetricsQL(http, config.database if config.api == "v1" else None)
         server: _Server = influxql if config.dialect == "influxql" else metricsql
         retirement = Retirement(state, config.retention, server.counts)
-
-        def made(send: _Send) -> Store:
-            write = _Writer(send)
-            kept = None
-            if server is influxql:
-                prepare = influxql.policies if config.api == "v1" else None
-                kept = Rollups(state, influxql, write, config.retention, prepare)
-            making = _Making(http, config, influxql, retirement, (password, token))
-            return _Influx(write, server, kept, making, state, retirement)
-
-        if config.api == "v1":
-            yield made(_v1(http, server, config.database or ""))
-        else:
-            yield made(_v2(http, config.bucket or "", config.org))
+        write = _Writer(
+            _v1(http, server, config.database or "")
+            if config.api == "v1"
+            else _v2(http, config.bucket or "", config.org)
+        )
+        kept = None
+        if server is influxql:
+            prepare = influxql.policies if config.api == "v1" else None
+            kept = Rollups(state, influxql, write, config.retention, prepare)
+        init = _Making(http, config, influxql, retirement, (password, token))
+        yield _Influx(write, server, kept, init, state, retirement)
 
 
 class _Writer:
@@ -151,6 +150,8 @@ class _Writer:
                 of_the_lines = await self._takes_ours(bucket)
             if of_the_lines:
                 raise error.rejected() from error
+            if bucket is not None and error.status == _NOT_FOUND:
+                raise Unavailable(f"{error}: `shuichi cloud init` makes it") from error
             raise
 
     async def _takes_ours(self, bucket: Bucket | None) -> bool:
@@ -203,7 +204,8 @@ class _Making:
             config.url, self._token.value, config.org, config.timeout_s
         )
         with administered as client:
-            setup = influx2.Setup(client, config.bucket or "", config.org)
+            place = origin(self._http.base_url)
+            setup = influx2.Setup(client, place, config.bucket or "", config.org)
             user = influx2.First(config.username, self._password.value)
             first = await asyncio.to_thread(setup.first, user)
             await self._retirement.expire(now_ms)
@@ -232,7 +234,7 @@ class _Influx:
         self._kept = kept
         self._state = state
         self._retirement = retirement
-        self.init = init.__call__
+        self.init = init
         self.check = server.check
         self.read = server.read
         self.counted = server.counted
@@ -243,11 +245,12 @@ class _Influx:
         found = await self._server.faults()
         if found or self._kept is None:
             return found
-        return [
+        missing = [
             fault
             for bucket in (None, *Bucket)
             if (fault := await self._kept.right_missing(self._write.own, bucket))
         ]
+        return missing + await self._kept.put_off()
 
     async def write(self, points: Sequence[Points], also: Also) -> None:
         await self.send(points)
@@ -317,10 +320,10 @@ def _v1(http: httpx.AsyncClient, server: _Server, database: str) -> _Send:
         if bucket is not None:
             where["rp"] = bucket.level
         try:
-            answer = await put(http, "/write", where, lines, _ANY_REFUSAL)
-            _taken(http, answer)
-        except Unavailable:
-            is_there = False  # perhaps: somebody may have dropped it
+            _taken(http, await put(http, "/write", where, lines, _ANY_REFUSAL))
+        except Unavailable as error:
+            if not isinstance(error, Refused) or error.status == _NOT_FOUND:
+                is_there = False  # perhaps: somebody may have dropped it
             raise
 
     return send
@@ -341,5 +344,4 @@ def _taken(http: httpx.AsyncClient, answer: httpx.Response) -> None:
     """Raise Refused unless what was written was taken."""
     if not answer.is_success:
         wait_s = retry_after_s(answer.headers.get("Retry-After", ""))
-        place = str(http.base_url).rstrip("/")
-        raise Refused(place, answer.status_code, reason(answer), wait_s)
+        raise Refused(origin(http.base_url), answer.status_code, reason(answer), wait_s)

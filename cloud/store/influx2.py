@@ -51,10 +51,12 @@ def task_names(bucket: str) -> list[str]:
 
 
 class Setup:
-    """What `shuichi cloud init` does at an InfluxDB 2.x. Raises Unavailable."""
+    """What `shuichi cloud init` does at an InfluxDB 2.x, which is called `place`. Raises
+    Unavailable."""
 
-    def __init__(self, client: "InfluxDBClient", bucket: str, org: str) -> None:
+    def __init__(self, client: "InfluxDBClient", place: str, bucket: str, org: str) -> None:
         self._client = client
+        self._place = place
         self._bucket = bucket
         self._org = org
 
@@ -68,7 +70,7 @@ class Setup:
         token = self._client.token
         if not (one.username and one.password and token):
             raise Unavailable(
-                f"{self._client.url} is new: [store] needs username, password_file and "
+                f"{self._place} is new: [store] needs username, password_file and "
                 "token_file, with which its first user is made"
             )
         request = OnboardingRequest(
@@ -182,9 +184,9 @@ class Setup:
         try:
             return work()
         except ApiException as error:
-            raise _Refused(self._client.url, error) from error
+            raise _Refused(self._place, error) from error
         except HTTPError as error:
-            raise Unavailable(f"{self._client.url} cannot be reached: {error}") from error
+            raise Unavailable(f"{self._place} cannot be reached: {error}") from error
 
 
 class _Refused(Unavailable):

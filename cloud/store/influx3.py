@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from cloud.errors import Rejected, Unavailable
-from cloud.http import ask, reason
+from cloud.http import ask, origin, reason
 from cloud.store import Retention
 from cloud.store.influx2 import places
 
@@ -36,7 +36,7 @@ async def make(http: httpx.AsyncClient, database: str, retention: Retention) -> 
         if answer.status_code != _IS_THERE:
             said = f"{answer.status_code}: {reason(answer)}"
             raise Unavailable(
-                f"{http.base_url} makes no database {name}: {said} "
+                f"{origin(http.base_url)} makes no database {name}: {said} "
                 f"(InfluxDB 3 Core has room for {CORE_TAKES}, we need {len(wanted)})"
             )
         if days is not None:

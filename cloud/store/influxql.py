@@ -13,7 +13,7 @@ import httpx
 import msgspec
 
 from cloud.errors import Rejected, Unavailable
-from cloud.http import MOST_BYTES, ask
+from cloud.http import MOST_BYTES, ask, origin
 from cloud.store import Bucket, Counted, Query, Rollup, Row, influxserver
 from cloud.store.influxserver import Server
 from wire.reading import Quality, Quantity
@@ -110,7 +110,7 @@ class InfluxQL:
         if _NO_DATABASE not in _error(answer):
             return
         if not self._creates:
-            raise Unavailable(f"{self._http.base_url} has no database {self._database!r}")
+            raise Unavailable(f"{origin(self._http.base_url)} has no database {self._database!r}")
         await self.create()
 
     async def faults(self) -> list[str]:
@@ -121,11 +121,13 @@ class InfluxQL:
         except (Unavailable, Rejected) as fault:  # who may not read it is not told if it is there
             return [f"{fault}; is database {self._database!r} spelt so?"]
         if _NO_DATABASE in error:
-            words = f"{self._http.base_url} has no database {self._database!r}; is it spelt so?"
+            words = (
+                f"{origin(self._http.base_url)} has no database {self._database!r}; is it spelt so?"
+            )
             may = " `shuichi cloud init` makes it, or else the first write"
             return [words + may * self._creates]
         if error:
-            return [f"{self._http.base_url} says: {error}"]
+            return [f"{origin(self._http.base_url)} says: {error}"]
         if not self._creates:
             return []
         try:  # nothing is in it: the server only looks whether we may
@@ -142,7 +144,7 @@ class InfluxQL:
             return
         if not refused:
             raise Unavailable(
-                f"{self._http.base_url} does not speak InfluxQL: a VictoriaMetrics needs"
+                f"{origin(self._http.base_url)} does not speak InfluxQL: a VictoriaMetrics needs"
                 ' dialect = "metricsql"'
             )
 
@@ -184,7 +186,7 @@ class InfluxQL:
 
     async def _do(self, statement: str) -> None:
         if error := _error(await self._ask(statement, method="POST")):
-            raise Unavailable(f"{self._http.base_url} says: {error}")
+            raise Unavailable(f"{origin(self._http.base_url)} says: {error}")
 
     async def settle(self) -> None:
         """Nothing to do: InfluxDB has a write in its log on disk before it answers."""
@@ -308,7 +310,7 @@ class InfluxQL:
         if _NO_DATABASE in error or _NO_POLICY in error:
             return []  # nothing has been written yet
         if error:
-            raise Unavailable(f"{self._http.base_url} says: {error}")
+            raise Unavailable(f"{origin(self._http.base_url)} says: {error}")
         return [one for result in answer.results for one in result.series]
 
     async def _ask(
@@ -323,7 +325,9 @@ class InfluxQL:
         try:
             return msgspec.json.decode(response.content, type=_Answer)
         except msgspec.MsgspecError as error:
-            raise NoJson(f"{self._http.base_url} does not speak InfluxQL: {error}") from error
+            raise NoJson(
+                f"{origin(self._http.base_url)} does not speak InfluxQL: {error}"
+            ) from error
 
 
 def _error(answer: _Answer) -> str:

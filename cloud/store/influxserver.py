@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import httpx
 
 from cloud.errors import Unavailable
-from cloud.http import ask
+from cloud.http import ask, origin
 
 _NUMBER: Final = re.compile(r"v?(\d+)\.\d")
 _MOST: Final = 80
@@ -57,4 +57,4 @@ def demand(http: httpx.AsyncClient, server: Server, api: str) -> None:
     if server.major is not None and server.major not in APIS[api]:
         how = WANTED.get(server.major)
         mend = "this release knows InfluxDB 1, 2 and 3" if how is None else f"[store] needs {how}"
-        raise Unavailable(f'{http.base_url} is {server}, not one for api = "{api}": {mend}')
+        raise Unavailable(f'{origin(http.base_url)} is {server}, not one for api = "{api}": {mend}')

@@ -7,7 +7,8 @@ another worker, wild values) is left to whoever asks the store, which has all of
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from operator import lt
 from typing import Final
 
@@ -15,8 +16,10 @@ from cloud.store import Points, Rollup
 from cloud.store.marks import GRACE_MS, MINUTE_MS, Touched
 from wire.reading import Columns, Quality, Series, columns
 
-MOST_MINUTES: Final = 20_000
-"""Minutes of gateways that are worked on at once; beyond them the store is asked."""
+MOST_MINUTES: Final = 100_000
+"""Minutes of series that are worked on at once, about 30 MB; beyond them the store is asked."""
+
+MOST_SERIES: Final = 500_000
 
 _GOOD: Final = frozenset((Quality.GOOD,))
 
@@ -76,11 +79,12 @@ class _Open:
     """One minute of one gateway: `times` of its mark after our last touch, and its series; None
     where the store has to be asked."""
 
-    __slots__ = ("series", "times")
+    __slots__ = ("many", "series", "times")
 
     def __init__(self) -> None:
         self.times: int | None = None
         self.series: dict[Series, _Minute] | None = {}
+        self.many = 1  # series that were begun, and what the place itself takes
 
     def marked(self, times: int, start: int) -> None:
         """We have touched the mark, which now has `times`; `start` where it was not there."""
@@ -97,6 +101,7 @@ class Live:
     def __init__(self) -> None:
         self._last: dict[tuple[str, Series], int] = {}
         self._open: dict[tuple[str, int], _Open] = {}
+        self._minutes = 0  # of series, in `_open`
 
     def add(self, points: Iterable[Points], touched: Touched, now_ms: int) -> None:
         """Take in what was committed together with these marks."""
@@ -106,62 +111,62 @@ class Live:
                 self._add(gateway, some, part, now_ms)
         for gateway, at_ms, times in touched.marks:
             self._of(gateway, at_ms).marked(times, touched.start)
-        while len(self._open) > MOST_MINUTES:
-            del self._open[next(iter(self._open))]
+        while self._minutes > MOST_MINUTES:
+            self._forget(next(iter(self._open)))
+        if len(self._last) > MOST_SERIES:
+            self._last.clear()  # each series begins anew: the store is asked for one minute
 
     def _add(self, gateway: str, some: Columns, part: tuple[Series, int, int], now_ms: int) -> None:
         series, begin, end = part
         times = some.at_ms[begin:end]
         key = (gateway, series)
         before = self._last.get(key)
-        first, last = times[0], times[-1]
-        goes_on = before is not None and before < first and all(map(lt, times, times[1:]))
-        minute = first // MINUTE_MS
-        if goes_on and last // MINUTE_MS == minute and now_ms < (minute + 1) * MINUTE_MS + GRACE_MS:
+        goes_on = before is not None and before < times[0] and all(map(lt, times, times[1:]))
+        self._last[key] = max(before or times[0], max(times))
+        for minute, first, last in _by_minute(times):
             opened = self._of(gateway, minute * MINUTE_MS)
-            if opened.series is not None:
-                if (own := opened.series.get(series)) is None:
-                    own = opened.series[series] = _Minute()
-                own.add(some.values[begin:end], some.qualities[begin:end])
-        elif goes_on:
-            self._apart(gateway, some, part, now_ms)
-        else:
-            for at_ms in {one // MINUTE_MS * MINUTE_MS for one in times}:
-                self._of(gateway, at_ms).series = None
-        self._last[key] = max(before or first, max(times))
-
-    def _apart(
-        self, gateway: str, some: Columns, part: tuple[Series, int, int], now_ms: int
-    ) -> None:
-        """Readings in order that lie in several minutes, or come late."""
-        series, begin, end = part
-        while begin < end:
-            minute = some.at_ms[begin] // MINUTE_MS
-            until = begin
-            while until < end and some.at_ms[until] // MINUTE_MS == minute:
-                until += 1
-            opened = self._of(gateway, minute * MINUTE_MS)
-            if now_ms >= (minute + 1) * MINUTE_MS + GRACE_MS:
-                opened.series = None  # somebody may have made it already
+            if not goes_on or now_ms >= (minute + 1) * MINUTE_MS + GRACE_MS:
+                opened.series = None  # it is not whole, or somebody may have made it already
             elif opened.series is not None:
                 if (own := opened.series.get(series)) is None:
                     own = opened.series[series] = _Minute()
-                own.add(some.values[begin:until], some.qualities[begin:until])
-            begin = until
+                    self._minutes += 1
+                    opened.many += 1
+                one = slice(begin + first, begin + last)
+                own.add(some.values[one], some.qualities[one])
 
     def _of(self, gateway: str, at_ms: int) -> _Open:
         place = (gateway, at_ms)
         if (found := self._open.get(place)) is None:
             found = self._open[place] = _Open()
+            self._minutes += found.many
         return found
 
     def take(self, gateway: str, at_ms: int, times: int) -> list[Rollup] | None:
         """The rollups of a minute whose mark has `times`, and forget it; None where the store has
         to be asked."""
-        opened = self._open.pop((gateway, at_ms), None)
+        opened = self._forget((gateway, at_ms))
         if opened is None or opened.series is None or opened.times != times:
             return None
         made = [one.rollup(at_ms, gateway, series) for series, one in opened.series.items()]
         if not all(one.mean is None or math.isfinite(one.mean) for one in made):
             return None
         return made
+
+    def _forget(self, place: tuple[str, int]) -> _Open | None:
+        opened = self._open.pop(place, None)
+        if opened is not None:
+            self._minutes -= opened.many
+        return opened
+
+
+def _by_minute(times: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Each run of times in one minute: its number since 1970, its first place and that behind its
+    last. Nearly always there is one."""
+    if (minute := min(times) // MINUTE_MS) == max(times) // MINUTE_MS:
+        yield minute, 0, len(times)
+        return
+    place = 0
+    for minute, run in groupby(times, lambda at_ms: at_ms // MINUTE_MS):
+        first, place = place, place + sum(1 for _ in run)
+        yield minute, first, place

@@ -16,7 +16,7 @@ import httpx
 import msgspec
 
 from cloud.errors import Unavailable
-from cloud.http import ask, unavailable
+from cloud.http import ask, origin, unavailable
 from cloud.store import Bucket, Counted, Query, Rollup, Row
 from wire.reading import Quality, Quantity
 
@@ -68,9 +68,9 @@ class MetricsQL:
         try:
             made = msgspec.json.decode(response.content, type=_Snapshot)
         except msgspec.MsgspecError as error:
-            raise Unavailable(f"{self._http.base_url} made no snapshot: {error}") from error
+            raise Unavailable(f"{origin(self._http.base_url)} made no snapshot: {error}") from error
         if made.status != "ok":
-            raise Unavailable(f"{self._http.base_url} made no snapshot: {made.msg}")
+            raise Unavailable(f"{origin(self._http.base_url)} made no snapshot: {made.msg}")
         await ask(self._http, "GET", "/snapshot/delete", params={"snapshot": made.snapshot})
 
     async def read(self, query: Query) -> list[Row]:
@@ -138,7 +138,7 @@ class MetricsQL:
             async with self._http.stream("GET", "/api/v1/export", params=asked) as response:
                 if not response.is_success:
                     words = (await response.aread())[:300].decode("utf-8", "replace")
-                    raise Unavailable(f"{self._http.base_url} says: {words}")
+                    raise Unavailable(f"{origin(self._http.base_url)} says: {words}")
                 async for line in _lines(response):
                     series = _decode(line)
                     quantity, _, field = series.metric["__name__"].rpartition("_")
@@ -146,7 +146,9 @@ class MetricsQL:
         except httpx.HTTPError as error:
             raise unavailable(self._http.base_url, error) from error
         except msgspec.MsgspecError as error:
-            raise Unavailable(f"{self._http.base_url} exports no series: {error}") from error
+            raise Unavailable(
+                f"{origin(self._http.base_url)} exports no series: {error}"
+            ) from error
 
 
 async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:

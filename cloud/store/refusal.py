@@ -6,8 +6,9 @@ are looked for one by one, and go to quarantine.
 Perhaps the lines: any other 400 or 422. A line of our own is written to the same place; if that is
 taken, the others are to blame.
 
-The request (rights, limits, schema, configuration): 401, 403, 404, 405, 409 ..., and a place that
-does not even take our own line. `Unavailable`: told, and tried again; nothing goes to quarantine.
+The request (rights, limits, schema, configuration): words of a limit (`LIMITS`), 401, 403, 404,
+405, 409 ..., and a place that does not even take our own line. `Unavailable`: told, and tried
+again; nothing goes to quarantine.
 
 The moment: 429, 5xx, no answer. `Unavailable`: tried again.
 """
@@ -27,6 +28,13 @@ CONDEMNS: Final = (
 )
 """What servers say of lines, in lower case; met on 1.6.7, 1.12.4, 2.9.1 and 3.6.0."""
 
+LIMITS: Final = (
+    "max-series-per-database limit exceeded",  # 1.x, as a partial write too
+    "max-values-per-tag limit exceeded",
+    "would exceed limit",  # 3.x: databases, tables, columns
+)
+"""What they say where an operator has to raise a limit, or to delete something."""
+
 LINES_OR_REQUEST: Final = frozenset({400, 422})
 TOO_LARGE: Final = 413
 
@@ -38,6 +46,8 @@ def is_of_the_lines(status: int, words: str) -> bool | None:
     if status not in LINES_OR_REQUEST:
         return False
     said = words.lower()
+    if any(one in said for one in LIMITS):
+        return False
     return True if any(one in said for one in CONDEMNS) else None
 
 

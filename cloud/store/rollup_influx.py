@@ -10,6 +10,7 @@ bad, missing, worst.
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -72,6 +73,7 @@ class Rollups:
         self._retention = retention
         self._prepare = prepare
         self.live = Live()
+        self._refused: list[tuple[Mark, str]] = []
 
     async def read(self, query: Query, bucket: Bucket) -> list[Rollup]:
         """As `Store.rollups`."""
@@ -102,16 +104,19 @@ class Rollups:
 
     async def settle(self, now_ms: int) -> None:
         """Bring the rollups whose time is over up to what was written before the call."""
-        for bucket in Bucket:
-            look = partial(marks.due, bucket=bucket, now_ms=now_ms)
-            waiting = await self._state.run(look)
-            if waiting and self._prepare is not None:
-                await self._prepare(server_days(self._retention))
-                self._prepare = None
-            if bucket is Bucket.MINUTE:
-                waiting = await self._settle_live(waiting, now_ms)
-            for part in _parts(waiting, bucket):
-                await self._settle(part, bucket, now_ms)
+        try:
+            for bucket in Bucket:
+                look = partial(marks.due, bucket=bucket, now_ms=now_ms)
+                waiting = await self._state.run(look)
+                if waiting and self._prepare is not None:
+                    await self._prepare(server_days(self._retention))
+                    self._prepare = None
+                if bucket is Bucket.MINUTE:
+                    waiting = await self._settle_live(waiting, now_ms)
+                for part in _parts(waiting, bucket):
+                    await self._settle(part, bucket, now_ms)
+        finally:
+            self._tell()
 
     async def _settle_live(self, waiting: Sequence[Mark], now_ms: int) -> list[Mark]:
         """Write the minutes that were worked out while their readings were stored. Returns the
@@ -146,7 +151,7 @@ class Rollups:
             if len(part.marks) == 1:
                 if isinstance(error, NoJson):  # not even readings come from there
                     raise
-                await self._set_aside(part.marks, str(error), now_ms)
+                await self._set_aside(part.marks[0], str(error), now_ms)
                 return
             for one in part.marks:  # one of them is to blame, the others are not
                 alone = _Part((one.gateway,), one.at_ms, one.at_ms + bucket.value, [one])
@@ -180,15 +185,29 @@ class Rollups:
                 raise
             return hours.from_readings(await self._influxql.read(query, part.gateways))
 
-    async def _set_aside(self, some: list[Mark], fault: str, now_ms: int) -> None:
-        one = some[0]
-        log.error(
-            "the %s of %s at %d is not rolled up, and tried again in an hour: %s",
-            *(one.level, one.gateway, one.at_ms, fault),
-        )
+    async def _set_aside(self, one: Mark, fault: str, now_ms: int) -> None:
+        self._refused.append((one, fault))
         await self._state.run(
-            partial(marks.set_aside, marks=some, fault=fault, until_ms=now_ms + SET_ASIDE_MS)
+            partial(marks.set_aside, marks=[one], fault=fault, until_ms=now_ms + SET_ASIDE_MS)
         )
+
+    def _tell(self) -> None:
+        """One line, however many were refused."""
+        if self._refused:
+            (one, fault), many = self._refused[0], len(self._refused)
+            log.error(
+                "rollups refused, and tried again in an hour: %d; the %s of %s at %s: %s",
+                *(many, one.level, one.gateway, datetime.fromtimestamp(one.at_ms / 1000, UTC)),
+                fault,
+            )
+            self._refused.clear()
+
+    async def put_off(self) -> list[str]:
+        """That rollups were refused and wait to be tried again."""
+        many, fault = await self._state.run(marks.aside)
+        if not many:
+            return []
+        return [f"rollups that were refused, and are tried again each hour: {many}; {fault}"]
 
 
 def _settled(connection: Connection, some: Sequence[Mark], bucket: Bucket) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import takewhile
+from itertools import groupby
 from typing import Final, TypeVar
 
 from sqlalchemy import (
@@ -139,9 +139,8 @@ def _settle_some(connection: Connection, bucket: Bucket, waiting: Sequence[Mark]
     at least. Returns how many."""
     begun = time.monotonic()
     settled = 0
-    while settled < len(waiting):
-        place = _place(waiting[settled])
-        some = list(takewhile(lambda one: _place(one) == place, waiting[settled:]))  # noqa: B023
+    for _, group in groupby(waiting, _place):
+        some = list(group)
         _settle(connection, bucket, some)
         settled += len(some)
         if time.monotonic() - begun > _ONE_GO_S:

@@ -2,10 +2,6 @@
 what 2.9.1 and 3.6.0 answered have it (there are no such servers here)."""
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -17,6 +13,7 @@ from cloud.store import Retention, influx3
 from cloud.store.influx2 import First, Setup, administered, task_names
 from configs import loader
 from configs.loader import ConfigError
+from tests.httpserver import Answer, HttpServer, Request
 
 RETENTION = Retention(raw_days=30, minute_days=365)
 
@@ -79,36 +76,15 @@ class Server:
         return httpx.Response(200, json={kind: found})
 
 
-@contextmanager
-def served(server: Server) -> Iterator[str]:
+def served(server: Server) -> HttpServer:
     """`server` behind a URL: influxdb-client has a transport of its own."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            answer = server.answer(
-                httpx.Request(self.command, f"http://i{self.path}", content=content)
-            )
-            self.send_response(answer.status_code)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(answer.content)))
-            self.end_headers()
-            self.wfile.write(answer.content)
+    def answer(asked: Request) -> Answer:
+        request = httpx.Request(asked.method, f"http://i{asked.path}", content=asked.body)
+        found = server.answer(request)
+        return Answer(found.status_code, found.content)
 
-        do_GET = do_PATCH = do_DELETE = do_POST
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{http.server_address[1]}"
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
+    return HttpServer(answer)
 
 
 def set_up(
@@ -117,8 +93,8 @@ def set_up(
     username: str | None = None,
     password: str | None = None,
 ) -> list[str]:
-    with served(server) as url, administered(url, "t", "flood", 10) as client:
-        setup = Setup(client, "shuichi", "flood")
+    with served(server) as http, administered(http.url, "t", "flood", 10) as client:
+        setup = Setup(client, http.url, "shuichi", "flood")
         return [setup.first(First(username, password)), *setup.rest(retention)]
 
 

@@ -1,0 +1,81 @@
+"""A small HTTP server of a test, in a thread: what it answers is a function."""
+
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from tests.services import HOST, free_port
+
+
+class Request(NamedTuple):
+    """`path` with its query."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
+
+
+class HttpServer:
+    """Listens at `url`, from entry to exit of the `with` block."""
+
+    def __init__(self, answer: Callable[[Request], Answer]) -> None:
+        self.url = f"http://{HOST}:{(port := free_port())}"
+        self._connections: list[socket.socket] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                found = answer(Request(self.command, self.path, dict(self.headers), body))
+                self.send_response(found.status)
+                for name, value in found.headers.items():
+                    self.send_header(name, value)
+                if found.status != 204:
+                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Length", str(len(found.body)))
+                self.end_headers()
+                self.wfile.write(found.body)
+
+            do_GET = do_PUT = do_PATCH = do_DELETE = do_POST
+
+            def handle(self) -> None:
+                server._connections.append(self.connection)
+                with suppress(OSError, ValueError):  # a client may be killed
+                    super().handle()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer((HOST, port), Handler)
+        self._server.daemon_threads = False  # closed, it waits for the last of them
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        for one in self._connections:  # clients keep theirs open
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._server.server_close()

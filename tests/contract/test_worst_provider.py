@@ -258,9 +258,13 @@ async def test_the_longest_rest_is_bounded(tmp_path: Path, monkeypatch: pytest.M
     async with state.opened(tmp_path / "cloud.db") as database:
         await tell(database, ["sms"], "a")
         async with delivering(Delivery(database, {"sms": channel})):
-            await until(lambda: channel.told == ["a-sms"])
-        rows = await database.run(lambda c: c.execute(select(out.c.outcome)).all())
-    assert [row.outcome for row in rows] == ["delivered"]
+
+            async def outcome() -> str:
+                return str(await database.run(lambda c: c.execute(select(out.c.outcome)).scalar()))
+
+            await until(outcome)  # it is noted after the channel has taken it
+            assert await outcome() == "delivered"
+    assert channel.told == ["a-sms"]
 
 
 @pytest.mark.parametrize("why", ["it takes nothing", "it wants a long rest"])

@@ -22,6 +22,7 @@ _ROLLUP: Final = pa.schema(
         *((name, pa.float64()) for name in ("min", "mean", "max")),
         *((name, pa.int32()) for name in ("count", "bad", "missing")),
         ("worst", pa.int8()),
+        ("rain", pa.float64()),
     ]
 )
 

@@ -20,7 +20,12 @@ from configs.loader import UserError
 from configs.numbers import MOST_ROWS, Count
 from wire.reading import Quantity
 
-_ROLLUPS: Final = {"1m": Bucket.MINUTE, "1h": Bucket.HOUR}
+_ROLLUPS: Final = {
+    "1m": Bucket.MINUTE,
+    "1h": Bucket.HOUR,
+    "1d": Bucket.DAY,
+    "hydro-day": Bucket.HYDRO_DAY,
+}
 _BINARY: Final = ("parquet", "png")
 _FORMATS: Final = ("table", "csv", "jsonl", "chart", *_BINARY)
 
@@ -44,7 +49,8 @@ class _NothingFound(Exception):
     type=click.Choice(["raw", *_ROLLUPS]),
     default="raw",
     show_default=True,
-    help="Readings, or min, mean, max and counts of each minute or hour.",
+    help="Readings, or min, mean, max and counts of each minute, hour, day or hydrological day, and"
+    " of the longer ones the rain.",
 )
 @click.option("--limit", type=Count(1, MOST_ROWS), help="The newest so many.  [default: 1000]")
 @click.option("--all", "everything", is_flag=True, help="All there are, however many.")
@@ -144,7 +150,7 @@ def _add(sink: Sink, page: Sequence[Shown], shape: str) -> None:
     if isinstance(sink, show.Drawn) and len(sink.rows) > show.DRAWN_AT_MOST:
         raise UserError(
             f"more than {show.DRAWN_AT_MOST} rows are too many for a {shape}: "
-            "a shorter range, --rollup 1m or 1h, or --format csv"
+            "a shorter range, a coarser --rollup, or --format csv"
         )
 
 

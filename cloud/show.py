@@ -56,7 +56,8 @@ class Record(msgspec.Struct):
 
 
 class RollupRecord(msgspec.Struct):
-    """A rollup as files have it; `time` is its beginning, `min`, `mean` and `max` are in `unit`."""
+    """A rollup as files have it; `time` is its beginning, `min`, `mean`, `max` and `rain` are in
+    `unit`."""
 
     time: str
     gateway: str
@@ -71,6 +72,7 @@ class RollupRecord(msgspec.Struct):
     bad: int
     missing: int
     worst: int | None
+    rain: float | None
 
 
 class Sink(Protocol):
@@ -168,7 +170,8 @@ def _table(rows: Sequence[Shown], zone: tzinfo | None, varying: Sequence[str]) -
         shown.add_column(_unit(first), justify="right", no_wrap=True)
         shown.add_column("quality", no_wrap=True)
     else:
-        for column in ("min", "mean", "max", "count", "bad", "missing"):
+        rain = ("rain",) if _has_rain(first) else ()
+        for column in (*rain, "min", "mean", "max", "count", "bad", "missing"):
             shown.add_column(column, justify="right", no_wrap=True)
         shown.add_column("worst")  # two words at most: it is this one that gives way
     digits = 23 if isinstance(first, Row) else 16  # to the millisecond, or to the minute
@@ -177,6 +180,10 @@ def _table(rows: Sequence[Shown], zone: tzinfo | None, varying: Sequence[str]) -
         place = (Text(for_terminal(getattr(row, name))) for name in varying)
         shown.add_row(at, *place, *_cells(row))
     return shown
+
+
+def _has_rain(row: Rollup) -> bool:
+    return row.quantity is Quantity.RAIN_TOTAL
 
 
 def _unit(row: Shown) -> str:
@@ -292,11 +299,16 @@ def _place(row: Shown) -> tuple[str, ...]:
 def _records(rows: Iterable[Shown], zone: tzinfo | None) -> Iterator[Record | RollupRecord]:
     before, time = None, ""
     for row in rows:
-        at_ms, gateway, site, sensor, quantity, *rest = row
+        at_ms, gateway, site, sensor, quantity = row[:5]
         if at_ms != before:  # many sensors have the same
             before, time = at_ms, moment(at_ms, zone).isoformat(timespec="milliseconds")
-        kind = Record if isinstance(row, Row) else RollupRecord
-        yield kind(time, gateway, site, sensor, quantity, UNITS[quantity], *rest)
+        place = (time, gateway, site, sensor, quantity, UNITS[quantity])
+        if isinstance(row, Row):
+            yield Record(*place, row.value, row.quality)
+            continue
+        ends = (row.min, row.mean, row.max)
+        counts = (row.counted, row.bad, row.missing)
+        yield RollupRecord(*place, *ends, *counts, row.worst, row.rain)
 
 
 def _cells(row: Shown) -> Iterator[str]:
@@ -304,6 +316,8 @@ def _cells(row: Shown) -> Iterator[str]:
         yield _number(row.value)
         yield quality_name(row.quality)
         return
+    if _has_rain(row):
+        yield _number(row.rain)
     yield from map(_number, (row.min, row.mean, row.max))
     yield from map(str, (row.counted, row.bad, row.missing))
     yield "-" if row.worst is None else quality_name(row.worst)

@@ -3,7 +3,7 @@
 Both memories are bounded by bins aligned to the clock, and both spread what they do not know
 better evenly: rain is never lost to a gap, and how much of a sum rests on a gap is told.
 
-A counter of rain only rises. When it falls, `cloud.alerts.counter` judges what that means.
+A counter of rain only rises. When it falls, `cloud.analysis.rain_counter` judges what that means.
 """
 
 from bisect import bisect_left
@@ -13,8 +13,8 @@ from typing import Final, NamedTuple, Self
 
 import msgspec
 
-from cloud.alerts import counter
-from cloud.alerts.counter import NOISE_M, Span
+from cloud.analysis import rain_counter
+from cloud.analysis.rain_counter import NOISE_M, Span
 
 _MOST_IN_A_BIN: Final = 16
 """Points that are kept of one bin: a counter that falls with every reading fills no memory."""
@@ -57,7 +57,7 @@ class Totals(msgspec.Struct, frozen=True, tag="totals"):
 
     def spans(self, method: "Method") -> Iterator[Span]:
         """The rain between neighbouring readings."""
-        return counter.spans(self.points, method.most, method.rolls_over_at)
+        return rain_counter.spans(self.points, method.most, method.rolls_over_at)
 
 
 class Rates(msgspec.Struct, frozen=True, tag="rates"):

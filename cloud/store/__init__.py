@@ -8,7 +8,7 @@ where relative paths in the config begin. `open` itself need not reach the store
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Annotated, Final, NamedTuple, Protocol, Self, TypeVar
+from typing import Annotated, Final, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from pydantic import Field, model_validator
 from sqlalchemy import Connection
@@ -16,32 +16,41 @@ from sqlalchemy import Connection
 from configs.loader import Model
 from wire.reading import Quantity, Reading
 
+MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 
 _Days = Annotated[int, Field(ge=1, le=36_500)]
 
 
 class Retention(Model):
-    """`[store.retention]`: after how many days readings, minutes and hours go; None keeps them for
-    ever. What is coarser is kept at least as long as what it was made of."""
+    """`[store.retention]`: after how many days readings, minutes, hours and days go; None keeps
+    them for ever. What is coarser is kept at least as long as what it was made of."""
 
     raw_days: _Days | None = None
     minute_days: _Days | None = None
     hour_days: _Days | None = None
+    day_days: _Days | None = None
 
     @model_validator(mode="after")
     def _coarser_stays_longer(self) -> Self:
         days = [float("inf") if one is None else one for one in self.days.values()]
         if days != sorted(days):
             raise ValueError(
-                "must be raw_days <= minute_days <= hour_days; one left out is endless"
+                "must be raw_days <= minute_days <= hour_days <= day_days; one left out is endless"
             )
         return self
 
     @property
     def days(self) -> dict[str, int | None]:
         """Days of each level, finest first."""
-        return {"raw": self.raw_days, "minute": self.minute_days, "hour": self.hour_days}
+        return {
+            "raw": self.raw_days,
+            "minute": self.minute_days,
+            "hour": self.hour_days,
+            "day": self.day_days,
+            "hydro_day": self.day_days,
+        }
 
     def cutoffs(self, now_ms: int) -> dict[str, int]:
         """From when on each level that ends is kept: the beginning of a UTC day."""
@@ -52,11 +61,35 @@ class Retention(Model):
         }
 
 
+class Days(Model):
+    """`[store.days]`: which days are kept, and when they begin. A calendar day begins at midnight,
+    a hydrological day at `hydrological_begins_hour` (08:00 in SL 651, E.1.1.3), both at a fixed
+    distance from UTC, in whole hours: days are made from hours of UTC."""
+
+    keep: list[Literal["day", "hydro_day"]] = ["day", "hydro_day"]
+    utc_offset_hours: Annotated[int, Field(ge=-12, le=14)] = 8
+    hydrological_begins_hour: Annotated[int, Field(ge=0, le=23)] = 8
+
+    @property
+    def buckets(self) -> list["Bucket"]:
+        """All widths of rollups that are kept, the finest first."""
+        days = [bucket for bucket in Bucket if bucket.level in self.keep]
+        return [Bucket.MINUTE, Bucket.HOUR, *days]
+
+    def grid(self, bucket: "Bucket") -> "Grid":
+        """Where its buckets begin."""
+        begins_hour = {Bucket.DAY: 0, Bucket.HYDRO_DAY: self.hydrological_begins_hour}
+        if bucket not in begins_hour:
+            return Grid(bucket.width_ms, 0)
+        return Grid(DAY_MS, (begins_hour[bucket] - self.utc_offset_hours) * HOUR_MS % DAY_MS)
+
+
 class StoreConfig(Model):
     """What every store's config has: its kind, which is the name of the file that drives it."""
 
     kind: str
     retention: Retention = Retention()
+    days: Days = Days()
 
 
 class Points(NamedTuple):
@@ -86,7 +119,8 @@ class Rollup(NamedTuple):
     `min`, `mean` and `max` are of the `counted` readings that have a value and are not flagged bad:
     what failed a test of its quality must not hide in a mean (None if there are none). `bad` and
     `missing` count the others. `worst` is the worst flag of those that are not missing, in the
-    order of QARTOD 4 > 3 > 2 > 1; None if all are missing.
+    order of QARTOD 4 > 3 > 2 > 1; None if all are missing. `rain` is what fell by `rain_total`, m:
+    of hours and days, None where nothing is known; see `cloud.store.rain`.
     """
 
     at_ms: int
@@ -101,18 +135,46 @@ class Rollup(NamedTuple):
     bad: int
     missing: int
     worst: int | None
+    rain: float | None = None
 
 
 class Bucket(Enum):
-    """Widths of rollups, in milliseconds. Buckets begin at whole minutes and hours of UTC."""
+    """Widths of rollups, the finest first. Minutes and hours are those of UTC; a calendar day and a
+    hydrological day begin as `Days` says. The value is its name in the store."""
 
-    MINUTE = 60_000
-    HOUR = 3_600_000
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+    HYDRO_DAY = "hydro_day"
 
     @property
     def level(self) -> str:
-        """What it is called in `[store.retention]`, and in the store."""
-        return self.name.lower()
+        """What it is called in the marks, and in the store."""
+        return self.value
+
+    @property
+    def width_ms(self) -> int:
+        return {"minute": MINUTE_MS, "hour": HOUR_MS}.get(self.value, DAY_MS)
+
+    @property
+    def finer(self) -> "Bucket | None":
+        """The rollups that these are made from; None for readings."""
+        return {"minute": None, "hour": Bucket.MINUTE}.get(self.value, Bucket.HOUR)
+
+
+class Grid(NamedTuple):
+    """Times `width_ms` apart, one of them at `offset_ms`, UTC in milliseconds since 1970."""
+
+    width_ms: int
+    offset_ms: int
+
+    def begin(self, at_ms: int) -> int:
+        """The last time that is not after `at_ms`."""
+        return (at_ms - self.offset_ms) // self.width_ms * self.width_ms + self.offset_ms
+
+    def end(self, at_ms: int) -> int:
+        """The first time that is not before `at_ms`."""
+        return self.begin(at_ms + self.width_ms - 1)
 
 
 _Timed = TypeVar("_Timed", Row, Rollup)
@@ -147,13 +209,12 @@ class Query:
         rows.sort(key=lambda row: row[:5], reverse=self.newest_first)
         return rows[: self.limit]
 
-    def whole(self, bucket: Bucket) -> "Query":
+    def whole(self, grid: Grid) -> "Query":
         """The same over all of each bucket that the range touches."""
-        width = bucket.value
         return replace(
             self,
-            since_ms=None if self.since_ms is None else self.since_ms // width * width,
-            until_ms=None if self.until_ms is None else -(-self.until_ms // width) * width,
+            since_ms=None if self.since_ms is None else grid.begin(self.since_ms),
+            until_ms=None if self.until_ms is None else grid.end(self.until_ms),
         )
 
 

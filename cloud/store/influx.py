@@ -117,8 +117,8 @@ async def open(config: Config, folder: Path, state: State) -> AsyncIterator[Stor
         auth=Credentials(token, username, password) if is_known else None,
         limits=_CONNECTIONS,
     ) as http:
-        influxql = InfluxQL(http, config.database or config.bucket or "", config.api)
-        metricsql = MetricsQL(http, config.database if config.api == "v1" else None)
+        influxql = InfluxQL(http, config.database or config.bucket or "", config.api, config.days)
+        metricsql = MetricsQL(http, config.database if config.api == "v1" else None, config.days)
         server: _Server = influxql if config.dialect == "influxql" else metricsql
         retirement = Retirement(state, config.retention, server.counts)
         write = _Writer(
@@ -129,7 +129,7 @@ async def open(config: Config, folder: Path, state: State) -> AsyncIterator[Stor
         kept = None
         if server is influxql:
             prepare = influxql.policies if config.api == "v1" else None
-            kept = Rollups(state, influxql, write, config.retention, prepare)
+            kept = Rollups(state, influxql, write, config, prepare)
         init = _Making(http, config, influxql, retirement, (password, token))
         yield _Influx(write, server, kept, init, state, retirement)
 
@@ -192,10 +192,10 @@ class _Making:
         if config.api == "v1":
             # Before the server drops what is not counted off.
             await self._retirement.expire(now_ms)
-            return await self._influxql.policies(server_days(config.retention))
+            return await self._influxql.policies(server_days(config))
         if server.major == 3:
             await self._retirement.expire(now_ms)
-            return await influx3.make(self._http, config.bucket or "", config.retention)
+            return await influx3.make(self._http, config.bucket or "", config)
         return await self._of_2(now_ms)
 
     async def _of_2(self, now_ms: int) -> list[str]:
@@ -209,12 +209,12 @@ class _Making:
             user = influx2.First(config.username, self._password.value)
             first = await asyncio.to_thread(setup.first, user)
             await self._retirement.expire(now_ms)
-            return [first, *await asyncio.to_thread(setup.rest, config.retention)]
+            return [first, *await asyncio.to_thread(setup.rest, config)]
 
 
 def _victoria_says(config: Config) -> str:
     """What `init` leaves to whoever starts the server."""
-    days = server_days(config.retention)["raw"]
+    days = server_days(config)["raw"]
     kept = "as long as you like" if days is None else f"at least {days}d"
     return f"VictoriaMetrics makes nothing ahead; start it with -retentionPeriod, {kept}"
 
@@ -247,7 +247,7 @@ class _Influx:
             return found
         missing = [
             fault
-            for bucket in (None, *Bucket)
+            for bucket in (None, *self._kept.buckets)
             if (fault := await self._kept.right_missing(self._write.own, bucket))
         ]
         return missing + await self._kept.put_off()

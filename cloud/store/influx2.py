@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from cloud.errors import Unavailable
-from cloud.store import DAY_MS, Bucket, Retention
+from cloud.store import DAY_MS, Bucket, StoreConfig
 from cloud.store.rollup_influx import server_days
 
 if TYPE_CHECKING:  # it takes half a second, which nobody else should pay
@@ -37,16 +37,16 @@ def bucket_name(bucket: str, width: Bucket) -> str:
     return f"{bucket}/{width.level}"
 
 
-def places(bucket: str, retention: Retention) -> dict[str, int | None]:
+def places(bucket: str, config: StoreConfig) -> dict[str, int | None]:
     """Buckets (2.x) or databases (3.x) of readings and rollups, and how many days each keeps."""
-    days = server_days(retention)
-    rollups = {bucket_name(bucket, width): days[width.level] for width in Bucket}
+    days = server_days(config)
+    rollups = {bucket_name(bucket, width): days[width.level] for width in config.days.buckets}
     return {bucket: days["raw"]} | rollups
 
 
 def task_names(bucket: str) -> list[str]:
     """The tasks that release 0.1 made, in which the server kept rollups."""
-    names = [bucket_name(bucket, width) for width in Bucket]
+    names = [bucket_name(bucket, width) for width in (Bucket.MINUTE, Bucket.HOUR)]
     return [*names, *(f"{name} late" for name in names)]
 
 
@@ -83,12 +83,12 @@ class Setup:
         self._asked(lambda: service.post_setup(request))
         return f"made the user {one.username}, the organisation {self._org}, and the token"
 
-    def rest(self, retention: Retention) -> list[str]:
+    def rest(self, config: StoreConfig) -> list[str]:
         """Organisation and buckets; tasks of an earlier release are removed."""
         org_id, line = self._organisation()
         lines = [line]
         missing = []
-        for name, days in places(self._bucket, retention).items():
+        for name, days in places(self._bucket, config).items():
             if (done := self._bucket_line(org_id, name, days)) is not None:
                 lines.append(done)
             else:

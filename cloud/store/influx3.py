@@ -10,7 +10,7 @@ import msgspec
 
 from cloud.errors import Rejected, Unavailable
 from cloud.http import ask, origin, reason
-from cloud.store import Retention
+from cloud.store import StoreConfig
 from cloud.store.influx2 import places
 
 _DATABASE: Final = "/api/v3/configure/database"
@@ -19,11 +19,11 @@ CORE_TAKES: Final = 5
 """Databases of a server of InfluxDB 3 Core."""
 
 
-async def make(http: httpx.AsyncClient, database: str, retention: Retention) -> list[str]:
+async def make(http: httpx.AsyncClient, database: str, config: StoreConfig) -> list[str]:
     """Make the databases of readings and rollups, or bring their retention up to the config. One
     line each. Raises Unavailable."""
     lines = []
-    wanted = places(database, retention)
+    wanted = places(database, config)
     for name, days in wanted.items():
         body: dict[str, Any] = {"db": name}
         if days is not None:
@@ -37,7 +37,8 @@ async def make(http: httpx.AsyncClient, database: str, retention: Retention) -> 
             said = f"{answer.status_code}: {reason(answer)}"
             raise Unavailable(
                 f"{origin(http.base_url)} makes no database {name}: {said} "
-                f"(InfluxDB 3 Core has room for {CORE_TAKES}, we need {len(wanted)})"
+                f"(InfluxDB 3 Core has room for {CORE_TAKES}, we need {len(wanted)}; "
+                "[store.days] keep = [] leaves days out)"
             )
         if days is not None:
             await _send(http, "PUT", body, ())

@@ -14,7 +14,7 @@ import msgspec
 
 from cloud.errors import Rejected, Unavailable
 from cloud.http import MOST_BYTES, ask, origin
-from cloud.store import Bucket, Counted, Query, Rollup, Row, influxserver
+from cloud.store import Bucket, Counted, Days, Grid, Query, Rollup, Row, influxserver
 from cloud.store.influxserver import Server
 from wire.reading import Quality, Quantity
 
@@ -37,6 +37,9 @@ _MOST_NAMED: Final = 200
 
 _FOREVER: Final = (0, 4_102_444_800_000)
 """To 2100: a range that a statement with buckets needs; it would else end at the server's now."""
+
+_DAYS_AT_ONCE_MS: Final = 90 * 86_400_000
+"""Of the kept hours: the server counts those of all sensors."""
 
 _Cell = float | str | bool | None
 """What JSON has in a column. Numbers as floats, so that -0 keeps its sign; each is exact."""
@@ -82,10 +85,11 @@ class Place(NamedTuple):
 class InfluxQL:
     """One database of a server, which is written to by `api`."""
 
-    def __init__(self, http: httpx.AsyncClient, database: str, api: str) -> None:
+    def __init__(self, http: httpx.AsyncClient, database: str, api: str, days: Days) -> None:
         self._http = http
         self._database = database
         self._api = api
+        self._days = days
         self._creates = api == "v1"
         self._server: Server | None = None
 
@@ -235,8 +239,9 @@ class InfluxQL:
         if any are named."""
         since_ms = _FOREVER[0] if query.since_ms is None else query.since_ms
         until_ms = _FOREVER[1] if query.until_ms is None else query.until_ms
-        range_ = replace(query, since_ms=since_ms, until_ms=until_ms, limit=None).whole(bucket)
-        by = f"GROUP BY time({bucket.value}ms), gateway, site, sensor fill(none)"
+        grid = Grid(bucket.width_ms, 0)
+        range_ = replace(query, since_ms=since_ms, until_ms=until_ms, limit=None).whole(grid)
+        by = f"GROUP BY time({grid.width_ms}ms), gateway, site, sensor fill(none)"
 
         async def made(fields: str, of: str, whose: Sequence[str]) -> _Buckets:
             where = _where(range_, of, _any_of(whose))
@@ -282,12 +287,40 @@ class InfluxQL:
         self, query: Query, bucket: Bucket, gateways: Sequence[str] = ()
     ) -> list[Rollup]:
         """Rollups as they are kept; of these gateways, if any are named."""
+        has_rain = bucket.finer is not None
         fields = '"min", "mean", "max", "count", bad, missing, worst, gateway, site, sensor'
+        fields += ", rain" * has_rain
         place = await self.place(bucket)
-        where = _where(query.whole(bucket), _any_of(gateways))
-        statement = f"SELECT {fields} FROM {_from(query, place.policy)}{where}{_cut(query)}"
+        grid = self._days.grid(bucket)
+        where = _where(query.whole(grid), _any_of(gateways))
+        # A config may have moved the days: those that begin at other times are passed over.
+        is_day = bucket.finer is Bucket.HOUR
+        cut = _cut(replace(query, limit=None) if is_day else query)
+        statement = f"SELECT {fields} FROM {_from(query, place.policy)}{where}{cut}"
         series = await self._select(statement, place.database)
-        return query.cut([rollup for one in series for rollup in _rollups(one)])
+        found = [rollup for one in series for rollup in _rollups(one)]
+        if is_day:
+            found = [one for one in found if grid.begin(one.at_ms) == one.at_ms]
+        return query.cut(found)
+
+    async def days(self, grid: Grid, since_ms: int, until_ms: int) -> set[tuple[str, int]]:
+        """The gateways and days of `grid` that have kept hours in a range."""
+        place = await self.place(Bucket.HOUR)
+        names = _from(Query(), place.policy)
+        first = await self._select(f'SELECT FIRST("count") FROM {names}', place.database)
+        oldest_ms = min((_int(one.values[0][0]) for one in first), default=until_ms)
+        found = set()
+        for begin_ms in range(grid.begin(max(oldest_ms, since_ms)), until_ms, _DAYS_AT_ONCE_MS):
+            end_ms = min(begin_ms + _DAYS_AT_ONCE_MS, until_ms)
+            series = await self._select(
+                f'SELECT COUNT("count") FROM {names}'
+                f"{_where(Query(since_ms=begin_ms, until_ms=end_ms))}"
+                f" GROUP BY time({grid.width_ms}ms, {grid.offset_ms}ms), gateway fill(none)",
+                place.database,
+            )
+            for one in series:
+                found |= {(one.tags["gateway"], _int(at_ms)) for at_ms, _ in one.values}
+        return found
 
     async def has_own(self, at_ms: int, bucket: Bucket | None) -> bool:
         """Whether a point of our own series is found there."""
@@ -366,7 +399,8 @@ def _rows(series: _Series) -> Iterator[Row]:
 
 def _rollups(series: _Series) -> Iterator[Rollup]:
     quantity = Quantity(series.name)
-    for at_ms, low, mean, high, count, bad, missing, worst, gateway, site, sensor in series.values:
+    for at_ms, low, mean, high, count, bad, missing, worst, *names in series.values:
+        gateway, site, sensor = names[:3]
         # A bucket whose last good reading was replaced by a bad one still has the old values: a
         # field that is written once cannot be taken out again.
         some = _int(count) > 0
@@ -382,6 +416,7 @@ def _rollups(series: _Series) -> Iterator[Rollup]:
             bad=_int(bad),
             missing=_int(missing),
             worst=_int(worst) if present else None,
+            rain=_float(names[3]) if some and len(names) > 3 else None,
         )
 
 

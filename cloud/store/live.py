@@ -12,8 +12,8 @@ from itertools import groupby
 from operator import lt
 from typing import Final
 
-from cloud.store import Points, Rollup
-from cloud.store.marks import GRACE_MS, MINUTE_MS, Touched
+from cloud.store import MINUTE_MS, Points, Rollup
+from cloud.store.marks import GRACE_MS, Touched
 from wire.reading import Columns, Quality, Series, columns
 
 MOST_MINUTES: Final = 100_000

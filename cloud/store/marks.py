@@ -1,8 +1,8 @@
 """Which rollups are due, and what retention took: kept in the state database, in the transaction of
 the ledger, so that neither can be forgotten or counted twice.
 
-A mark is a level (minute, hour), a gateway, and a minute or an hour in which readings were written
-or finer rollups were made. A late or replaced reading leaves one like any other.
+A mark is a level, a gateway, and the beginning of a minute, hour or day in which readings were
+written or finer rollups were made. A late or replaced reading leaves one like any other.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,10 +13,9 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
 from cloud import database, state, tables
-from cloud.store import Bucket, Points
+from cloud.store import MINUTE_MS, Bucket, Days, Points
 from wire.reading import Columns, columns
 
-MINUTE_MS: Final = Bucket.MINUTE.value
 GRACE_MS: Final = 5_000
 """A rollup is made so long after its time is over. Until then readings come all the time, and it
 would be made again and again."""
@@ -44,7 +43,7 @@ class Mark(NamedTuple):
 
 def create(connection: Connection) -> None:
     """The tables of this module, in a database that is not the state."""
-    ours = [tables.rollup_due, tables.retired, tables.horizon]
+    ours = [tables.rollup_due, tables.rollup_grid, tables.retired, tables.horizon]
     tables.metadata.create_all(connection, tables=ours)
 
 
@@ -115,7 +114,8 @@ def due(
     wanted = select(*columns_).where(table.c.level == bucket.level)
     if now_ms is not None:
         wanted = wanted.where(
-            table.c.at_ms <= now_ms - bucket.value - GRACE_MS, table.c.not_before_ms <= now_ms
+            table.c.at_ms <= now_ms - bucket.width_ms - GRACE_MS,
+            table.c.not_before_ms <= now_ms,
         )
     if gateway is not None:
         wanted = wanted.where(table.c.gateway == gateway)
@@ -136,6 +136,46 @@ def done(connection: Connection, marks: Iterable[Mark]) -> None:
         connection.execute(
             delete(table).where(*(table.c[key] == bindparam(key) for key in keys)), rows
         )
+
+
+def settled(
+    connection: Connection,
+    bucket: Bucket,
+    some: Sequence[Mark],
+    days: Days,
+    also: Iterable[tuple[str, int]] = (),
+) -> None:
+    """Rollups of a level were made, and `also` those of these gateways and times: what is made of
+    them is due."""
+    places = {(one.gateway, one.at_ms) for one in some} | set(also)
+    for coarser in days.buckets:
+        if coarser.finer is bucket:
+            grid = days.grid(coarser)
+            begun = {(gateway, grid.begin(at_ms)) for gateway, at_ms in places}
+            touch(connection, coarser, sorted(begun))
+    done(connection, some)
+
+
+def moved(connection: Connection, bucket: Bucket, days: Days) -> bool:
+    """Whether these rollups have begun at other times until now, or were not made at all."""
+    table = tables.rollup_grid
+    wanted = select(table.c.offset_ms).where(table.c.level == bucket.level)
+    found: Any = connection.execute(wanted).scalar()
+    return found is None or int(found) != days.grid(bucket).offset_ms
+
+
+def settle_grid(
+    connection: Connection, bucket: Bucket, days: Days, places: Sequence[tuple[str, int]]
+) -> None:
+    """Rollups begin as `days` says from now on: those of these gateways and times are due."""
+    grid = days.grid(bucket)
+    connection.execute(delete(tables.rollup_due).where(tables.rollup_due.c.level == bucket.level))
+    touch(connection, bucket, places)
+    state.upsert(
+        connection,
+        tables.rollup_grid,
+        [{"level": bucket.level, "offset_ms": grid.offset_ms}],
+    )
 
 
 def set_aside(connection: Connection, marks: Iterable[Mark], fault: str, until_ms: int) -> None:

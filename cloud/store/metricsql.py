@@ -7,9 +7,8 @@ together again here. (For people who ask it themselves, `-dedup.minScrapeInterva
 second.) Set `-retentionPeriod`: by default it drops, without a word, what is older than a month.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from itertools import groupby
 from typing import Final
 
 import httpx
@@ -17,8 +16,8 @@ import msgspec
 
 from cloud.errors import Unavailable
 from cloud.http import ask, origin, unavailable
-from cloud.store import Bucket, Counted, Query, Rollup, Row
-from wire.reading import Quality, Quantity
+from cloud.store import Bucket, Counted, Days, Query, Rollup, Row, combine, rain
+from wire.reading import Quantity
 
 _LAST_MS: Final = 4_102_444_800_000  # 2100: an export without an end stops at the server's now
 
@@ -44,8 +43,9 @@ _decode: Final = msgspec.json.Decoder(_Series).decode
 class MetricsQL:
     """All series of a server, or those that were written through v1 with `database`."""
 
-    def __init__(self, http: httpx.AsyncClient, database: str | None) -> None:
+    def __init__(self, http: httpx.AsyncClient, database: str | None, days: Days) -> None:
         self._http = http
+        self._days = days
         self._database = database
 
     async def check(self) -> None:
@@ -99,8 +99,15 @@ class MetricsQL:
     async def aggregated(self, query: Query, bucket: Bucket) -> list[Rollup]:
         """Rollups worked out here, when they are asked for: the server has no single function that
         looks at value and quality together."""
-        rows = await self.read(replace(query, limit=None, newest_first=False).whole(bucket))
-        return query.cut(list(rolled_up(rows, bucket)))
+        grid = self._days.grid(bucket)
+        whole = replace(query.whole(grid), limit=None, newest_first=False)
+        if bucket.finer is None:
+            return query.cut(combine.from_readings(await self.read(whole)))
+        minutes = combine.from_readings(await self.read(rain.around(whole)))
+        hours = combine.from_finer(minutes, self._days.grid(Bucket.HOUR))
+        made = combine.from_finer(rain.of_minutes(hours, minutes), grid)
+        since_ms, until_ms = whole.since_ms or 0, whole.until_ms or _LAST_MS
+        return query.cut([one for one in made if since_ms <= one.at_ms < until_ms])
 
     async def counts(self, query: Query) -> dict[str, int]:
         """How many points of each gateway; the limit does not count."""
@@ -163,34 +170,6 @@ async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
             raise Unavailable(f"{response.url.host} exports a line of more than {MOST_LINE} bytes")
     if rest.strip():
         yield rest
-
-
-def rolled_up(rows: Iterable[Row], bucket: Bucket) -> Iterator[Rollup]:
-    """The rollups of `rows`, in no order."""
-
-    def place(row: Row) -> tuple[str, str, str, Quantity, int]:
-        return (*row[1:5], row.at_ms // bucket.value * bucket.value)
-
-    for (gateway, site, sensor, quantity, at_ms), group in groupby(sorted(rows, key=place), place):
-        some = list(group)
-        present = [row for row in some if row.value is not None]
-        good = [
-            row.value for row in present if row.value is not None and row.quality != Quality.BAD
-        ]
-        yield Rollup(
-            at_ms,
-            gateway,
-            site,
-            sensor,
-            quantity,
-            min(good, default=None),
-            sum(good) / len(good) if good else None,
-            max(good, default=None),
-            counted=len(good),
-            bad=len(present) - len(good),
-            missing=len(some) - len(present),
-            worst=max((row.quality for row in present), default=None),
-        )
 
 
 def _seconds(milliseconds: int) -> str:

@@ -3,8 +3,8 @@ and continuous queries of the server look at the present alone, see docs/decisio
 
 A minute that comes in order is worked out while it is stored (`live`); any other the server works
 out from its readings, once it is over and for what was touched only. Hours are made here from
-minutes. Where they lie: see `influxql`; their fields are min, mean, max, count,
-bad, missing, worst.
+minutes, days from hours. Where they lie: see `influxql`; their fields are min, mean, max, count,
+bad, missing, worst, and rain.
 """
 
 import logging
@@ -18,7 +18,18 @@ from sqlalchemy import Connection
 
 from cloud.errors import Rejected, Unavailable
 from cloud.state import State
-from cloud.store import Bucket, Points, Query, Retention, Retired, Rollup, hours, marks
+from cloud.store import (
+    Bucket,
+    Points,
+    Query,
+    Retention,
+    Retired,
+    Rollup,
+    StoreConfig,
+    combine,
+    marks,
+    rain,
+)
 from cloud.store.influxql import InfluxQL, NoJson
 from cloud.store.lineprotocol import series_key
 from cloud.store.live import Live
@@ -28,9 +39,10 @@ from wire.reading import columns
 log: Final = logging.getLogger("shuichi.store")
 
 _GATEWAYS_AT_ONCE: Final = 50
-_AT_ONCE: Final = 60
-"""Minutes of gateways in one question: the server reads all of their readings for it, and answers
-with a row for each sensor and minute."""
+_AT_ONCE: Final = {Bucket.MINUTE: 60, Bucket.HOUR: 1, Bucket.DAY: 10, Bucket.HYDRO_DAY: 10}
+"""Minutes (hours, days) of gateways in one question, beyond one for each gateway: for a minute the
+server reads all of its readings, and answers with a row for each sensor; for an hour it answers
+with 60, for a day with 24."""
 
 _LINES_AT_ONCE: Final = 20_000
 
@@ -64,21 +76,28 @@ class Rollups:
         state: State,
         influxql: InfluxQL,
         write: Write,
-        retention: Retention,
+        config: StoreConfig,
         prepare: Callable[[Mapping[str, int | None]], Awaitable[object]] | None,
     ) -> None:
         self._state = state
         self._influxql = influxql
         self._write = write
-        self._retention = retention
+        self._retention = config.retention
+        self._config = config
+        self._days = config.days
+        self._reader = combine.Reader(state, influxql.kept, config.days)
         self._prepare = prepare
         self.live = Live()
         self._refused: list[tuple[Mark, str]] = []
 
+    @property
+    def buckets(self) -> list[Bucket]:
+        """The widths that are kept."""
+        return self._days.buckets
+
     async def read(self, query: Query, bucket: Bucket) -> list[Rollup]:
         """As `Store.rollups`."""
-        since_ms = self._retention.cutoffs(_now_ms()).get(Bucket.MINUTE.level, 0)
-        return await hours.ask(self._state, self._influxql.kept, query, bucket, since_ms)
+        return await self._reader.ask(query, bucket, self._retention.cutoffs(_now_ms()))
 
     async def right_missing(
         self, write_own: Callable[[Bucket | None, int], Awaitable[None]], bucket: Bucket | None
@@ -105,11 +124,13 @@ class Rollups:
     async def settle(self, now_ms: int) -> None:
         """Bring the rollups whose time is over up to what was written before the call."""
         try:
-            for bucket in Bucket:
+            for bucket in self._days.buckets:
+                await self._move(bucket, now_ms)
+            for bucket in self._days.buckets:
                 look = partial(marks.due, bucket=bucket, now_ms=now_ms)
                 waiting = await self._state.run(look)
                 if waiting and self._prepare is not None:
-                    await self._prepare(server_days(self._retention))
+                    await self._prepare(server_days(self._config))
                     self._prepare = None
                 if bucket is Bucket.MINUTE:
                     waiting = await self._settle_live(waiting, now_ms)
@@ -117,6 +138,17 @@ class Rollups:
                     await self._settle(part, bucket, now_ms)
         finally:
             self._tell()
+
+    async def _move(self, bucket: Bucket, now_ms: int) -> None:
+        """Where days begin at another time than before, or were not kept, all are due."""
+        moved = partial(marks.moved, bucket=bucket, days=self._days)
+        if bucket.finer is not Bucket.HOUR or not await self._state.run(moved):
+            return
+        since_ms = self._retention.cutoffs(now_ms).get(bucket.level, 0)
+        places = await self._influxql.days(self._days.grid(bucket), since_ms, now_ms)
+        await self._state.run(
+            partial(marks.settle_grid, bucket=bucket, days=self._days, places=sorted(places))
+        )
 
     async def _settle_live(self, waiting: Sequence[Mark], now_ms: int) -> list[Mark]:
         """Write the minutes that were worked out while their readings were stored. Returns the
@@ -141,12 +173,18 @@ class Rollups:
                 await self._write("\n".join(lines).encode(), Bucket.MINUTE)
         except Rejected:
             return ready
-        await self._state.run(partial(_settled, some=ready, bucket=Bucket.MINUTE))
+        await self._settled(ready, Bucket.MINUTE)
         return []
+
+    async def _settled(
+        self, some: Sequence[Mark], bucket: Bucket, also: Sequence[tuple[str, int]] = ()
+    ) -> None:
+        work = partial(marks.settled, bucket=bucket, some=some, days=self._days, also=also)
+        await self._state.run(work)
 
     async def _settle(self, part: _Part, bucket: Bucket, now_ms: int) -> None:
         try:
-            await self._remake(part, bucket, now_ms)
+            also = await self._remake(part, bucket, now_ms)
         except (Rejected, NoJson) as error:
             if len(part.marks) == 1:
                 if isinstance(error, NoJson):  # not even readings come from there
@@ -154,23 +192,33 @@ class Rollups:
                 await self._set_aside(part.marks[0], str(error), now_ms)
                 return
             for one in part.marks:  # one of them is to blame, the others are not
-                alone = _Part((one.gateway,), one.at_ms, one.at_ms + bucket.value, [one])
+                alone = _Part((one.gateway,), one.at_ms, one.at_ms + bucket.width_ms, [one])
                 await self._settle(alone, bucket, now_ms)
             return
-        await self._state.run(partial(_settled, some=part.marks, bucket=bucket))
+        await self._settled(part.marks, bucket, also)
 
-    async def _remake(self, part: _Part, bucket: Bucket, now_ms: int) -> None:
+    async def _remake(self, part: _Part, bucket: Bucket, now_ms: int) -> list[tuple[str, int]]:
+        """Returns the gateways and times of other rollups that were made anew with these."""
         query = Query(since_ms=part.since_ms, until_ms=part.until_ms)
-        if bucket is Bucket.MINUTE:
+        if bucket.finer is None:
             found = await self._minutes(query, part)
+        elif part.since_ms < self._retention.cutoffs(now_ms).get(bucket.finer.level, 0):
+            found = []  # what is finer has gone in part: it stays as it was made of all
         else:
-            found = hours.from_minutes(
-                await self._influxql.kept(query, Bucket.MINUTE, part.gateways)
-            )
+            kept = partial(self._influxql.kept, gateways=part.gateways)
+            finer = await kept(query, bucket.finer)
+            found = combine.from_finer(finer, self._days.grid(bucket))
+            if bucket is Bucket.HOUR:
+                found = await rain.asked(kept, found)
         lines = self._lines(found, bucket, now_ms)
         for begin in range(0, len(lines), _LINES_AT_ONCE):
             body = "\n".join(lines[begin : begin + _LINES_AT_ONCE]).encode()
             await self._write(body, bucket)
+        return [
+            (one.gateway, one.at_ms)
+            for one in found
+            if not part.since_ms <= one.at_ms < part.until_ms
+        ]
 
     def _lines(self, found: Iterable[Rollup], bucket: Bucket, now_ms: int) -> list[str]:
         # What the server would let go at once it need not be asked to keep.
@@ -183,7 +231,7 @@ class Rollups:
         except NoJson:
             if len(part.marks) > 1:
                 raise
-            return hours.from_readings(await self._influxql.read(query, part.gateways))
+            return combine.from_readings(await self._influxql.read(query, part.gateways))
 
     async def _set_aside(self, one: Mark, fault: str, now_ms: int) -> None:
         self._refused.append((one, fault))
@@ -210,14 +258,6 @@ class Rollups:
         return [f"rollups that were refused, and are tried again each hour: {many}; {fault}"]
 
 
-def _settled(connection: Connection, some: Sequence[Mark], bucket: Bucket) -> None:
-    if bucket is Bucket.MINUTE:
-        hour = Bucket.HOUR.value
-        places = {(one.gateway, one.at_ms // hour * hour) for one in some}
-        marks.touch(connection, Bucket.HOUR, sorted(places))
-    marks.done(connection, some)
-
-
 def _parts(waiting: Sequence[Mark], bucket: Bucket) -> Iterator[_Part]:
     """Marks that can be settled by one question, the newest first: neighbouring times at which the
     same gateways are due."""
@@ -229,13 +269,13 @@ def _parts(waiting: Sequence[Mark], bucket: Bucket) -> Iterator[_Part]:
     since_ms = until_ms = 0
     for at_ms, some in sorted(by_time.items(), reverse=True):
         gateways = tuple(sorted(one.gateway for one in some))
-        together = gateways == before and at_ms + bucket.value == since_ms
-        fits = bucket is Bucket.MINUTE and len(run) + len(some) <= _AT_ONCE
+        together = gateways == before and at_ms + bucket.width_ms == since_ms
+        fits = len(run) + len(some) <= _AT_ONCE[bucket]
         if run and not (together and fits):
             yield from _by_gateways(run, before, since_ms, until_ms)
             run = []
         if not run:
-            until_ms = at_ms + bucket.value
+            until_ms = at_ms + bucket.width_ms
         run += some
         before, since_ms = gateways, at_ms
     if run:
@@ -256,7 +296,7 @@ def _now_ms() -> int:
 
 
 def _line(one: Rollup) -> str:
-    fields = {"min": one.min, "mean": one.mean, "max": one.max}
+    fields = {"min": one.min, "mean": one.mean, "max": one.max, "rain": one.rain}
     whole = {
         "count": one.counted,
         "bad": one.bad,
@@ -328,9 +368,10 @@ class Retirement:
         return marks.horizon(connection, *self._WHERE)
 
 
-def server_days(retention: Retention) -> dict[str, int | None]:
-    """How many days a server is to keep each level, None for ever."""
-    days = dict(retention.days)
-    if days["raw"] is not None:
-        days["raw"] += SLACK_DAYS
-    return days
+def server_days(config: StoreConfig) -> dict[str, int | None]:
+    """How many days a server is to keep the readings ("raw") and each level of rollups that is
+    kept, None for ever."""
+    days = config.retention.days
+    raw = days["raw"]
+    levels = {bucket.level: days[bucket.level] for bucket in config.days.buckets}
+    return {"raw": None if raw is None else raw + SLACK_DAYS} | levels

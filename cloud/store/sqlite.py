@@ -40,13 +40,12 @@ from cloud.store import (
     Counted,
     Points,
     Query,
-    Retention,
     Retired,
     Rollup,
     Row,
     Store,
     StoreConfig,
-    hours,
+    combine,
     marks,
     rollup_sqlite,
 )
@@ -108,18 +107,20 @@ async def open(config: Config, folder: Path, state: State) -> AsyncIterator[Stor
             kept = await stack.enter_async_context(own)
         if not state.read_only:
             await kept.run(metadata.create_all)
-            await kept.run(rollup_sqlite.metadata.create_all)
+            await kept.run(rollup_sqlite.create)
             await kept.run(marks.create)
-        yield _Sqlite(kept, state, config.retention)
+        yield _Sqlite(kept, state, config)
 
 
 class _Sqlite:
     """`state` has the readings, rollups and marks; `ledger` all that is committed with them."""
 
-    def __init__(self, state: State, ledger: State, retention: Retention) -> None:
+    def __init__(self, state: State, ledger: State, config: Config) -> None:
         self._state = state
         self._ledger = ledger
-        self._retention = retention
+        self._retention = config.retention
+        self._days = config.days
+        self._reader = combine.Reader(state, self._kept, config.days)
         self._ids: dict[_Name, int] = {}
 
     async def check(self) -> None:
@@ -183,13 +184,15 @@ class _Sqlite:
         )
 
     async def rollups(self, query: Query, bucket: Bucket) -> list[Rollup]:
-        return await hours.ask(self._state, self._kept, query, bucket)
+        return await self._reader.ask(query, bucket, {})
 
     async def _kept(self, query: Query, bucket: Bucket) -> list[Rollup]:
         c = rollup_sqlite.tables[bucket].c
         mean = c.total / c["count"]
-        columns = (c.low, mean, c.high, c["count"], c.bad, c.missing, c.worst)
-        found = await self._select(query.whole(bucket), rollup_sqlite.tables[bucket], *columns)
+        columns = (c.low, mean, c.high, c["count"], c.bad, c.missing, c.worst, c.rain)
+        found = await self._select(
+            query.whole(self._days.grid(bucket)), rollup_sqlite.tables[bucket], *columns
+        )
         return query.cut(
             [Rollup(at_ms, g, s, n, Quantity(q), *rest) for at_ms, g, s, n, q, *rest in found]
         )
@@ -208,8 +211,8 @@ class _Sqlite:
         return {gateway: Counted(int(many), offset) for gateway, many, offset in rows}
 
     async def upkeep(self, now_ms: int) -> None:
-        await rollup_sqlite.settle(self._state, now_ms)
-        await rollup_sqlite.expire(self._state, self._retention, now_ms)
+        await rollup_sqlite.settle(self._state, self._days, now_ms)
+        await rollup_sqlite.expire(self._state, self._retention, self._days, now_ms)
 
     async def retired(self, gateway: str | None) -> Retired:
         return Retired(await self._state.run(partial(marks.retired, gateway=gateway)), None)

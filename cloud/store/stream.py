@@ -28,7 +28,8 @@ def rollups(
     async def read(some: Query) -> list[Rollup]:
         return await store.rollups(some, bucket)
 
-    return _pages(read, query.whole(bucket), bucket.value, page)
+    # The store takes in all of each bucket that a range touches, wherever its days begin.
+    return _pages(read, query, bucket.width_ms, page)
 
 
 async def _pages(

@@ -47,6 +47,7 @@ from cloud.tables.store import (
     horizon,
     retired,
     rollup_due,
+    rollup_grid,
 )
 
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "refused",
     "retired",
     "rollup_due",
+    "rollup_grid",
     "rule_state",
     "secret",
     "stream",

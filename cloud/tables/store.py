@@ -16,7 +16,7 @@ from cloud.tables.base import metadata
 rollup_due: Final = Table(
     "rollup_due",
     metadata,
-    Column("level", String, primary_key=True),  # minute, hour
+    Column("level", String, primary_key=True),  # minute, hour, day, hydro_day
     Column("gateway", String, primary_key=True),
     Column("at_ms", BigInteger, primary_key=True),
     Column("times", BigInteger, nullable=False),
@@ -27,6 +27,16 @@ rollup_due: Final = Table(
 )
 """Which rollups are to be made anew, and those that could not be, with the reason and when they are
 tried again: see `store.marks`."""
+
+rollup_grid: Final = Table(
+    "rollup_grid",
+    metadata,
+    Column("level", String, primary_key=True),  # day, hydro_day
+    Column("offset_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""When the days that are kept begin, after midnight UTC: they are made anew where a config says
+otherwise."""
 
 retired: Final = Table(
     "retired",

@@ -16,7 +16,7 @@ from tests.influxplayed import Played
 from tests.services import Service
 from wire.reading import Quality
 
-HOUR_MS = Bucket.HOUR.value
+HOUR_MS = Bucket.HOUR.width_ms
 
 
 @pytest.fixture(params=[2, 3])

@@ -139,10 +139,11 @@ def test_rollups_come_in_every_format(file: Path, tmp_path: Path) -> None:
         "bad": "0",
         "missing": "1",
         "worst": "2",
+        "rain": "",
     }
     assert float(one["mean"]) == pytest.approx(0.145)
     (same,) = map(json.loads, ask(file, *words, "--format", "jsonl").stdout.splitlines())
-    assert {key: str(value) for key, value in same.items()} == one
+    assert {key: "" if value is None else str(value) for key, value in same.items()} == one
     table = ask(file, *words).stdout
     assert "g1" in table
     assert "depth (m)" in table
@@ -151,6 +152,10 @@ def test_rollups_come_in_every_format(file: Path, tmp_path: Path) -> None:
     assert "depth (m), g1 underpass ruler" in chart
     assert chart.rstrip().endswith("*  mean\n  x  max")
     picture = tmp_path / "out.png"
+    (day,) = csv.DictReader(
+        io.StringIO(ask(file, "--rollup", "hydro-day", "--kind", "level", "--format", "csv").stdout)
+    )
+    assert (day["count"], day["rain"]) == ("1", "")
     hours = ask(file, "--rollup", "1h", "--all", "--format", "png", "--output", str(picture))
     assert hours.exit_code == 0
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -23,7 +23,7 @@ from tests.services import Service
 from wire.reading import Quality, Quantity, Reading
 
 NOW = time.time_ns() // 1_000_000 // DAY_MS * DAY_MS + DAY_MS // 2
-DAYS = {"raw_days": 3, "minute_days": 5, "hour_days": 20}
+DAYS = {"raw_days": 3, "minute_days": 4, "hour_days": 5, "day_days": 20}
 
 
 @asynccontextmanager
@@ -96,8 +96,9 @@ async def test_rollups_outlive_readings_and_take_late_ones_in(tmp_path: Path) ->
         rows = sorted(row("g1", one) for one in readings)
         left = await store.read(Query())
         assert left == [one for one in rows if one.at_ms >= kept_from["raw"]]
-        for bucket, level in ((Bucket.MINUTE, "minute"), (Bucket.HOUR, "hour")):
-            wanted = [one for one in by_hand(rows, bucket) if one.at_ms >= kept_from[level]]
+        for bucket in Bucket:
+            kept_from_ms = kept_from.get(bucket.level, 0)
+            wanted = [one for one in by_hand(rows, bucket) if one.at_ms >= kept_from_ms]
             rollups = await store.rollups(Query(), bucket)
             assert [one[:6] + one[7:] for one in rollups] == [one[:6] + one[7:] for one in wanted]
             assert [one.mean for one in rollups if one.mean is not None] == pytest.approx(
@@ -105,7 +106,8 @@ async def test_rollups_outlive_readings_and_take_late_ones_in(tmp_path: Path) ->
             )
         await store.upkeep(NOW + 30 * DAY_MS)
         assert (await ingest.agrees()).readings_in_store == 0
-        assert await store.rollups(Query(), Bucket.HOUR) == []
+        for bucket in Bucket:
+            assert await store.rollups(Query(), bucket) == []
 
 
 @pytest.mark.parametrize("name", ["influxdb", "victoria"])
@@ -149,9 +151,10 @@ async def test_without_retention_everything_stays(tmp_path: Path) -> None:
         {"raw_days": 9, "minute_days": 5},
         {"minute_days": 5},
         {"raw_days": 1, "minute_days": 9, "hour_days": 2},
+        {"hour_days": 9, "day_days": 2},
     ],
 )
 def test_what_is_coarser_stays_longer(days: dict[str, int]) -> None:
     tables = {"store": {"kind": "sqlite", "retention": days}}
-    with pytest.raises(ConfigError, match="raw_days <= minute_days <= hour_days"):
+    with pytest.raises(ConfigError, match="raw_days <= minute_days <= hour_days <= day_days"):
         loader.parse(tables, Config, "test")

@@ -100,11 +100,15 @@ async def test_init_gives_influxdb_1_its_retention(shared_influxd: Service, tmp_
         "retention policy autogen: altered, keeps 32 days",
         "retention policy minute: created, keeps 400 days",
         "retention policy hour: created, keeps for ever",
+        "retention policy day: created, keeps for ever",
+        "retention policy hydro_day: created, keeps for ever",
     ]
     assert await init(raw_days=2, minute_days=400, hour_days=900) == [
         "retention policy autogen: altered, keeps 4 days",
         "retention policy minute: is there, keeps 400 days",
         "retention policy hour: altered, keeps 900 days",
+        "retention policy day: is there, keeps for ever",
+        "retention policy hydro_day: is there, keeps for ever",
     ]
     assert "retention policy autogen: altered, keeps for ever" in await init()
 

@@ -9,13 +9,18 @@ import pytest
 
 from cloud.config import Config
 from cloud.errors import Unavailable
-from cloud.store import Retention, influx3
+from cloud.store import Retention, StoreConfig, influx3
 from cloud.store.influx2 import First, Setup, administered, task_names
 from configs import loader
 from configs.loader import ConfigError
 from tests.httpserver import Answer, HttpServer, Request
 
-RETENTION = Retention(raw_days=30, minute_days=365)
+
+def kept(**days: int) -> StoreConfig:
+    return StoreConfig(kind="influx", retention=Retention(**days))
+
+
+CONFIG = kept(raw_days=30, minute_days=365)
 
 
 class Server:
@@ -89,13 +94,13 @@ def served(server: Server) -> HttpServer:
 
 def set_up(
     server: Server,
-    retention: Retention = RETENTION,
+    config: StoreConfig = CONFIG,
     username: str | None = None,
     password: str | None = None,
 ) -> list[str]:
     with served(server) as http, administered(http.url, "t", "flood", 10) as client:
         setup = Setup(client, http.url, "shuichi", "flood")
-        return [setup.first(First(username, password)), *setup.rest(retention)]
+        return [setup.first(First(username, password)), *setup.rest(config)]
 
 
 def test_everything_is_made_and_then_found() -> None:
@@ -106,18 +111,22 @@ def test_everything_is_made_and_then_found() -> None:
         "bucket shuichi: made, keeps 32 days",
         "bucket shuichi/minute: made, keeps 365 days",
         "bucket shuichi/hour: made, keeps for ever",
+        "bucket shuichi/day: made, keeps for ever",
+        "bucket shuichi/hydro_day: made, keeps for ever",
     ]
     buckets = {one["name"]: one["retentionRules"] for one in server.kept["buckets"]}
     assert buckets == {
         "shuichi": [{"type": "expire", "everySeconds": 32 * 86_400}],  # two days to count them off
         "shuichi/minute": [{"type": "expire", "everySeconds": 365 * 86_400}],
         "shuichi/hour": [{"type": "expire", "everySeconds": 0}],
+        "shuichi/day": [{"type": "expire", "everySeconds": 0}],
+        "shuichi/hydro_day": [{"type": "expire", "everySeconds": 0}],
     }
     server.changes.clear()
     again = set_up(server)
     assert server.changes == []
     assert all("is there" in line or "already" in line for line in again)
-    changed = set_up(server, Retention(raw_days=30, minute_days=90))
+    changed = set_up(server, kept(raw_days=30, minute_days=90))
     assert "bucket shuichi/minute: now keeps 90 days" in changed
     assert server.changes == ["PATCH buckets"]
 
@@ -152,15 +161,15 @@ def test_a_token_for_the_buckets_alone_is_told_what_an_administrator_has_to_do()
     set_up(server)
     server.hidden = {"orgs"}
     server.denied = {"POST orgs", "POST buckets", "PATCH buckets", "GET tasks"}
-    server.kept["buckets"].pop()  # shuichi/hour
+    server.kept["buckets"].pop()  # shuichi/hydro_day
     server.changes.clear()
-    lines = set_up(server, Retention(raw_days=9, minute_days=365))
+    lines = set_up(server, kept(raw_days=9, minute_days=365))
     assert server.changes == []
     assert lines[1] == "organisation flood: this token may not look at it"
     assert "bucket shuichi: is there, keeps 32 days; this token may not change it" in lines[2]
     assert "influx bucket update -i buckets-0 -r 264h" in lines[2]
     assert lines[3] == "bucket shuichi/minute: is there, keeps 365 days"
-    assert lines[-1] == "  influx bucket create -o flood -n shuichi/hour -r 0"
+    assert lines[-1] == "  influx bucket create -o flood -n shuichi/hydro_day -r 0"
 
 
 class Core:
@@ -190,7 +199,7 @@ async def databases(server: Core) -> list[str]:
 
     transport = httpx.MockTransport(streamed)
     async with httpx.AsyncClient(transport=transport, base_url="http://core", verify=False) as http:
-        return await influx3.make(http, "shuichi", RETENTION)
+        return await influx3.make(http, "shuichi", CONFIG)
 
 
 async def test_the_databases_of_3_are_made_and_then_found() -> None:
@@ -199,14 +208,22 @@ async def test_the_databases_of_3_are_made_and_then_found() -> None:
         "database shuichi: made, keeps 32 days",
         "database shuichi/minute: made, keeps 365 days",
         "database shuichi/hour: made, keeps for ever",
+        "database shuichi/day: made, keeps for ever",
+        "database shuichi/hydro_day: made, keeps for ever",
     ]
-    assert server.kept == {"shuichi": "32d", "shuichi/minute": "365d", "shuichi/hour": None}
+    assert server.kept == {
+        "shuichi": "32d",
+        "shuichi/minute": "365d",
+        "shuichi/hour": None,
+        "shuichi/day": None,
+        "shuichi/hydro_day": None,
+    }
     assert all("is there" in line for line in await databases(server))
 
 
 async def test_a_core_that_is_full_is_told_in_one_line() -> None:
     server = Core("a", "b", "c")
-    with pytest.raises(Unavailable, match="has room for 5, we need 3") as raised:
+    with pytest.raises(Unavailable, match="has room for 5, we need 5; ") as raised:
         await databases(server)
     assert "exceed limit" in str(raised.value)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from cloud.store import Points, Rollup, Row, marks
-from cloud.store.hours import from_readings
+from cloud.store import MINUTE_MS, Points, Rollup, Row, marks
+from cloud.store.combine import from_readings
 from cloud.store.live import Live
-from cloud.store.marks import GRACE_MS, MINUTE_MS, Touched
+from cloud.store.marks import GRACE_MS, Touched
 from wire.reading import Quality, Quantity, Reading, columns
 
 START = 1_782_000_000_000 // 3_600_000 * 3_600_000

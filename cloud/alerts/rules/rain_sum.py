@@ -7,7 +7,6 @@ import msgspec
 from pydantic import Field, model_validator
 
 from cloud.alerts import ladder, rain
-from cloud.alerts.counter import NOISE_M, SHORTEST_MS
 from cloud.alerts.figures import against, plain
 from cloud.alerts.hazard import Hazard
 from cloud.alerts.ladder import Rung, Step
@@ -21,6 +20,7 @@ from cloud.alerts.rule import (
     ms,
     trust,
 )
+from cloud.analysis.rain_counter import NOISE_M, SHORTEST_MS
 from configs.loader import Model
 from wire.messages import Level
 from wire.reading import Quantity, Reading

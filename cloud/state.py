@@ -36,8 +36,9 @@ log: Final = logging.getLogger("shuichi.cloud")
 
 _T = TypeVar("_T")
 
-_ROWS_AT_ONCE: Final = 500
-"""In one statement: far fewer values than SQLite's 32766."""
+_ROWS_AT_ONCE: Final = (512, 256)
+"""In one statement: far fewer values than SQLite's 32766. What is left is one statement more, which
+is read anew each time; these are not, and to read one costs as much as to run it."""
 
 _UNREADABLE: Final = "Could not decode to UTF-8"
 """What Python's sqlite3 says of a text that is none."""
@@ -230,8 +231,7 @@ def upsert(
         return 0
     names = tuple(many[0])
     values = [tuple([one[name] for name in names]) for one in many]
-    ending = _replacing(connection, table, [name for name in names if name not in fixed])
-    return _insert(connection, table, names, values, f"{ending} {where}")
+    return upsert_rows(connection, table, names, values, where, fixed)
 
 
 def upsert_rows(
@@ -240,9 +240,10 @@ def upsert_rows(
     names: Sequence[str],
     rows: Sequence[tuple[Any, ...]],
     where: str = "",
+    fixed: Collection[str] = (),
 ) -> int:
     """As `upsert`, each row as the values of the columns `names`."""
-    ending = _replacing(connection, table, names)
+    ending = _replacing(connection, table, [name for name in names if name not in fixed])
     return _insert(connection, table, names, rows, f"{ending} {where}")
 
 
@@ -282,9 +283,11 @@ def _insert(
     quote = connection.dialect.identifier_preparer.quote
     row = ", ".join(["?" if database.is_sqlite(connection) else "%s"] * len(names))
     into = f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, names))}) VALUES "
-    changed = 0
-    for begin in range(0, len(rows), _ROWS_AT_ONCE):
-        some = rows[begin : begin + _ROWS_AT_ONCE]
+    changed = begin = 0
+    while begin < len(rows):
+        left = len(rows) - begin
+        some = rows[begin : begin + next((one for one in _ROWS_AT_ONCE if one <= left), left)]
+        begin += len(some)
         statement = into + ", ".join([f"({row})"] * len(some)) + ending
         values = tuple(chain.from_iterable(some))
         changed += connection.exec_driver_sql(statement, values).rowcount

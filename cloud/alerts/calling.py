@@ -66,35 +66,40 @@ class Calling:
     def _call(self, place: int, kind: Kind) -> None:
         """Call all who are on duty in an area; if nobody is, everyone of it. Who has declined is
         left alone, but at the top, where nobody else is left."""
-        rung = self.state.rungs[place]
-        on_duty = self.duty.on_duty(self.plan, rung.area, self.now_ms)
-        wanted = on_duty or self.duty.everyone(self.plan, rung.area, self.now_ms)
-        if place == len(self.state.rungs) - 1:
+        state, now_ms = self.state, self.now_ms
+        rung = state.rungs[place]
+        on_duty = self.duty.on_duty(self.plan, rung.area, now_ms)
+        wanted = on_duty or self.duty.everyone(self.plan, rung.area, now_ms)
+        if state.added and place == len(state.rungs) - 1:
             wanted += tuple(
-                one for one in self.state.added if one not in wanted and one not in self.fresh
+                one for one in state.added if one not in wanted and one not in self.fresh
             )
         if not wanted:
             self._replace(place, next_ms=self._look_ms(rung.area))
             return
-        times = self.plan.deadlines(rung.area, self.state.stage)
-        contacts = tuple(one for one in wanted if one not in self.state.declined)
+        times = self.plan.deadlines(rung.area, state.stage)
+        contacts = wanted
+        if state.declined:
+            contacts = tuple(one for one in wanted if one not in state.declined)
         if not contacts:
             if not self._is_top(place):
-                ended_ms = min(rung.deadline_ms, self.now_ms)
+                ended_ms = min(rung.deadline_ms, now_ms)
                 again_ms = self._look_ms(rung.area)
                 self._replace(place, next_ms=again_ms, deadline_ms=ended_ms)
                 return
             contacts = wanted
-        early = self.now_ms < rung.deadline_ms
+        early = now_ms < rung.deadline_ms
+        answer_by_ms = max(rung.deadline_ms, now_ms)
         for contact in contacts:
-            self._send(
-                kind, rung.area, contact, rung.tries, max(rung.deadline_ms, self.now_ms), on_duty
-            )
+            self._send(kind, rung.area, contact, rung.tries, answer_by_ms, on_duty)
+        called = rung.contacts
+        if contacts != called:  # nearly always the same are called again
+            called += tuple(one for one in contacts if one not in called)
         self._replace(
             place,
-            next_ms=self.now_ms + (times.retry if early else times.ring),
+            next_ms=now_ms + (times.retry if early else times.ring),
             tries=rung.tries + 1,
-            contacts=rung.contacts + tuple(one for one in contacts if one not in rung.contacts),
+            contacts=called,
         )
 
     def _look_ms(self, area: str) -> int:
@@ -193,6 +198,7 @@ class Calling:
     ) -> None:
         state, ways = self.state, self.plan.ways[contact]
         if ways:
+            asks = kind in CALLS
             self.actions.append(
                 Send(
                     state.alert,
@@ -207,8 +213,8 @@ class Calling:
                     number,
                     self.now_ms,
                     # Nobody's phone needs to ring at night for what needs no answer.
-                    ways if kind in CALLS or kind is Kind.PUBLIC else _first(ways),
-                    answer_by_ms if kind in CALLS else None,
+                    ways if asks or kind is Kind.PUBLIC else _first(ways),
+                    answer_by_ms if asks else None,
                     not on_duty,
                     state.exercise,
                 )

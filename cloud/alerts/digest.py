@@ -39,7 +39,7 @@ _OF_KNOWN: Final = frozenset({Kind.RISE, Kind.REOPEN})
 _DIGEST: Final = {False: "digest", True: "exercise-digest"}
 
 
-class Mailbox(msgspec.Struct, frozen=True, gc=False):
+class Mailbox(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """`closes_ms` is the end of the open window, `sent` the messages in it, `called` whether a
     first call is among them; `number` counts the digests; `held`, how often something was kept;
     `settles_ms` is when the first calls among that go out, if they are few or red. `crowded`: a
@@ -87,7 +87,7 @@ def opens(box: Mailbox, sends: Sequence[Send], now_ms: int) -> bool:
 
 def is_urgent(sends: Sequence[Send]) -> bool:
     """Whether there is a first call among them."""
-    return any(send.kind in FIRST_CALLS for send in sends)
+    return not FIRST_CALLS.isdisjoint([send.kind for send in sends])
 
 
 def keep(box: Mailbox, sends: Sequence[Send], now_ms: int) -> Mailbox:

@@ -347,7 +347,7 @@ class Dispatch(Answering):
         after, actions = self._with_duty(
             records, now_ms, lambda duty: escalation.step(before, given, now_ms, plan, duty)
         )
-        if after != case.escalation or actions:
+        if actions or after != case.escalation:
             records.put_case(Case(after, case.incident))
             if after.exercise and after.phase in (Phase.ANSWERED, Phase.IDLE):
                 drills.look_again(records.connection, now_ms)

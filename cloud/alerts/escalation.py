@@ -122,6 +122,8 @@ def step(
         raise ValueError(f"{state.alert} keeps to plan {state.plan}, this is {plan.version}")
     change = _Change(state, now_ms, plan, duty)
     match given:
+        case Tick():  # nearly always
+            change.follow_up()
         case Situation():
             change.follow(given)
         case Answer():
@@ -134,8 +136,6 @@ def step(
             change.climbs(given)
         case Add():
             change.added(given)
-        case Tick():
-            change.follow_up()
     if change.state.phase is Phase.RINGING:
         change.ring()
         change.climb()

@@ -101,7 +101,7 @@ class Rung(msgspec.Struct, frozen=True, array_like=True, gc=False):
     contacts: tuple[str, ...]
 
 
-class Escalation(msgspec.Struct, frozen=True, gc=False):
+class Escalation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """How far the calls of one alert have come. `told` has everyone who knows of it; `infos` counts
     what they were told without being asked; `at_top` says that nobody up to the top has answered
     in time."""

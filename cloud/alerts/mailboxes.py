@@ -43,6 +43,10 @@ class Mailboxes:
 
     def keep(self, name: Box, sends: Sequence[Send], now_ms: int) -> None:
         """For later."""
+        if name in self._fresh and not digest.is_urgent(sends):
+            self._hold(name, sends)  # one row more of what waits: the mailbox is as it was
+            self._changed[name] = None
+            return
         before = self.box(name)
         box = digest.keep(before, sends, now_ms)
         if name in self._fresh:  # they are one row

@@ -38,7 +38,7 @@ class Post:
     ) -> list[Send]:
         """What a contact is to be told goes through the mailbox; what comes out of it, to the
         channels. The calls that no channel can take."""
-        sends = [self._by_known(send) for send in sends]
+        sends = [send if send.kind in CALLS else self._by_known(send) for send in sends]
         if sends and not digest.opens(records.boxes.box(name), sends, now_ms):
             records.boxes.keep(name, sends, now_ms)
             return []
@@ -53,7 +53,7 @@ class Post:
 
     def _by_known(self, send: Send) -> Send:
         """What asks for no answer goes by one channel: by the first one that the config has."""
-        if send.kind in CALLS or any(way.channel in self._channels for way in send.ways):
+        if any(way.channel in self._channels for way in send.ways):
             return send
         ways = [one for one in self._ways.get(send.contact, ()) if one.channel in self._channels]
         return msgspec.structs.replace(send, ways=tuple(ways[:1])) if ways else send
@@ -92,7 +92,13 @@ class Post:
         call = self._call(records, name, sends, now_ms)
         usable = [one.not_before_ms for one in parcels if one.channel in self._channels]
         first_ms = min(usable, default=now_ms)
+        written: Sequence[Send] = ()
+        parts = content = ""
         for parcel in parcels:
+            if parcel.sends != written:  # by nearly all channels the same goes
+                written = parcel.sends
+                parts = parts_of(send.part for send in written)
+                content = msgspec.json.encode(written).decode()
             is_known = parcel.channel in self._channels
             # What waits for a channel that there is not would wait for nothing.
             begins_ms = now_ms if parcel.not_before_ms == first_ms else parcel.not_before_ms
@@ -101,9 +107,9 @@ class Post:
                 "incident": case.incident,
                 "contact": name.contact,
                 "channel": parcel.channel,
-                "parts": parts_of(send.part for send in parcel.sends),
+                "parts": parts,
                 "message": "",
-                "sends": msgspec.json.encode(parcel.sends).decode(),
+                "sends": content,
                 "made_ms": now_ms,
                 "not_before_ms": begins_ms,
                 "done_ms": None if is_known else now_ms,

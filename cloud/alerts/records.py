@@ -2,7 +2,7 @@
 memory, and written by `save` in a few statements."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Select, Table, select, update
@@ -18,8 +18,6 @@ from cloud.alerts.holdrecords import HoldRecords
 from cloud.alerts.incident import Incident
 from cloud.alerts.mailboxes import Box, Mailboxes
 from cloud.channels import Language, Measurement
-
-_T = TypeVar("_T")
 
 CODE_LASTS_MS: Final = 7 * 86_400_000
 """For how long a reply by SMS or keypress can still mean a call: there are 10,000 codes only."""
@@ -48,6 +46,11 @@ Sayings = Mapping[str, Known]
 """What the sources of an alarm have said, by their names."""
 
 _SAYINGS: Final = msgspec.json.Decoder(dict[str, Known])
+_ESCALATION: Final = msgspec.json.Decoder(Escalation)
+_ALARM: Final = msgspec.json.Decoder(Alarm)
+_INCIDENT: Final = msgspec.json.Decoder(Incident)
+_PARTS: Final = msgspec.json.Decoder(list[Part])
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def foremost_of(alarm: Alarm, sayings: Sayings) -> Known:
@@ -58,6 +61,10 @@ def foremost_of(alarm: Alarm, sayings: Sayings) -> Known:
         return (0, 0, 0) if one is None else (one.level or 0, one.stage.rank, one.at_ms)
 
     return sayings[max(sayings, key=weight)] if sayings else Known()
+
+
+_CASE: Final = ("alert", "incident", "state", "due_ms")
+"""Columns of an escalation."""
 
 
 class Case(NamedTuple):
@@ -129,7 +136,7 @@ class Records:
         if name not in self._incidents:
             row = self._one(statements.INCIDENT, id=name)
             assert row is not None
-            self._incidents[name] = (_read(row.state, Incident), row.exercise)
+            self._incidents[name] = (_INCIDENT.decode(row.state), row.exercise)
         return self._incidents[name]
 
     def put_incident(
@@ -161,10 +168,12 @@ class Records:
 
     def due_cases(self, now_ms: int, limit: int) -> list[str]:
         rows = self._due(tables.escalation, now_ms, limit)
+        alerts: list[str] = []
         called: dict[Box, str] = {}
         for alert, incident_id, content, _ in rows:
+            alerts.append(alert)
             if alert not in self._cases:
-                self._cases[alert] = Case(_read(content, Escalation), incident_id)
+                self._cases[alert] = Case(_ESCALATION.decode(content), incident_id)
             case = self._cases[alert]
             assert case is not None
             one = case.escalation
@@ -176,7 +185,7 @@ class Records:
         # Who has not been told anything just now is told at once, and with a code.
         at_once = [box for box in called if self.boxes.box(box).closes_ms <= now_ms]
         self._read_letters(at_once, [called[box] for box in at_once], now_ms)
-        return [row.alert for row in rows]
+        return alerts
 
     def due_boxes(self, now_ms: int, limit: int) -> list[Box]:
         names = self.boxes.due(now_ms, limit)
@@ -213,11 +222,11 @@ class Records:
         self._sites.update(wanted)
         for row in statements.some(self.connection, statements.ALARMS, wanted):
             key = AlarmKey(row.site, Hazard(row.hazard), row.exercise)
-            self._alarms[key] = (_read(row.state, Alarm), _SAYINGS.decode(row.known))
+            self._alarms[key] = (_ALARM.decode(row.state), _SAYINGS.decode(row.known))
         for exercise, content in statements.some(
             self.connection, statements.OPEN_INCIDENTS, wanted
         ):
-            found = _read(content, Incident)
+            found = _INCIDENT.decode(content)
             self._incidents.setdefault(found.id, (found, exercise))
             self._open[found.site, exercise] = self._incidents[found.id][0]
 
@@ -227,7 +236,7 @@ class Records:
         for alert, incident_id, content in statements.some(
             self.connection, statements.CASES, wanted
         ):
-            self._cases[alert] = Case(_read(content, Escalation), incident_id)
+            self._cases[alert] = Case(_ESCALATION.decode(content), incident_id)
 
     def _read_letters(self, names: Sequence[Box], sites: Sequence[str], now_ms: int) -> None:
         """What it takes to write to these, of what is kept for them and of these sites."""
@@ -307,7 +316,7 @@ class Records:
             )
         )
         for row in rows:
-            parts = _read(row.parts, list[Part])
+            parts = _PARTS.decode(row.parts)
             if all(order.ends(part, row.contact) for part in parts):
                 self.connection.execute(
                     update(out)
@@ -315,7 +324,7 @@ class Records:
                     .values(done_ms=now_ms, outcome="withdrawn")
                 )
         for fresh in self._new.get(out, ()):
-            parts = _read(str(fresh["parts"]), list[Part])
+            parts = _PARTS.decode(str(fresh["parts"]))
             contact = str(fresh["contact"])
             if fresh["done_ms"] is None and all(order.ends(part, contact) for part in parts):
                 fresh.update(done_ms=now_ms, outcome="withdrawn")
@@ -326,7 +335,7 @@ class Records:
         state.upsert(self.connection, tables.alarm, changed)
         self.holds.save()
         cases = [self._case_row(alert) for alert in self._changed_cases]
-        state.upsert(self.connection, tables.escalation, cases, fixed=("incident",))
+        state.upsert_rows(self.connection, tables.escalation, _CASE, cases, fixed=("incident",))
         state.upsert(self.connection, tables.incident, self._changed_incidents.values())
         self.boxes.save()
         if self._taken:
@@ -348,15 +357,12 @@ class Records:
             "due_ms": alarms.next_due_ms(alarm, self.rule),
         }
 
-    def _case_row(self, alert: str) -> dict[str, object]:
+    def _case_row(self, alert: str) -> tuple[object, ...]:
+        """By the columns `_CASE`."""
         case = self._cases[alert]
         assert case is not None
-        return {
-            "alert": alert,
-            "incident": case.incident,
-            "state": _write(case.escalation),
-            "due_ms": escalation.next_due_ms(case.escalation),
-        }
+        one = case.escalation
+        return alert, case.incident, _write(one), escalation.next_due_ms(one)
 
     def _one(self, wanted: Select[Any], **given: object) -> Any:
         return self.connection.execute(wanted, given).one_or_none()
@@ -368,12 +374,8 @@ def parts_of(parts: Iterable[Part]) -> str:
 
 
 def read_parts(text: str) -> Iterator[Part]:
-    return iter(_read(text, list[Part]))
+    return iter(_PARTS.decode(text))
 
 
 def _write(value: object) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _read(text: str, kind: type[_T]) -> _T:
-    return msgspec.json.decode(text, type=kind)
+    return _encode(value).decode()

@@ -9,7 +9,7 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -51,6 +51,14 @@ class Backlog(NamedTuple):
     def readings(self) -> int:
         """How many there are in all."""
         return len(self.messages) * READINGS
+
+    def halves(self) -> tuple["Backlog", "Backlog"]:
+        """What was read first, and what was read later."""
+        first, second = (
+            self.messages[: len(self.messages) // 2],
+            self.messages[len(self.messages) // 2 :],
+        )
+        return Backlog(first, codec.decode_batch(first[-1][1])), Backlog(second, self.last)
 
 
 def batch(gateway: int, number: int, begin_ms: int) -> Batch:
@@ -158,25 +166,35 @@ class Drained(NamedTuple):
 
 
 class Worker:
-    """`shuichi cloud run` in a new folder, on a fresh state; `store` stands under [store]."""
+    """`shuichi cloud run` in a new folder, on a fresh state; `store` stands under [store]. It may
+    drain one backlog after another, each in a new process."""
 
     def __init__(self, folder: Path, broker: Broker, store: dict[str, object]) -> None:
         folder.mkdir()
-        config = {"broker": {"port": broker.port}, "store": store}
-        (folder / "cloud.toml").write_text(tomlkit.dumps(config), encoding="utf-8")
         self._broker = broker
+        self._folder = folder
+        self._store = store
+        self._log_begins = 0  # of the process that is measured
+        self.configure({})
         words = ("cloud", "run", "--unattended", "--config", "cloud.toml")
         self.program = Program("cloud", folder, *words)
+
+    def configure(self, more: Mapping[str, object]) -> None:
+        """Start it with these tables of config as well from now on."""
+        config = {"broker": {"port": self._broker.port}, "store": self._store, **more}
+        (self._folder / "cloud.toml").write_text(tomlkit.dumps(config), encoding="utf-8")
 
     @property
     def listens(self) -> bool:
         """Whether it has subscribed."""
         log = self.program.log
-        return log.exists() and "listening at" in log.read_text("utf-8")
+        return log.exists() and "listening at" in log.read_text("utf-8")[self._log_begins :]
 
     async def drain(self, waiting: Backlog) -> Drained:
         """Have all of it wait for the worker, start that, and wait until all is acknowledged.
         Raises UserError if that takes too long."""
+        log = self.program.log
+        self._log_begins = len(log.read_text("utf-8")) if log.exists() else 0
         await queue(self._broker, WORKER, waiting)
         async with acknowledged(self._broker, waiting.last) as done:
             with self.program as worker:

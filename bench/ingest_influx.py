@@ -7,6 +7,10 @@ less, the first write, for which InfluxDB makes a shard, is a good part of the t
 InfluxDB and worker share the cores, and the three take turns. The worker's time goes from the
 moment at which it listens to the ack of the last batch, the loop's from its connection to the last
 answer.
+
+Then as many readings that were taken later wait, and a worker that keeps rollups and has an alert
+rule takes them in: meanwhile it makes the minutes of all that the one before has stored. Nothing
+goes over the rule's line, for a flood of alerts is measured elsewhere.
 """
 
 import asyncio
@@ -40,6 +44,16 @@ BATCHES: Final = 80
 
 _SESSION: Final = "bench-bare"
 
+RULES: Final = {
+    "rule": {
+        "gauge": {
+            "kind": "threshold",
+            "quantity": "level",
+            "red": {"over_m": 9.0, "clear_m": 8.9},
+        }
+    }
+}
+
 TO_ALONE: Final = Goal(">=", 0.65)
 TO_BARE: Final = Goal(">=", 1)
 
@@ -51,17 +65,19 @@ FIGURE: Final = Figure(
 
 
 async def measure(progress: Progress) -> Result:
-    """About four minutes. Raises UserError if a server is not installed or fails."""
+    """About six minutes. Raises UserError if a server is not installed or fails."""
     with tempfile.TemporaryDirectory(prefix="shuichi-bench-") as name:
         folder = Path(name)
         progress(0, "the backlog is made")
-        waiting = aggregator.backlog(BATCHES)
+        waiting, later = aggregator.backlog(2 * BATCHES).halves()
         bodies = _bodies(waiting)
         alone: list[float] = []
         bare: list[float] = []
         bare_cpu: list[float] = []
         ours: list[float] = []
         cpu: list[float] = []
+        busy: list[float] = []
+        busy_cpu: list[float] = []
         with aggregator.servers(folder) as (broker_port, influx_port):
             for run in range(RUNS):
                 done = (run + 0.1) / RUNS
@@ -75,27 +91,40 @@ async def measure(progress: Progress) -> Result:
                 loop = await _bare(folder, broker_port, url, waiting)
                 bare.append(waiting.readings / loop.took_s)
                 bare_cpu.append(loop.cpu_s / waiting.readings * 1e6)
-                progress(done + 0.5 / RUNS, "the worker")
+                progress(done + 0.4 / RUNS, "the worker")
                 await aggregator.create(influx_port, f"ours{run}")
                 store = aggregator.influx(influx_port, f"ours{run}")
                 worker = Worker(folder / f"ours{run}", Broker(port=broker_port), store)
                 drained = await worker.drain(waiting)
                 ours.append(drained.per_s)
                 cpu.append(drained.cpu_us)
+                progress(done + 0.7 / RUNS, "the worker, with upkeep and an alert rule")
+                worker.configure(RULES)
+                drained = await worker.drain(later)
+                busy.append(drained.per_s)
+                busy_cpu.append(drained.cpu_us)
     to_alone = spread([one / other for one, other in zip(ours, alone, strict=True)])
     to_bare = spread([one / other for one, other in zip(ours, bare, strict=True)])
+    busy_to_alone = spread([one / other for one, other in zip(busy, alone, strict=True)])
+    busy_to_bare = spread([one / other for one, other in zip(busy, bare, strict=True)])
     return worst(
         {
             "worker / InfluxDB alone": Part(to_alone.median, TO_ALONE),
             "worker / bare paho loop": Part(to_bare.median, TO_BARE),
+            "with upkeep and a rule: worker / InfluxDB alone": Part(busy_to_alone.median, TO_ALONE),
+            "with upkeep and a rule: worker / bare paho loop": Part(busy_to_bare.median, TO_BARE),
         },
         {
             "worker / InfluxDB alone, runs": to_alone,
             "worker / bare paho loop, runs": to_bare,
+            "with upkeep and a rule: worker / InfluxDB alone, runs": busy_to_alone,
+            "with upkeep and a rule: worker / bare paho loop, runs": busy_to_bare,
             "worker, readings/s": spread(ours),
+            "with upkeep and a rule: worker, readings/s": spread(busy),
             "InfluxDB alone, readings/s": spread(alone),
             "bare paho loop, readings/s": spread(bare),
             "worker's CPU per reading, µs": spread(cpu),
+            "with upkeep and a rule: worker's CPU per reading, µs": spread(busy_cpu),
             "bare loop's CPU per reading, µs": spread(bare_cpu),
             "readings in a run": waiting.readings,
             "readings in a body": TAKE * READINGS,

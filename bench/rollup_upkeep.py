@@ -8,8 +8,6 @@ is larger. The server's work is counted where it is done, so what it compacts la
 whatever runs then.
 """
 
-import itertools
-import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,17 +15,16 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bench import aggregator
+from bench._network import Network, write
 from bench.figure import MARGIN, Figure, Goal, Part, Progress, Result, spread, worst
 from bench.programs import cpu_s
 from cloud import service
 from cloud.config import Config, Setup
-from cloud.store import Points, Store
+from cloud.store import Store
 from configs import loader
-from wire.reading import Columns, Quality, Quantity, Series
 
 RUNS: Final = 5
-GATEWAYS: Final = 20
-SENSORS: Final = 100
+NETWORK: Final = Network(gateways=20, sensors=2000, every_ms=1000)
 WRITE_S: Final = 10
 UPKEEP_S: Final = 30
 HOUR_S: Final = 3600
@@ -71,7 +68,7 @@ async def measure(progress: Progress) -> Result:
         await _runs(own, {"kind": "sqlite"}, embedded, lambda: 0.0, progress)
     to_influx = spread([one.ratio for one in influx])
     to_embedded = spread([one.ratio for one in embedded])
-    readings = GATEWAYS * SENSORS * (HOUR_S - FULL_S)
+    readings = NETWORK.sensors * (HOUR_S - FULL_S)
     return worst(
         {
             "InfluxDB": Part(to_influx.median, TO_INFLUX),
@@ -104,7 +101,7 @@ async def _runs(
             progress(run / RUNS, f"{kind}: the hour is filled")
             begin_ms = hour0_ms + run * HOUR_S * 1000
             for second in range(0, FULL_S, 60):
-                await _write(opened, begin_ms + second * 1000, 60)
+                await write(opened, NETWORK.points(begin_ms + second * 1000, 60))
             await opened.upkeep(begin_ms + FULL_S * 1000)
             progress((run + 0.6) / RUNS, f"{kind}: its last ten minutes")
             costs.append(await _last_minutes(opened, begin_ms, server_s))
@@ -117,7 +114,7 @@ async def _last_minutes(store: Store, begin_ms: int, server_s: Callable[[], floa
     storing = upkeep = 0.0
     for second in range(FULL_S, HOUR_S, WRITE_S):
         before = used()
-        await _write(store, begin_ms + second * 1000, WRITE_S)
+        await write(store, NETWORK.points(begin_ms + second * 1000, WRITE_S))
         storing += used() - before
         if (second + WRITE_S) % UPKEEP_S == 0:
             before = used()
@@ -127,28 +124,3 @@ async def _last_minutes(store: Store, begin_ms: int, server_s: Callable[[], floa
     await store.upkeep(begin_ms + (HOUR_S + UPKEEP_S) * 1000)
     upkeep += used() - before
     return _Cost(storing, upkeep)
-
-
-async def _write(store: Store, begin_ms: int, seconds: int) -> None:
-    await store.write(
-        [
-            Points(f"gw-{gateway:02d}", _readings(gateway, begin_ms, seconds))
-            for gateway in range(GATEWAYS)
-        ],
-        lambda _: None,
-    )
-
-
-def _readings(gateway: int, begin_ms: int, seconds: int) -> Columns:
-    """As a batch comes from the wire: series by series."""
-    series = [Series("underpass", f"level-{n}", Quantity.LEVEL) for n in range(SENSORS)]
-    times = [begin_ms + n * 1000 for n in range(seconds)]
-    wave = [round(2 + math.sin(begin_ms / 7e5 + gateway) + n / 1000, 3) for n in range(seconds)]
-    return Columns(
-        series,
-        [n * seconds for n in range(SENSORS)],
-        list(itertools.chain.from_iterable([times] * SENSORS)),
-        list(itertools.chain.from_iterable([wave] * SENSORS)),
-        [Quality.GOOD] * (SENSORS * seconds),
-        {},
-    )

@@ -7,6 +7,7 @@ import os
 import socket
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -14,6 +15,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Dialect,
     Engine,
     Table,
     create_engine,
@@ -25,8 +27,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import NullPool
 
 from cloud.errors import Unavailable
-from configs import files, trouble
+from configs import trouble
 from configs.files import close_to_others, make_private
+from wire import secretfile
 
 if TYPE_CHECKING:
     import psycopg
@@ -182,14 +185,12 @@ def _file_engine(path: Path, read_only: bool) -> Engine:
 
 def _server_engine(server: Server, read_only: bool) -> Engine:
     url = make_url(server.url).set(drivername="postgresql+psycopg")
-    if server.password_file is not None:
+    password = None
+    if (file := server.password_file) is not None:
         try:
-            password = files.read_secret(server.password_file).decode("utf-8-sig").strip()
+            password = secretfile.InUse(str(file), partial(secretfile.text, file))
         except OSError as error:
-            raise Unavailable(f"{server.password_file}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise Unavailable(f"{server.password_file}: is not text in UTF-8") from None
-        url = url.set(password=password)
+            raise Unavailable(f"{file}: {error.strerror}") from None
     how: dict[str, Any] = {name: value for name, value in _SESSION.items() if name not in url.query}
     how["options"] = " ".join(f"-c {name}={value}" for name, value in server.settings.items())
     try:
@@ -199,9 +200,38 @@ def _server_engine(server: Server, read_only: bool) -> Engine:
             f"{server}: {error.name} is not installed: pip install 'shuichi[cloud,postgres]'"
         ) from None
     event.listen(made, "connect", _let_nul_pass)
+    if password is not None:
+        event.listen(made, "do_connect", partial(_connected, password))
     if read_only:  # one picture of all tables, from the first statement to the last
         return made.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return made
+
+
+def _connected(
+    password: "secretfile.InUse[str]",
+    dialect: Dialect,
+    _: object,
+    arguments: tuple[Any, ...],
+    how: dict[str, Any],
+) -> Any:
+    """A connection. Where the server refuses the password, its file is read again, and a new one is
+    tried at once: an error of a connection has no code (psycopg), so each that the server has sent
+    counts."""
+    import psycopg
+
+    used = password.value
+    try:
+        return dialect.connect(*arguments, **(how | {"password": used}))
+    except psycopg.OperationalError:
+        if (other := password.instead(used)) is None:
+            raise
+        try:
+            found = dialect.connect(*arguments, **(how | {"password": other}))
+        except psycopg.OperationalError:
+            password.decline(other)
+            raise
+    password.accept(other)
+    return found
 
 
 def _let_nul_pass(connection: "psycopg.Connection[Any]", _: object) -> None:

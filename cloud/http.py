@@ -9,10 +9,10 @@ import ssl
 import string
 import zlib
 from base64 import b64encode
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -23,9 +23,7 @@ import msgspec
 from pydantic import AfterValidator
 
 from cloud.errors import Rejected, Unavailable
-from configs import files
-
-log: Final = logging.getLogger("shuichi.http")
+from wire import secretfile
 
 # It logs each request with its whole URL, and a robot's URL is its password.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -48,6 +46,9 @@ _BEFORE_IT_WENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTi
 """Failures of requests that no server has seen."""
 
 _OF_TRANSFER: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
+
+_REFUSED_US: Final = frozenset({401, 403})
+"""What a server says to those that it does not know, or knows too well."""
 
 ENVIRONMENT: Final = "env:"
 """Begins what is not a file but a name in the environment."""
@@ -211,37 +212,18 @@ def secret(folder: Path, place: str | None) -> str | None:
             raise Unavailable(f"the secret cannot be read: {name} is not in the environment")
         return found
     try:
-        found = files.read_secret(folder / place).decode("utf-8-sig").strip()
-    except UnicodeDecodeError:
-        raise Unavailable(f"{folder / place}: the secret cannot be read: not UTF-8") from None
+        return secretfile.text(folder / place)
     except OSError as error:
         raise Unavailable(
             f"{folder / place}: the secret cannot be read: {error.strerror}"
         ) from error
-    if not found:
-        raise Unavailable(f"{folder / place}: the secret cannot be read: the file is empty")
-    return found
 
 
-class Secret:
-    """A secret in use. It may be rotated while we run: who is refused with it reads it again."""
+class Secret(secretfile.InUse[str | None]):
+    """A secret in use. Raises Unavailable where there is none at first."""
 
     def __init__(self, folder: Path, place: str | None) -> None:
-        self._folder = folder
-        self._place = place
-        self.value = secret(folder, place)
-
-    def reload(self) -> bool:
-        """Read it again. Returns whether it is another one now."""
-        try:
-            found = secret(self._folder, self._place)
-        except Unavailable:
-            return False  # what the server says of the old one is told
-        if found == self.value:
-            return False
-        log.warning("%s has changed: the new secret is used", self._place)
-        self.value = found
-        return True
+        super().__init__(str(place), partial(secret, folder, place), (Unavailable,))
 
 
 class Credentials(httpx.Auth):
@@ -249,22 +231,30 @@ class Credentials(httpx.Auth):
     (401, 403), the secret is read again, and a new one is tried at once."""
 
     def __init__(self, token: Secret, username: str | None, password: Secret) -> None:
-        self._token = token
-        self._username = username
-        self._password = password
+        self._secret = password if token.value is None else token
+        self._username = None if token.value is not None else username
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        response = yield self._with(request)
-        if response.status_code in (401, 403):
-            changed = [one.reload() for one in (self._token, self._password)]
-            if any(changed):
-                yield self._with(request)
+    async def async_auth_flow(
+        self, request: httpx.Request
+    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        used = self._secret.value
+        response = yield self._with(request, used)
+        if response.status_code not in _REFUSED_US:
+            return
+        other = await asyncio.to_thread(self._secret.instead, used)
+        if other is None:
+            return
+        response = yield self._with(request, other)
+        if response.status_code in _REFUSED_US:
+            self._secret.decline(other)
+        else:
+            self._secret.accept(other)
 
-    def _with(self, request: httpx.Request) -> httpx.Request:
-        if self._token.value is not None:
-            request.headers["Authorization"] = f"Token {self._token.value}"
-        elif self._username is not None:
-            pair = f"{self._username}:{self._password.value or ''}".encode()
+    def _with(self, request: httpx.Request, secret: str | None) -> httpx.Request:
+        if self._username is None:
+            request.headers["Authorization"] = f"Token {secret}"
+        else:
+            pair = f"{self._username}:{secret or ''}".encode()
             request.headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
         return request
 

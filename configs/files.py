@@ -94,19 +94,6 @@ def read_text_file(path: Path, most: int, *, pipes: bool) -> bytes:
         return found
 
 
-def read_secret(path: Path, most: int = 65_536) -> bytes:
-    """What a file holds. It is never waited for: a pipe that nobody fills is empty. Raises
-    OSError."""
-    # By an opener: a number that `open` cannot use, as that of a folder, would stay open.
-    with open(path, "rb", buffering=0, opener=_unwaited) as file:
-        found = b""
-        while more := file.read(most + 1 - len(found)):
-            found += more
-            if len(found) > most:
-                raise OSError(errno.EFBIG, f"it is larger than {most} bytes", str(path))
-        return found
-
-
 def _unwaited(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 

@@ -12,9 +12,13 @@ from typing import Annotated, Final, Literal, Protocol
 import msgspec
 from pydantic import Field
 
-from cloud.errors import Rejected
+from cloud.errors import Rejected, Unavailable
 from cloud.http import REFUSED, secret
 from configs.loader import Model
+from wire import secretfile
+
+_MOST_OF_CERTIFICATES: Final = 4 << 20
+"""Bytes of a file: certificates of all authorities are a tenth of that."""
 
 Language = Literal["zh", "en"]
 
@@ -54,10 +58,31 @@ class ChannelConfig(Model):
     rate_per_minute: Annotated[int, Field(ge=1)] | None = None
     timeout_s: Annotated[float, Field(gt=0, le=120)] = 10
 
+    def secret_places(self) -> list[str]:
+        """Where its secrets are: files, or `env:NAME`."""
+        places = [getattr(self, key, None) for key in SECRETS]
+        return [place for place in places if place]
+
     def secrets(self, folder: Path) -> list[str]:
         """The secrets that the config names. Raises Unavailable for one that cannot be read."""
-        places = [getattr(self, key, None) for key in SECRETS]
-        return [found for place in places if (found := secret(folder, place))]
+        return [found for place in self.secret_places() if (found := secret(folder, place))]
+
+    def certificates(self) -> list[str]:
+        """The files of certificates and their keys that it names."""
+        return []
+
+    def held(self, folder: Path) -> tuple[str, ...]:
+        """All that its files hold: it is opened again when a message is refused and this is no
+        longer the same. Raises Unavailable."""
+        files = [folder / name for name in self.certificates()]
+        return (*self.secrets(folder), *map(_certificate, files))
+
+
+def _certificate(file: Path) -> str:
+    try:
+        return secretfile.read(file, _MOST_OF_CERTIFICATES).hex()
+    except OSError as error:
+        raise Unavailable(f"{file}: cannot be read: {error.strerror}") from error
 
 
 SECRETS: Final = ("password_file", "secret_file", "token_file")

@@ -70,9 +70,13 @@ class Config(ChannelConfig):
             raise ValueError(f"repeat: {min(unknown)!r} is not one of {', '.join(REPEAT)}")
         return self
 
-    def secrets(self, folder: Path) -> list[str]:
-        password = secret(folder, self.broker.password_file)
-        return [*super().secrets(folder), *filter(None, (password,))]
+    def secret_places(self) -> list[str]:
+        return [*super().secret_places(), *filter(None, (self.broker.password_file,))]
+
+    def certificates(self) -> list[str]:
+        broker = self.broker
+        files = (broker.ca_file, broker.cert_file, broker.key_file)
+        return [file for file in files if file and broker.tls]
 
 
 class Announcement(msgspec.Struct, frozen=True):
@@ -116,6 +120,7 @@ class _Board:
     def __init__(self, config: Config, broker: Broker, private: str | None) -> None:
         self._config = config
         self._broker = broker
+        self._access = mqtt.Access(broker, is_steady=True)  # until the channel is opened again
         self._private = private
 
     async def send(self, message: Message) -> Receipt:
@@ -131,7 +136,7 @@ class _Board:
         # A name of its own, or the broker would throw out whoever else speaks under it.
         name = f"shuichi-board-{secrets.token_hex(4)}"
         try:
-            async with mqtt.connect(self._broker, name) as session:
+            async with mqtt.connect(self._broker, name, access=self._access) as session:
                 if config.ack_topic is not None:
                     await session.subscribe(filled(config.ack_topic, {"to": to}))
                 heard = await session.publish(topic, payload, retain=config.retain)

@@ -56,6 +56,9 @@ class Config(ChannelConfig):
     sender_name: str = ""
     timeout_s: Annotated[float, Field(gt=0, le=120)] = 20
 
+    def certificates(self) -> list[str]:
+        return [self.ca_file] if self.ca_file else []
+
     @model_validator(mode="after")
     def _keeps_the_password_to_itself(self) -> Self:
         if (self.username is None) != (self.password_file is None):
@@ -153,6 +156,8 @@ class _Email:
         match error:
             case aiosmtplib.SMTPRecipientsRefused():
                 return self._ours(error.recipients[0])
+            case ssl.SSLCertVerificationError():  # nothing of the mail was sent
+                return Unavailable(f"{server} cannot be used: {error}")
             case aiosmtplib.SMTPConnectError():
                 return Unavailable(f"{server} cannot be reached: {error.message}")
             case aiosmtplib.SMTPServerDisconnected():

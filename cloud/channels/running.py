@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -12,9 +12,8 @@ from urllib.parse import quote, quote_plus
 
 import msgspec
 
-from cloud.channels import Channel, ChannelConfig, Message, Receipt, rate
+from cloud.channels import Channel, ChannelConfig, Message, Receipt, rate, renewed
 from cloud.errors import Rejected, Unavailable
-from configs import loader
 from configs.text import clean
 
 MOST_OF_A_NUMBER: Final = 100
@@ -36,9 +35,8 @@ class Expired(Rejected):
 async def opened(config: ChannelConfig, folder: Path) -> AsyncIterator["Running"]:
     """The channel of a config, ready for use. Raises Unavailable for a secret or a library that
     is not there."""
-    hidden = config.secrets(folder)
-    async with loader.plugin("cloud.channels", config.kind).open(config, folder) as channel:
-        yield Running(channel, config, hidden)
+    async with renewed.opened(config, folder) as channel:
+        yield Running(channel, config, channel.hidden)
 
 
 @asynccontextmanager
@@ -102,11 +100,10 @@ class Running:
     """A channel that keeps its pace and its time limit, fills in the address, does not tell what
     is no longer worth telling, and lets no secret into an error or a receipt."""
 
-    def __init__(self, channel: Channel, config: ChannelConfig, hidden: Iterable[str]) -> None:
+    def __init__(self, channel: Channel, config: ChannelConfig, hidden: Collection[str]) -> None:
         self._channel = channel
         self._config = config
-        forms = {form for word in hidden for form in (word, quote(word, ""), quote_plus(word))}
-        self._hidden = sorted(forms, key=len, reverse=True)
+        self._hidden = hidden
         limit = config.rate_per_minute
         self._rate = None if limit is None else rate.per_minute(limit)
         self._bucket = rate.Bucket(0.0 if self._rate is None else self._rate.burst, 0.0)
@@ -169,6 +166,8 @@ class Running:
     def _public(self, text: str) -> str:
         """What a provider says, as anybody may read it and any database can hold it, in one line
         that is not too long."""
-        for word in self._hidden:
+        some = self._hidden
+        forms = {form for word in some for form in (word, quote(word, ""), quote_plus(word))}
+        for word in sorted(forms, key=len, reverse=True):
             text = text.replace(word, "***")
         return clean(" ".join(text.split()))

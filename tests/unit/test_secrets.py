@@ -12,7 +12,7 @@ from cloud import config, secretfiles, state
 from cloud.channels import log as log_channel
 from configs import files
 from tests.contract.telling import message, opened
-from wire import keyfile
+from wire import keyfile, secretfile
 
 
 def mode(path: Path) -> int:
@@ -120,7 +120,7 @@ def text_file(path: Path) -> bytes:
     return files.read_text_file(path, 100, pipes=True)
 
 
-@pytest.mark.parametrize("read", [files.read_secret, keyfile.read_text, text_file])
+@pytest.mark.parametrize("read", [secretfile.read, keyfile.read_text, text_file])
 def test_a_folder_in_the_place_of_a_secret_costs_no_descriptor(tmp_path, read):
     """A channel whose secret cannot be read is tried again each minute, for as long as it takes."""
 

@@ -11,9 +11,10 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
+from wire.mqtt.access import Access, Shown
 from wire.mqtt.address import BrokerAddress, parse_address
 from wire.mqtt.receiver import Receiver
 from wire.mqtt.terms import (
@@ -31,13 +32,13 @@ from wire.mqtt.terms import (
     Terms,
     Unreachable,
     Will,
-    read_file,
 )
 from wire.tasks import CancelledAlone, apart
 
 __all__ = [
     "TO_CLOUD",
     "TO_GATEWAY",
+    "Access",
     "Broker",
     "BrokerAddress",
     "Disconnected",
@@ -134,6 +135,7 @@ async def connect(
     keep_session_s: int = 0,
     receive_maximum: int = 1000,
     room: Room = TO_CLOUD,
+    access: Access | None = None,
 ) -> AsyncIterator[Session]:
     """One connection. `keep_session_s` > 0 lets the broker keep our subscriptions and unacked
     messages that long after the connection has ended (MQTT 3.1.1: as long as it likes).
@@ -144,39 +146,65 @@ async def connect(
     waits for its answer more may come in. `room` bounds it in bytes; a message that is larger is
     acknowledged, skipped and logged, once an hour for each topic.
 
-    A broker that cannot keep a retained message gets the will without that.
+    A broker that cannot keep a retained message gets the will without that. `access` remembers over
+    many connections what the broker has taken; where it refuses what the files hold now, that is
+    tried at once.
 
     Raises Unreachable or Refused on entry, Disconnected from within.
     """
     terms = Terms(broker, identifier, will, keep_session_s, receive_maximum, room)
-    with _files():
-        # In a thread: a disk may not answer, and whoever else works on this loop must not wait.
-        password, tls = await asyncio.to_thread(_secrets, broker)
-    client = Receiver(terms, password)
+    client = await _opened(terms, access or Access(broker))
+    try:
+        yield Session(client)
+    finally:
+        await client.leave()
+
+
+async def _opened(terms: Terms, access: Access) -> Receiver:
+    """Connect with what the files hold now, or else with what the broker took last. Raises
+    Unreachable or Refused, for what the files hold now."""
+    # In a thread: a disk may not answer, and whoever else works on this loop must not wait.
+    shown, *others = await asyncio.to_thread(access.candidates)
+    try:
+        client = await _open(terms, shown)
+    except Unreachable:
+        for before in others:
+            with contextlib.suppress(Unreachable):
+                client = await _open(terms, before)
+                access.taken(before, refused=shown)
+                return client
+        raise
+    access.taken(shown, refused=None)
+    return client
+
+
+async def _open(terms: Terms, shown: Shown) -> Receiver:
+    broker, will = terms.broker, terms.will
+    client = Receiver(terms, shown.password)
     try:
         async with asyncio.timeout(broker.connect_timeout_s):
             try:
-                await client.open(tls)
+                await client.open(shown.tls)
             except CannotRetain:
                 if will is None:
                     raise
-                client = Receiver(terms._replace(will=will._replace(retain=False)), password)
-                await client.open(tls)
+                terms = terms._replace(will=will._replace(retain=False))
+                client = Receiver(terms, shown.password)
+                await client.open(shown.tls)
                 client.retains = False
     except Refused as error:
         old = broker.protocol == "5" and "protocol version" in str(error)
         hint = ': try protocol = "3.1.1"' if old else ""
-        raise Refused(f"broker {broker} refuses us as {identifier!r}: {error}{hint}") from None
+        raise Refused(
+            f"broker {broker} refuses us as {terms.identifier!r}: {error}{hint}"
+        ) from None
     except TimeoutError:
         raise Unreachable(
             f"broker {broker} cannot be reached: no answer within {broker.connect_timeout_s:g} s"
         ) from None
     except OSError as error:
         raise Unreachable(f"broker {broker} cannot be reached: {_reason(error)}") from None
-    try:
-        yield Session(client)
-    finally:
-        await client.leave()
+    return client
 
 
 async def keep_connected(
@@ -200,6 +228,7 @@ async def keep_connected(
     (`wire.tasks.apart`) does not spoil the next one.
     """
     loop = asyncio.get_running_loop()
+    access = Access(broker)
     delay, since = _FIRST_DELAY_S, loop.time()
     told: set[str] = set()
     recovery: asyncio.TimerHandle | None = None
@@ -218,6 +247,7 @@ async def keep_connected(
             keep_session_s=keep_session_s,
             receive_maximum=receive_maximum,
             room=room,
+            access=access,
         ) as session:
             since = loop.time()
             if told and isinstance(trouble, Unreachable):
@@ -254,44 +284,6 @@ async def keep_connected(
 def _by_the_broker(trouble: Exception | None) -> bool:
     """Whether the broker itself has said why."""
     return isinstance(trouble, Refused) or SAID in str(trouble)
-
-
-@contextlib.contextmanager
-def _files() -> Iterator[None]:
-    """A password or certificate file that cannot be used."""
-    try:
-        yield
-    except ssl.SSLError as error:
-        raise Refused(f"the certificate files cannot be used: {error.reason}") from None
-    except OSError as error:
-        raise Refused(f"{error.strerror}: {error.filename}") from None
-
-
-def _secrets(broker: Broker) -> tuple[str | None, ssl.SSLContext | None]:
-    """The password, and what TLS needs. Raises OSError or Refused."""
-    return broker.password(), _tls(broker) if broker.tls else None
-
-
-def _tls(broker: Broker) -> ssl.SSLContext:
-    for file in (broker.ca_file, broker.cert_file, broker.key_file):
-        if file is not None:
-            read_file(file)  # ssl's own error does not say which file is missing
-    # OpenSSL says no more of a file without a certificate than that there is something it has not.
-    try:
-        context = ssl.create_default_context(cafile=broker.ca_file)
-    except ssl.SSLError:
-        raise Refused(f"ca_file {broker.ca_file} holds no certificate (PEM)") from None
-    if broker.cert_file is not None:
-        key_file = broker.key_file or broker.cert_file
-        try:
-            # A key that has a password is refused: OpenSSL would ask for it at the terminal.
-            context.load_cert_chain(broker.cert_file, broker.key_file, password="")
-        except ssl.SSLError as error:
-            raise Refused(
-                f"cert_file {broker.cert_file} and key_file {key_file} are no certificate and its "
-                f"key (PEM, without a password): {error.reason or 'they cannot be read'}"
-            ) from None
-    return context
 
 
 def _reason(error: OSError) -> str:

@@ -1,8 +1,5 @@
 """The terms of a connection: settings, messages, and what goes wrong."""
 
-import errno
-import os
-import stat
 import sys
 from collections import deque
 from pathlib import Path
@@ -10,14 +7,11 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from wire import limits
+from wire import limits, secretfile
 from wire.mqtt.address import is_loopback, parse_address, shown
 
 GOODBYE_S: Final = 1.0
 """What a broker that does not listen any more may take of our time when we leave."""
-
-_MOST_OF_A_FILE: Final = 4 << 20
-"""Bytes: certificates of all authorities are a tenth of that."""
 
 ANY_SIZE: Final = sys.maxsize
 """No limit to bytes."""
@@ -122,25 +116,7 @@ class Broker(BaseModel):
         loop on which others depend."""
         if self.password_file is None:
             return None
-        try:
-            return read_file(self.password_file).decode("utf-8-sig").strip()
-        except UnicodeDecodeError:
-            raise OSError(errno.EILSEQ, "not text in UTF-8", self.password_file) from None
-
-
-def read_file(path: str) -> bytes:
-    """What an ordinary file holds. Raises OSError; also for a pipe, which would be waited for, and
-    for one that is larger than any of a broker's."""
-    kind = os.stat(path).st_mode
-    if stat.S_ISDIR(kind):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if not stat.S_ISREG(kind):
-        raise OSError(errno.EINVAL, "it is no ordinary file", path)
-    with open(path, "rb", opener=lambda at, flags: os.open(at, flags | os.O_NONBLOCK)) as file:
-        found = file.read(_MOST_OF_A_FILE + 1)
-    if len(found) > _MOST_OF_A_FILE:
-        raise OSError(errno.EFBIG, f"it is larger than {_MOST_OF_A_FILE} bytes", path)
-    return found
+        return secretfile.text(self.password_file, pipes=False)
 
 
 class Will(NamedTuple):

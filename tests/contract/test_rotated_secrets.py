@@ -34,11 +34,16 @@ def write(file: Path, text: str) -> None:
     file.write_text(text)
 
 
+def be_a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
 SPOILT: dict[str, Callable[[Path], object]] = {
     "missing": Path.unlink,
     "empty": lambda file: write(file, "\n"),
     "no text": lambda file: file.write_bytes(b"\xff\xfe\x00"),
-    "a folder": lambda file: (file.unlink(), file.mkdir()),
+    "a folder": be_a_folder,
     "another's": lambda file: write(file, "of-somebody-else"),
 }
 

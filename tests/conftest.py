@@ -15,7 +15,8 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from tests import examples, services
+from tests import examples, influxservers, services
+from tests.influxservers import InfluxServer, Mortal, Place
 from tests.services import Postgres, Service
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,6 +160,44 @@ def shared_victoria_metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def shared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     with services.postgres(tmp_path_factory.mktemp("postgres")) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def influx_room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that all test processes of this run know."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "room"
+
+
+@pytest.fixture(scope="session")
+def given_influx(
+    influx_room: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[int, InfluxServer]]:
+    """The servers that the environment names, by major version; started, if need be."""
+    with influxservers.given(tmp_path_factory.mktemp("given"), influx_room) as servers:
+        yield servers
+
+
+@pytest.fixture(params=influxservers.ALL)
+def influx_place(
+    request: pytest.FixtureRequest,
+    shared_influxd: Service,
+    given_influx: dict[int, InfluxServer],
+    tmp_path: Path,
+) -> Iterator[Place]:
+    """A place on an InfluxDB of each kind; nothing of it is made yet."""
+    debians = InfluxServer(1, shared_influxd.url, tmp_path)
+    with given_influx.get(request.param, debians).place() as place:
+        yield place
+
+
+@pytest.fixture(params=influxservers.GIVEN)
+def mortal_influx(
+    request: pytest.FixtureRequest, tmp_path: Path, influx_room: Path
+) -> Iterator[Mortal]:
+    """A place on a server that can die."""
+    with influxservers.mortal(request.param, tmp_path, influx_room) as made:
+        yield made
 
 
 @pytest.fixture

@@ -24,11 +24,12 @@ class Way(Enum):
 
 
 class FaultProxy:
-    """Listens on `port`, from entry to exit of the `with` block; leads to `target`."""
+    """Listens on `port`, from entry to exit of the `with` block; leads to `target` of `host`."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, host: str = HOST) -> None:
         self.port = free_port()
         self._target = target
+        self._host = host
         self._way = Way.OPEN
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="fault proxy")
         self._started = threading.Event()
@@ -81,7 +82,7 @@ class FaultProxy:
         self._writers.add(writer)
         try:
             await self._passable()
-            answers, there = await asyncio.open_connection(HOST, self._target)
+            answers, there = await asyncio.open_connection(self._host, self._target)
             self._writers.add(there)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pump(reader, there), name="there")

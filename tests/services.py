@@ -46,6 +46,7 @@ class Service:
         folder: Path,
         port: int,
         is_ready: Callable[[int], bool],
+        environment: Mapping[str, str] = {},
     ) -> None:
         self.name = Path(command[0]).name
         self.folder = folder
@@ -53,6 +54,7 @@ class Service:
         self.url = f"http://{HOST}:{port}"
         self._command = command
         self._is_ready = is_ready
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -70,6 +72,7 @@ class Service:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
+                env=os.environ | self._environment,
             )
         deadline = time.monotonic() + READY_WITHIN_S
         while not (self._is_ready(self.port) and self._process.poll() is None):
@@ -157,7 +160,7 @@ mqtt {{ listen: "{HOST}:{port}" }}
     return Service([command("nats-server"), "-c", str(config)], folder, port, _accepts)
 
 
-def influxd(folder: Path) -> Service:
+def influxd(folder: Path, program: str = "influxd") -> Service:
     """An InfluxDB 1.x without a database in it; a write's fsync is on, as by default."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
@@ -181,7 +184,7 @@ bind-address = "{HOST}:{port}"
 store-enabled = false
 """
     )
-    return Service([command("influxd"), "-config", str(config)], folder, port, _answers("/ping"))
+    return Service([command(program), "-config", str(config)], folder, port, _answers("/ping"))
 
 
 def victoria_metrics(folder: Path) -> Service:

@@ -14,9 +14,11 @@ import pytest
 from click.testing import CliRunner
 
 from cloud import config, service, storecli, tables
+from cloud.cli import cloud as cloud_cli
 from cloud.copying import copy
 from cloud.store import Bucket, Points, Query, Row, stream
 from configs.loader import UserError
+from tests.influxservers import Place
 from tests.services import Service
 from tests.waiting import PATIENCE_S
 from wire.reading import Quality, Quantity, Reading
@@ -72,10 +74,11 @@ def run(source: Path, target: Path, *words: str) -> str:
 
 
 def test_sqlite_to_influxdb_and_back_is_the_same_to_the_last_bit(
-    tmp_path: Path, shared_influxd: Service
+    tmp_path: Path, influx_place: Place
 ) -> None:
     source = cloud(tmp_path, "source", 'kind = "sqlite"')
-    between = cloud(tmp_path, "between", influx(shared_influxd))
+    between = cloud(tmp_path, "between", influx_place.toml)
+    assert CliRunner().invoke(cloud_cli, ["init", "--config", str(between)]).exit_code == 0
     back = cloud(tmp_path, "back", 'kind = "sqlite"')
     written = readings(5000)
     fill(source, written)

@@ -18,7 +18,8 @@ from cloud.state import State
 from cloud.store import DAY_MS, Bucket, Points, Query, Store, marks
 from configs import loader
 from configs.loader import ConfigError
-from tests.contract.test_stores import by_hand, influx_v1, row, victoria_v2
+from tests.contract.test_stores import by_hand, row, victoria_v1
+from tests.influxservers import Place
 from tests.services import Service
 from wire.reading import Quality, Quantity, Reading
 
@@ -110,16 +111,22 @@ async def test_rollups_outlive_readings_and_take_late_ones_in(tmp_path: Path) ->
             assert await store.rollups(Query(), bucket) == []
 
 
-@pytest.mark.parametrize("name", ["influxdb", "victoria"])
-async def test_what_a_server_lets_go_is_counted_off_before(
-    name: str, tmp_path: Path, shared_influxd: Service, shared_victoria_metrics: Service
+async def test_what_an_influxdb_lets_go_is_counted_off_before(
+    influx_place: Place, tmp_path: Path
 ) -> None:
-    config = (
-        influx_v1(shared_influxd) if name == "influxdb" else victoria_v2(shared_victoria_metrics)
-    )
-    if name == "victoria":
-        config |= {"api": "v1", "database": tmp_path.name}
-        del config["bucket"], config["org"]
+    (tmp_path / "made").mkdir()
+    async with opened(tmp_path / "made", influx_place.config) as (_, store):
+        await store.init()
+    await let_go(influx_place.config, tmp_path)
+
+
+async def test_what_a_victoriametrics_lets_go_is_counted_off_before(
+    tmp_path: Path, shared_victoria_metrics: Service
+) -> None:
+    await let_go(victoria_v1(shared_victoria_metrics), tmp_path)
+
+
+async def let_go(config: dict[str, Any], tmp_path: Path) -> None:
     async with opened(tmp_path, config, raw_days=3, minute_days=3) as (database, store):
         ingest = Ingest(database, store)
         await ingest.put(*(reading(NOW - n * DAY_MS // 4) for n in range(19)))  # up to 4.5 days

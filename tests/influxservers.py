@@ -5,8 +5,8 @@ program, which is started on a free port, with its data in a folder of the test,
 id. The same with `_URL` behind it names a running server, and with `_TOKEN_FILE` the file of its
 token (1.x: `username:password`). CONTRIBUTING.md says how to use them.
 
-Each test has a place of its own: a database (1.x), three buckets (2.x) or three databases (3.x) of
-a name that nobody else has, which is removed at the end.
+Each test has a place of its own: a database (1.x), or a bucket (2.x) or database (3.x) for readings
+and one for each rollup, of a name that nobody else has, which is removed at the end.
 """
 
 import fcntl
@@ -25,8 +25,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from cloud.store import Retention
-from cloud.store.influx2 import places
+from cloud.store import Bucket
+from cloud.store.influx2 import bucket_name
 from tests import services
 from tests.faultproxy import FaultProxy, Way
 from tests.services import HOST, Service, free_port
@@ -153,7 +153,7 @@ class Place:
     @property
     def names(self) -> list[str]:
         """Its buckets (2.x) or databases (3.x)."""
-        return list(places(self.name, Retention()))
+        return [self.name, *(bucket_name(self.name, width) for width in Bucket)]
 
     def ask(self, statement: str) -> dict[str, Any]:
         """The answer to a statement of InfluxQL."""
@@ -323,7 +323,7 @@ def running(release: Release, folder: Path, room: Path) -> InfluxServer:
     version = server.send("GET", "/ping").headers.get("X-Influxdb-Version", "").removeprefix("v")
     if version.partition(".")[0] != str(release.major):
         pytest.fail(f"{release.variable}_URL is not InfluxDB {release.major}.x: {version}", False)
-    if release.major == 3:  # it has room for five databases, and each of us needs three
+    if release.major == 3:  # it has room for five databases, and each of us needs all of them
         return InfluxServer(3, release.url, folder, release.token, room=room)
     if release.major == 1:
         return server

@@ -10,6 +10,7 @@ import pytest
 
 from cloud.store import DAY_MS, HOUR_MS, Bucket, Days, Points, Query, Rollup, marks
 from configs.loader import ConfigError
+from tests import influxservers
 from tests.contract.test_stores import NOW, Kept, by_hand, kept, opened, reading, row
 from wire.reading import Quality, Quantity, Reading
 
@@ -20,7 +21,7 @@ MIDNIGHT = DAY0 + 16 * HOUR_MS
 MM = 0.001
 
 each_store = pytest.mark.parametrize(
-    "kept", ["sqlite", "influxdb-v1", "victoria-v1"], indirect=True
+    "kept", ["sqlite", "influxdb-v1", "victoria-v1", *influxservers.GIVEN], indirect=True
 )
 """Another file or API of the same store adds nothing here."""
 

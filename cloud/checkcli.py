@@ -72,6 +72,8 @@ def _read(file: Path) -> _Checked:
             response = plan.read(setup.folder / setup.config.alerts.plan)
         except ConfigError as error:
             faults += str(error).splitlines()
+    of_store = setup.config.store.file_faults(setup.folder)
+    faults += [f"{file}: store.{key}: {problem}" for key, problem in of_store]
     return _Checked(setup, response, tuple(faults))
 
 

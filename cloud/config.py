@@ -239,6 +239,7 @@ class Setup(NamedTuple):
                 brokers[f"channel.{name}.broker"] = broker
         for key, broker in brokers.items():
             yield from ((key, doubt) for doubt in broker.doubts())
+        yield from (("store", doubt) for doubt in self.config.store.doubts())
         for name, hook in self.config.hook.items():
             if hook.message_id is None and hook.time is None:
                 yield f"hook.{name}", REPLAYED

@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import AsyncGenerator, Collection, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache, partial
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -23,6 +23,8 @@ import msgspec
 from pydantic import AfterValidator
 
 from cloud.errors import Rejected, Unavailable
+from cloud.tls import Files, Transport, authorities
+from configs.text import clean
 from wire import secretfile
 
 # It logs each request with its whole URL, and a robot's URL is its password.
@@ -34,6 +36,9 @@ REFUSED: Final = frozenset({400, 405, 406, 409, 410, 413, 414, 415, 422})
 MOST_BYTES: Final = 1 << 20
 """Of an answer that is a receipt, or a reason."""
 
+LIMITS: Final = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+"""Connections of one client: as httpx has it."""
+
 PATIENCE: Final = 5
 """Time-outs, each for a piece of an answer, in which the whole must be here."""
 
@@ -42,8 +47,14 @@ _DAY_S: Final = 86_400.0
 _MOST_WORDS: Final = 300
 """Characters of a reason."""
 
+_BEGINS: Final = 2000
+"""Bytes of an answer in which its reason is looked for."""
+
 _BEFORE_IT_WENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """Failures of requests that no server has seen."""
+
+FAILURES: Final = (httpx.HTTPError, ssl.SSLError)
+"""What httpx raises: an alert of TLS in the middle of a connection comes as it is."""
 
 _OF_TRANSFER: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
@@ -55,17 +66,30 @@ ENVIRONMENT: Final = "env:"
 
 
 def client(
-    timeout_s: float, headers: Mapping[str, str] | None = None, **more: Any
+    timeout_s: float,
+    headers: Mapping[str, str] | None = None,
+    *,
+    tls: Files | None = None,
+    limits: httpx.Limits = LIMITS,
+    **more: Any,
 ) -> httpx.AsyncClient:
     """To ask with; `async with` it. It keeps no cookies: they would grow with each answer, and
-    nobody here has a session. `more` is for httpx."""
-    return httpx.AsyncClient(
-        timeout=timeout_s,
-        headers={"Accept-Encoding": "gzip", **(headers or {})},
-        verify=authorities(),
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        **more,
-    )
+    nobody here has a session. `tls`: for one server over https, by certificates of its own. `more`
+    is for httpx. Raises Unavailable for files of `tls` that cannot be used."""
+
+    def made(context: ssl.SSLContext, **more: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            timeout=timeout_s,
+            verify=context,
+            limits=limits,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            **more,
+        )
+
+    if tls is not None:
+        more["transport"] = Transport(tls, made)
+    asked = {"Accept-Encoding": "gzip", **(headers or {})}
+    return made(authorities(), headers=asked, **more)
 
 
 async def ask(
@@ -88,7 +112,7 @@ async def ask(
     try:
         async with asyncio.timeout(None if read_s is None else PATIENCE * read_s):
             response = await _bounded(http, request, most)
-    except httpx.HTTPError as error:
+    except FAILURES as error:
         raise unavailable(request.url, error) from error
     except TimeoutError:
         words = f"{origin(request.url)} does not come to an end"
@@ -189,10 +213,11 @@ def reason(response: httpx.Response) -> str:
     return _words(response.content)
 
 
-def unavailable(url: httpx.URL, error: httpx.HTTPError) -> Unavailable:
-    """What to raise instead of one of httpx's exceptions."""
+def unavailable(url: httpx.URL, error: httpx.HTTPError | ssl.SSLError) -> Unavailable:
+    """What to raise instead of one of `FAILURES`."""
     reason = "no answer in time" if isinstance(error, httpx.TimeoutException) else str(error)
-    words = f"{origin(url)} cannot be reached: {reason or type(error).__name__}"
+    reason = clean(reason, _MOST_WORDS) or type(error).__name__
+    words = f"{origin(url)} cannot be reached: {reason}"
     return Unavailable(words, unsure=not isinstance(error, _BEFORE_IT_WENT))
 
 
@@ -259,12 +284,6 @@ class Credentials(httpx.Auth):
         return request
 
 
-@cache
-def authorities() -> ssl.SSLContext:
-    """Read once: there are many, and it takes longer than a request."""
-    return httpx.create_ssl_context()
-
-
 def _is_url(text: str) -> str:
     try:
         url = httpx.URL(text)
@@ -293,12 +312,12 @@ def _words(body: bytes) -> str:
     if isinstance(said, dict):
         for key in ("error", "message"):
             if isinstance(said.get(key), str):
-                return str(said[key])[:_MOST_WORDS].strip()
-    begins = body[:2000]
+                return clean(" ".join(said[key][:_BEGINS].split()), _MOST_WORDS)
+    begins = body[:_BEGINS]
     try:
         # What was cut within a letter is no other encoding.
         text = codecs.getincrementaldecoder("utf-8")().decode(begins)
     except UnicodeDecodeError:
         text = begins.decode("gb18030", "replace")
     text = re.sub(r"<[^<>]*>", " ", text)
-    return " ".join(text.split())[:_MOST_WORDS] or "nothing more"
+    return clean(" ".join(text.split())[:_MOST_WORDS]) or "nothing more"

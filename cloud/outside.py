@@ -34,6 +34,8 @@ async def faults(setup: Setup, *, makes: bool = False) -> list[str]:
 async def _store_fault(setup: Setup, *, makes: bool) -> str:
     """Of store and state. The state is not made."""
     config = setup.config.store
+    if found := config.file_faults(setup.folder):
+        return "\n".join(f"[store] {key}: {problem}" for key, problem in found)
     with tempfile.TemporaryDirectory() as folder:
         place = setup.database
         # A state that is there may have its one writer already: `run` says so itself.

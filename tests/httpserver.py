@@ -1,6 +1,7 @@
 """A small HTTP server of a test, in a thread: what it answers is a function."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -27,10 +28,13 @@ class Answer(NamedTuple):
 
 
 class HttpServer:
-    """Listens at `url`, from entry to exit of the `with` block."""
+    """Listens at `url`, from entry to exit of the `with` block; with `tls` over https."""
 
-    def __init__(self, answer: Callable[[Request], Answer]) -> None:
-        self.url = f"http://{HOST}:{(port := free_port())}"
+    def __init__(
+        self, answer: Callable[[Request], Answer], tls: ssl.SSLContext | None = None
+    ) -> None:
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://{HOST}:{(port := free_port())}"
         self._connections: list[socket.socket] = []
         server = self
 
@@ -51,10 +55,23 @@ class HttpServer:
 
             do_GET = do_PUT = do_PATCH = do_DELETE = do_POST
 
+            def setup(self) -> None:
+                if tls is not None:  # here, in the thread of this connection
+                    self.request = tls.wrap_socket(
+                        self.request, server_side=True, do_handshake_on_connect=False
+                    )
+                super().setup()
+
             def handle(self) -> None:
                 server._connections.append(self.connection)
                 with suppress(OSError, ValueError):  # a client may be killed
                     super().handle()
+
+            def finish(self) -> None:
+                try:
+                    super().finish()
+                finally:
+                    self.connection.close()
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -62,6 +79,12 @@ class HttpServer:
         self._server = ThreadingHTTPServer((HOST, port), Handler)
         self._server.daemon_threads = False  # closed, it waits for the last of them
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+
+    def end_connections(self) -> None:
+        """Those that clients keep open."""
+        for one in self._connections:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -74,8 +97,6 @@ class HttpServer:
         trace: TracebackType | None,
     ) -> None:
         self._server.shutdown()
-        for one in self._connections:  # clients keep theirs open
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+        self.end_connections()
         self._thread.join()
         self._server.server_close()

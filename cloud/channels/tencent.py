@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from cloud.channels import Channel, ChannelConfig, Message, Receipt
 from cloud.channels.gateway import SHOWING, filled, named, values_of
 from cloud.errors import Rejected, Unavailable
-from cloud.http import Url, secret, unavailable
+from cloud.http import FAILURES, Url, secret, unavailable
 from configs.loader import suggest
 
 NEVER: Final = (
@@ -102,7 +102,7 @@ class _Tencent:
             (status,) = answer.SendStatusSet
         except TencentCloudSDKException as error:
             raise self._no(str(error.code), str(error.message)) from None
-        except httpx.HTTPError as error:
+        except FAILURES as error:
             raise unavailable(httpx.URL(self._config.url), error) from error
         except (ValueError, KeyError, TypeError):  # what the SDK makes of other answers
             raise Unavailable("the answer is not one of Tencent Cloud's", unsure=True) from None

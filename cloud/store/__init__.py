@@ -8,6 +8,7 @@ where relative paths in the config begin. `open` itself need not reach the store
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from pydantic import Field, model_validator
@@ -90,6 +91,14 @@ class StoreConfig(Model):
     kind: str
     retention: Retention = Retention()
     days: Days = Days()
+
+    def file_faults(self, folder: Path) -> list[tuple[str, str]]:
+        """What is wrong with files that the config names and that are no secrets: key, and why."""
+        return []
+
+    def doubts(self) -> list[str]:
+        """What is allowed and hardly meant, a line each."""
+        return []
 
 
 class Points(NamedTuple):

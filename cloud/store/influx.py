@@ -40,6 +40,8 @@ from cloud.store.lineprotocol import encode
 from cloud.store.metricsql import MetricsQL
 from cloud.store.refusal import Refused
 from cloud.store.rollup_influx import Retirement, Rollups, server_days
+from cloud.tls import Files
+from wire.mqtt.address import is_loopback
 
 _NAME: Final = re.compile(r"[^/\"'\\\x00-\x1f\x7f-\x9f]+")
 """A slash parts database and retention policy where InfluxQL is asked for a bucket of 2.x."""
@@ -66,6 +68,9 @@ class Config(StoreConfig):
     bucket: Annotated[str, Field(min_length=1)] | None = None
     org: str = ""
     token_file: str | None = None
+    ca_file: Annotated[str, Field(min_length=1)] | None = None
+    cert_file: Annotated[str, Field(min_length=1)] | None = None
+    key_file: Annotated[str, Field(min_length=1)] | None = None
     timeout_s: Annotated[float, Field(gt=0, le=600)] = 20
 
     @model_validator(mode="after")
@@ -75,6 +80,43 @@ class Config(StoreConfig):
         if self.api == "v2" and self.bucket is None:
             raise ValueError('api = "v2" needs a bucket')
         return self
+
+    @model_validator(mode="after")
+    def _has_both_of_a_pair(self) -> Self:
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("key_file is the key of a cert_file, and there is none")
+        return self
+
+    def tls(self, folder: Path) -> Files:
+        """The files by which we speak TLS; none over plain HTTP."""
+        if not self._is_encrypted:
+            return Files()
+        names = (self.ca_file, self.cert_file, self.key_file)
+        return Files(*(None if name is None else folder / name for name in names))
+
+    def file_faults(self, folder: Path) -> list[tuple[str, str]]:
+        return [*self.tls(folder).faults()]
+
+    def doubts(self) -> list[str]:
+        if self._is_encrypted:
+            return []
+        found = [
+            f"{key} is not used: url does not begin with https://"
+            for key in ("ca_file", "cert_file")
+            if getattr(self, key) is not None
+        ]
+        url = httpx.URL(self.url)
+        has_secret = self.token_file or self.password_file or url.password
+        if has_secret and not is_loopback(url.host):
+            found.append(
+                f"the password or token goes to {origin(url)} in plain text: let the server speak "
+                "https, or reach it through a VPN"
+            )
+        return found
+
+    @property
+    def _is_encrypted(self) -> bool:
+        return httpx.URL(self.url).scheme == "https"
 
     @field_validator("bucket", "database")
     @classmethod
@@ -116,6 +158,7 @@ async def open(config: Config, folder: Path, state: State) -> AsyncIterator[Stor
         base_url=config.url,
         auth=Credentials(token, username, password) if is_known else None,
         limits=_CONNECTIONS,
+        tls=config.tls(folder) if httpx.URL(config.url).scheme == "https" else None,
     ) as http:
         influxql = InfluxQL(http, config.database or config.bucket or "", config.api, config.days)
         metricsql = MetricsQL(http, config.database if config.api == "v1" else None, config.days)
@@ -130,7 +173,7 @@ async def open(config: Config, folder: Path, state: State) -> AsyncIterator[Stor
         if server is influxql:
             prepare = influxql.policies if config.api == "v1" else None
             kept = Rollups(state, influxql, write, config, prepare)
-        init = _Making(http, config, influxql, retirement, (password, token))
+        init = _Making(http, config, influxql, retirement, (password, token), config.tls(folder))
         yield _Influx(write, server, kept, init, state, retirement)
 
 
@@ -176,12 +219,14 @@ class _Making:
         influxql: InfluxQL,
         retirement: Retirement,
         secrets: tuple[Secret, Secret],
+        tls: Files,
     ) -> None:
         self._http = http
         self._config = config
         self._influxql = influxql
         self._retirement = retirement
         self._password, self._token = secrets
+        self._tls = tls
 
     async def __call__(self) -> list[str]:
         config = self._config
@@ -201,11 +246,11 @@ class _Making:
     async def _of_2(self, now_ms: int) -> list[str]:
         config = self._config
         administered = influx2.administered(
-            config.url, self._token.value, config.org, config.timeout_s
+            config.url, self._token.value, config.org, config.timeout_s, self._tls
         )
         with administered as client:
             place = origin(self._http.base_url)
-            setup = influx2.Setup(client, place, config.bucket or "", config.org)
+            setup = influx2.Setup(client, place, config.bucket or "", config.org, self._tls)
             user = influx2.First(config.username, self._password.value)
             first = await asyncio.to_thread(setup.first, user)
             await self._retirement.expire(now_ms)

@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+from cloud import tls
 from cloud.errors import Unavailable
 from cloud.store import DAY_MS, Bucket, StoreConfig
 from cloud.store.rollup_influx import server_days
+from cloud.tls import NO_FILES, Files
+from configs.text import clean
 
 if TYPE_CHECKING:  # it takes half a second, which nobody else should pay
     from influxdb_client.client.influxdb_client import InfluxDBClient
@@ -22,6 +25,9 @@ _T = TypeVar("_T")
 DAY_S: Final = DAY_MS // 1000
 _DENIED: Final = (401, 403)
 _NOT_FOUND: Final = 404
+
+_MOST_WORDS: Final = 300
+"""Characters of what a server, or a library, says."""
 
 
 class First(NamedTuple):
@@ -54,11 +60,14 @@ class Setup:
     """What `shuichi cloud init` does at an InfluxDB 2.x, which is called `place`. Raises
     Unavailable."""
 
-    def __init__(self, client: "InfluxDBClient", place: str, bucket: str, org: str) -> None:
+    def __init__(
+        self, client: "InfluxDBClient", place: str, bucket: str, org: str, files: Files = NO_FILES
+    ) -> None:
         self._client = client
         self._place = place
         self._bucket = bucket
         self._org = org
+        self._files = files
 
     def first(self, one: First) -> str:
         """Make the first user and organisation of a new server, with our token as its token."""
@@ -184,29 +193,39 @@ class Setup:
         try:
             return work()
         except ApiException as error:
-            raise _Refused(self._place, error) from error
+            if error.status:
+                raise _Refused(self._place, error) from error
+            raise self._unreached(error, str(error.reason)) from error  # TLS has failed
         except HTTPError as error:
-            raise Unavailable(f"{self._place} cannot be reached: {error}") from error
+            raise self._unreached(error, str(error)) from error
+
+    def _unreached(self, error: Exception, said: str) -> Unavailable:
+        why = tls.words(error, self._files) or clean(said, _MOST_WORDS)
+        return Unavailable(f"{self._place} cannot be reached: {why}")
 
 
 class _Refused(Unavailable):
     """The server answers, and refuses."""
 
     def __init__(self, url: str, error: Any) -> None:
-        words = " ".join(str(error.message or error.reason).split())
+        words = clean(" ".join(str(error.message or error.reason).split()), _MOST_WORDS)
         super().__init__(f"{url} says {error.status}: {words}")
         self.error = error
 
 
 @contextmanager
 def administered(
-    url: str, token: str | None, org: str, timeout_s: float
+    url: str, token: str | None, org: str, timeout_s: float, files: Files = NO_FILES
 ) -> "Iterator[InfluxDBClient]":
-    """A client for `Setup`."""
+    """A client for `Setup`. Raises Unavailable for certificate files that cannot be used."""
     from influxdb_client.client.influxdb_client import InfluxDBClient
 
     with InfluxDBClient(
-        url.rstrip("/"), token or "", org=org, timeout=int(timeout_s * 1000)
+        url.rstrip("/"),
+        token or "",
+        org=org,
+        timeout=int(timeout_s * 1000),
+        ssl_context=files.context(),
     ) as client:
         yield client
 

@@ -15,7 +15,7 @@ import httpx
 import msgspec
 
 from cloud.errors import Unavailable
-from cloud.http import ask, origin, unavailable
+from cloud.http import FAILURES, ask, origin, unavailable
 from cloud.store import Bucket, Counted, Days, Query, Rollup, Row, combine, rain
 from wire.reading import Quantity
 
@@ -150,7 +150,7 @@ class MetricsQL:
                     series = _decode(line)
                     quantity, _, field = series.metric["__name__"].rpartition("_")
                     yield Quantity(quantity), field, series
-        except httpx.HTTPError as error:
+        except FAILURES as error:
             raise unavailable(self._http.base_url, error) from error
         except msgspec.MsgspecError as error:
             raise Unavailable(

@@ -59,9 +59,15 @@ class Intervals:
         if at == len(firsts) or firsts[at] > number:
             return
         first, last = firsts[at], lasts[at]
-        rest = [one for one in ((first, number - 1), (number + 1, last)) if one[0] <= one[1]]
-        firsts[at : at + 1] = [first for first, _ in rest]
-        lasts[at : at + 1] = [last for _, last in rest]
+        if first == last:
+            del firsts[at], lasts[at]
+        elif number == first:
+            firsts[at] = number + 1
+        elif number == last:
+            lasts[at] = number - 1
+        else:
+            firsts.insert(at + 1, number + 1)
+            lasts.insert(at, number - 1)
 
     def since(self, before: "Intervals") -> tuple[list[int], list[Range]]:
         """What has changed since it was `before`: the beginnings of the intervals that are no more,
@@ -165,7 +171,9 @@ class Intervals:
         return zip(self._firsts, self._lasts, strict=True)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Intervals) and list(self) == list(other)
+        if not isinstance(other, Intervals):
+            return False
+        return self._firsts == other._firsts and self._lasts == other._lasts
 
     __hash__ = None  # type: ignore[assignment]  # it changes; this is how Python spells it
 

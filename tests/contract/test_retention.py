@@ -90,7 +90,7 @@ async def test_rollups_outlive_readings_and_take_late_ones_in(tmp_path: Path) ->
         found = await ingest.agrees()
         kept_from = {
             level: (NOW - days * DAY_MS) // DAY_MS * DAY_MS
-            for level, days in zip(("raw", "minute", "hour"), DAYS.values(), strict=True)
+            for level, days in zip(("raw", "minute", "hour", "day"), DAYS.values(), strict=True)
         }
         assert found.readings_ledgered == len(readings)
         assert found.readings_in_store == sum(at >= kept_from["raw"] for at in times)
@@ -98,7 +98,7 @@ async def test_rollups_outlive_readings_and_take_late_ones_in(tmp_path: Path) ->
         left = await store.read(Query())
         assert left == [one for one in rows if one.at_ms >= kept_from["raw"]]
         for bucket in Bucket:
-            kept_from_ms = kept_from.get(bucket.level, 0)
+            kept_from_ms = kept_from["day" if bucket is Bucket.HYDRO_DAY else bucket.level]
             wanted = [one for one in by_hand(rows, bucket) if one.at_ms >= kept_from_ms]
             rollups = await store.rollups(Query(), bucket)
             assert [one[:6] + one[7:] for one in rollups] == [one[:6] + one[7:] for one in wanted]

@@ -3,14 +3,19 @@ the ledger, so that neither can be forgotten or counted twice.
 
 A mark is a level, a gateway, and the beginning of a minute, hour or day in which readings were
 written or finer rollups were made. A late or replaced reading leaves one like any other.
+
+Several workers may keep the rollups of one store. Who has left a mark makes the rollup, others only
+`OTHERS_MS` later; and who comes to an end with one that another has made meanwhile leaves a new
+mark, for the other may have known more.
 """
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from secrets import randbits
-from typing import Any, Final, NamedTuple
+from secrets import randbits, token_hex
+from typing import Any, Final, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, bindparam, delete, func, select, text, update
+from sqlalchemy import Connection, delete, func, inspect, or_, select, text, update
 
 from cloud import database, state, tables
 from cloud.store import MINUTE_MS, Bucket, Days, Points
@@ -19,6 +24,14 @@ from wire.reading import Columns, columns
 GRACE_MS: Final = 5_000
 """A rollup is made so long after its time is over. Until then readings come all the time, and it
 would be made again and again."""
+
+OTHERS_MS: Final = 90_000
+
+_FARTHEST_MS: Final = 7_200_000
+"""A time that lies further ahead was noted by a clock that was wrong."""
+
+OWNER: Final = token_hex(8)
+"""This process."""
 
 _ONE_PASS: Final = 20_000
 
@@ -42,9 +55,21 @@ class Mark(NamedTuple):
 
 
 def create(connection: Connection) -> None:
-    """The tables of this module, in a database that is not the state."""
+    """The tables of this module, in a database that is not the state. Marks of an earlier release
+    become such as they are now."""
     ours = [tables.rollup_due, tables.rollup_grid, tables.retired, tables.horizon]
+    due_, spans = tables.rollup_due, list[tuple[str, int, int]]()
+    if inspect(connection).has_table(due_.name):
+        has = {column["name"] for column in inspect(connection).get_columns(due_.name)}
+        if has != set(due_.columns.keys()):
+            first, last = ("first_ms", "last_ms") if "first_ms" in has else ("at_ms", "at_ms")
+            found = connection.exec_driver_sql(f"SELECT gateway, {first}, {last} FROM rollup_due")
+            spans = [(gateway, first_ms, last_ms) for gateway, first_ms, last_ms in found]
+            due_.drop(connection)
     tables.metadata.create_all(connection, tables=ours)
+    for gateway, first_ms, last_ms in spans:
+        span = range(first_ms // MINUTE_MS * MINUTE_MS, last_ms + 1, MINUTE_MS)
+        touch(connection, Bucket.MINUTE, [(gateway, at_ms) for at_ms in span])
 
 
 class Touched(NamedTuple):
@@ -67,9 +92,9 @@ def touch(connection: Connection, bucket: Bucket, places: Sequence[tuple[str, in
     """Note that the rollups of these gateways and times are due."""
     sign = "?" if database.is_sqlite(connection) else "%s"
     touched = Touched(randbits(62), [])
-    for begin in range(0, len(places), _AT_ONCE):
-        some = places[begin : begin + _AT_ONCE]
-        values = tuple(value for place in some for value in (bucket.level, *place, touched.start))
+    own = (touched.start, time.time_ns() // 1_000_000, OWNER)
+    for some in _chunks(places):
+        values = tuple(value for place in some for value in (bucket.level, *place, *own))
         found = connection.exec_driver_sql(_statement(sign, len(some)), values)
         touched.marks.extend((gateway, at_ms, times) for gateway, at_ms, times in found)
     return touched
@@ -79,11 +104,20 @@ def touch(connection: Connection, bucket: Bucket, places: Sequence[tuple[str, in
 def _statement(sign: str, rows: int) -> str:
     """As text: one of the expression language would cost more than the insert."""
     return (
-        "INSERT INTO rollup_due (level, gateway, at_ms, times) VALUES "
-        + ", ".join([f"({', '.join([sign] * 4)})"] * rows)
+        "INSERT INTO rollup_due (level, gateway, at_ms, times, not_before_ms, owner) VALUES "
+        + ", ".join([f"({', '.join([sign] * 6)})"] * rows)
         + " ON CONFLICT (level, gateway, at_ms) DO UPDATE SET times = rollup_due.times + 1,"
-        " not_before_ms = 0, fault = '' RETURNING gateway, at_ms, times"
+        " not_before_ms = excluded.not_before_ms, owner = excluded.owner, fault = ''"
+        " RETURNING gateway, at_ms, times"
     )
+
+
+_Some = TypeVar("_Some")
+
+
+def _chunks(all_of_it: Sequence[_Some]) -> Iterator[Sequence[_Some]]:
+    for begin in range(0, len(all_of_it), _AT_ONCE):
+        yield all_of_it[begin : begin + _AT_ONCE]
 
 
 def minutes(readings: Columns) -> Iterable[int]:
@@ -115,7 +149,12 @@ def due(
     if now_ms is not None:
         wanted = wanted.where(
             table.c.at_ms <= now_ms - bucket.width_ms - GRACE_MS,
-            table.c.not_before_ms <= now_ms,
+            or_(
+                (table.c.owner == OWNER) & (table.c.fault == ""),
+                (table.c.owner == OWNER) & (table.c.not_before_ms <= now_ms),
+                table.c.not_before_ms <= now_ms - OTHERS_MS,
+                table.c.not_before_ms > now_ms + _FARTHEST_MS,
+            ),
         )
     if gateway is not None:
         wanted = wanted.where(table.c.gateway == gateway)
@@ -127,15 +166,30 @@ def due(
     return [Mark(*row) for row in connection.execute(wanted)]
 
 
-def done(connection: Connection, marks: Iterable[Mark]) -> None:
-    """Drop marks, but those to which something was added since they were read."""
-    rows = [one._asdict() for one in marks]
-    if rows:
-        table = tables.rollup_due
-        keys = ("level", "gateway", "at_ms", "times")
-        connection.execute(
-            delete(table).where(*(table.c[key] == bindparam(key) for key in keys)), rows
+def done(connection: Connection, marks: Sequence[Mark]) -> None:
+    """Drop marks, but those to which something was added since they were read. Where another has
+    dropped one, it is left anew."""
+    sign = "?" if database.is_sqlite(connection) else "%s"
+    for some in _chunks(marks):
+        level = some[0].level
+        dropped = connection.exec_driver_sql(
+            _drop(sign, len(some)), (level, *(value for one in some for value in one[1:]))
         )
+        left = {one[1:3] for one in some} - {(gateway, at_ms) for gateway, at_ms in dropped}
+        table = tables.rollup_due
+        for gateway, at_ms in sorted(left):
+            is_there = select(table.c.times).filter_by(level=level, gateway=gateway, at_ms=at_ms)
+            if connection.execute(is_there).first() is None:
+                touch(connection, Bucket(level), [(gateway, at_ms)])
+
+
+@lru_cache(maxsize=2 * _AT_ONCE)
+def _drop(sign: str, rows: int) -> str:
+    return (
+        f"DELETE FROM rollup_due WHERE level = {sign} AND (gateway, at_ms, times) IN (VALUES "
+        + ", ".join([f"({sign}, {sign}, {sign})"] * rows)
+        + ") RETURNING gateway, at_ms"
+    )
 
 
 def settled(

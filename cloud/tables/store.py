@@ -22,6 +22,7 @@ rollup_due: Final = Table(
     Column("times", BigInteger, nullable=False),
     Column("not_before_ms", BigInteger, nullable=False, server_default=text("0")),
     Column("fault", String, nullable=False, server_default=text("''")),
+    Column("owner", String, nullable=False, server_default=text("''")),
     Index("ix_rollup_due_level_at_ms", "level", "at_ms"),
     sqlite_with_rowid=False,
 )

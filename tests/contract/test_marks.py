@@ -1,5 +1,7 @@
 """Marks and the account of retention, on both databases that can hold the state."""
 
+import sqlite3
+import time
 import uuid
 from collections.abc import AsyncIterator
 from functools import partial
@@ -136,3 +138,51 @@ async def test_a_horizon_never_comes_back(database: State) -> None:
         await database.run(partial(marks.advance, gateway="a", level="raw", at_ms=at_ms))
     assert await database.run(look) == 3 * HOUR
     assert await database.run(partial(marks.horizon, gateway="a", level="minute")) == 0
+
+
+async def test_another_worker_leaves_a_mark_to_who_has_left_it_for_a_while(
+    database: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await mark(database, points("a", 1))
+    now_ms = time.time_ns() // 1_000_000
+    assert len(await due(database, now_ms=now_ms)) == 1
+    monkeypatch.setattr(marks, "OWNER", "another")
+    assert await due(database, now_ms=now_ms) == []
+    assert len(await due(database, now_ms=now_ms + marks.OTHERS_MS + 1000)) == 1
+    # It was noted by a clock that was set ahead: nobody waits for that time.
+    assert len(await due(database, now_ms=now_ms - 10 * HOUR)) == 1
+    await mark(database, points("a", 2))
+    assert len(await due(database, now_ms=now_ms)) == 1
+
+
+async def test_what_two_workers_have_made_at_once_is_made_once_more(database: State) -> None:
+    await mark(database, points("a", 1), points("b", 1))
+    slow = quick = await due(database)
+    await database.run(partial(marks.done, marks=quick))
+    assert await due(database) == []
+    await mark(database, points("c", 1))
+    # What the slow one has written may be older than what the quick one had read.
+    await database.run(partial(marks.done, marks=slow))
+    assert sorted(one.gateway for one in await due(database)) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("shape", ["0.1", "without an owner"])
+async def test_marks_in_a_file_of_an_earlier_release_are_kept(shape: str, tmp_path: Path) -> None:
+    columns = "gateway TEXT, hour_ms BIGINT, first_ms BIGINT, last_ms BIGINT, times BIGINT"
+    rows: list[tuple[Any, ...]] = [("a", T0, T0 + 5, T0 + MINUTE + 1, 3), ("b", T0, T0, T0, 1)]
+    if shape != "0.1":
+        columns = "level TEXT, gateway TEXT, at_ms BIGINT, times BIGINT, fault TEXT"
+        places = (("a", T0), ("a", T0 + MINUTE), ("b", T0))
+        rows = [("minute", *place, 1, "") for place in places]
+    with sqlite3.connect(tmp_path / "points.db") as old:
+        old.execute(f"CREATE TABLE rollup_due ({columns})")
+        signs = ", ".join("?" * len(rows[0]))
+        old.executemany(f"INSERT INTO rollup_due VALUES ({signs})", rows)
+    async with state.connected(tmp_path / "points.db") as opened:
+        for _ in range(2):
+            await opened.run(marks.create)
+            assert sorted(one[1:3] for one in await due(opened)) == [
+                ("a", T0),
+                ("a", T0 + MINUTE),
+                ("b", T0),
+            ]

@@ -1,5 +1,6 @@
 """Nothing beside the signal's own line keeps the signal from the right aspect."""
 
+import contextlib
 import json
 import os
 import signal
@@ -60,6 +61,14 @@ def test_while_each_part_fails_again_and_again_the_signal_is_right(tmp_path: Pat
         assert "CoreFailed" not in gateway.log("edge")
 
 
+def has_open(pid: int, file: Path) -> bool:
+    for one in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            if one.readlink() == file:
+                return True
+    return False
+
+
 def test_a_storm_of_reloads_and_a_disk_that_never_answers_do_not_keep_a_stop_waiting(
     tmp_path: Path,
 ) -> None:
@@ -74,8 +83,11 @@ def test_a_storm_of_reloads_and_a_disk_that_never_answers_do_not_keep_a_stop_wai
         config = tmp_path / "gateway.toml"
         config.unlink()
         os.mkfifo(config)
+        writer = os.open(
+            config, os.O_RDWR
+        )  # before it reads: an open pipe without a writer is empty
         os.kill(gateway.pid(), signal.SIGHUP)
-        writer = os.open(config, os.O_WRONLY)  # as soon as it reads
+        gateway.until(lambda: has_open(gateway.pid(), config))
         for _ in range(300):
             os.kill(gateway.pid(), signal.SIGHUP)
         os.kill(gateway.pid(), signal.SIGTERM)

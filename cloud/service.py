@@ -282,9 +282,9 @@ class _Service:
     async def _tend(self, _: Lease) -> None:
         limit = overflow.Limit(self._database, self._setup.config.quarantine.most_bytes)
         await upkeep.run(
-            Chore("the room for alerts", self._database.keep_reserve),
+            Chore("the room for alerts", lambda *_: self._database.keep_reserve()),
             Chore("rollups and retention", self._store.upkeep),
-            Chore("the limit of the quarantine", limit.keep),
+            Chore("the limit of the quarantine", lambda _, earliest_ms: limit.keep(earliest_ms)),
         )
 
     async def _web(self) -> None:

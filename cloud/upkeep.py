@@ -2,7 +2,8 @@
 retention is let go, and so is what the quarantine has no room for.
 
 Nothing is let go by a clock that was set to a later time a moment ago, nor by that of a machine
-that has just started and may not have asked for the time yet: see `cloud.ownclock`.
+that has just started and may not have asked for the time yet: see `cloud.ownclock`. Rollups are
+made by what the clock shows, from the start on: one that is made too early is made again.
 """
 
 import asyncio
@@ -22,11 +23,12 @@ SETTLED_S: Final = 600.0
 
 
 class Chore(NamedTuple):
-    """`work` is given the earliest time that it may be (ms), 0 if nobody knows, and may raise
-    Unavailable or Rejected: then it is done at the next turn, nothing of it is lost."""
+    """`work` is given the time that the clock shows and the earliest time that it may be, by which
+    things are let go (ms; 0 if nobody knows). It may raise Unavailable or Rejected: then it is done
+    at the next turn, nothing of it is lost."""
 
     name: str
-    work: Callable[[int], Awaitable[None]]
+    work: Callable[[int, int], Awaitable[None]]
 
 
 async def run(*chores: Chore) -> None:
@@ -35,11 +37,14 @@ async def run(*chores: Chore) -> None:
     clock = OwnClock()
     while True:
         for name, work in chores:
-            now_ms = clock.look().earliest_ms
-            if clock.age_s < SETTLED_S or now_ms not in PLAUSIBLE_MS:
-                now_ms = 0
+            shown = clock.look()
+            now_ms, earliest_ms = (
+                at_ms if at_ms in PLAUSIBLE_MS else 0 for at_ms in (shown.now_ms, shown.earliest_ms)
+            )
+            if clock.age_s < SETTLED_S:
+                earliest_ms = 0
             try:
-                await work(now_ms)
+                await work(now_ms, earliest_ms)
             except (Unavailable, Rejected) as error:
                 if name not in failing:
                     log.error("%s must wait: %s", name, error)

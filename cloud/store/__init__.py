@@ -287,9 +287,10 @@ class Store(Protocol):
     async def counted(self, query: Query) -> dict[str, Counted]:
         """The same by gateway: those that have any."""
 
-    async def upkeep(self, now_ms: int) -> None:
-        """Bring rollups up to what was written, and let go what is older than the retention. Done
-        in short pieces, so that writes go on in between."""
+    async def upkeep(self, now_ms: int, earliest_ms: int | None = None) -> None:
+        """Bring rollups up to what was written, and let go what is older than the retention, by the
+        earliest time that it may be; None for `now_ms`. Done in short pieces, so that writes go on
+        in between."""
 
     async def retired(self, gateway: str | None) -> Retired:
         """What retention took of one gateway, or of all."""

@@ -328,10 +328,11 @@ class _Influx:
     async def count(self, query: Query) -> int:
         return sum((await self._server.counts(query)).values())
 
-    async def upkeep(self, now_ms: int) -> None:
-        await self._retirement.expire(now_ms)
+    async def upkeep(self, now_ms: int, earliest_ms: int | None = None) -> None:
+        by_ms = now_ms if earliest_ms is None else earliest_ms
+        await self._retirement.expire(by_ms)
         if self._kept is not None:
-            await self._kept.settle(now_ms)
+            await self._kept.settle(now_ms, by_ms)
 
 
 def _bodies(lines: bytes) -> Iterator[bytes]:

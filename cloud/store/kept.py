@@ -108,8 +108,8 @@ class Kept:
     async def counted(self, query: Query) -> dict[str, Counted]:
         return await (await self.open()).counted(query)
 
-    async def upkeep(self, now_ms: int) -> None:
-        await (await self.open()).upkeep(now_ms)
+    async def upkeep(self, now_ms: int, earliest_ms: int | None = None) -> None:
+        await (await self.open()).upkeep(now_ms, earliest_ms)
 
     async def retired(self, gateway: str | None) -> Retired:
         return await (await self.open()).retired(gateway)

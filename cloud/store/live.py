@@ -102,6 +102,7 @@ class Live:
         self._last: dict[tuple[str, Series], int] = {}
         self._open: dict[tuple[str, int], _Open] = {}
         self._minutes = 0  # of series, in `_open`
+        self._taken: dict[str, int] = {}  # the newest minute of each gateway that was asked for
 
     def add(self, points: Iterable[Points], touched: Touched, now_ms: int) -> None:
         """Take in what was committed together with these marks."""
@@ -125,7 +126,8 @@ class Live:
         self._last[key] = max(before or times[0], max(times))
         for minute, first, last in _by_minute(times):
             opened = self._of(gateway, minute * MINUTE_MS)
-            if not goes_on or now_ms >= (minute + 1) * MINUTE_MS + GRACE_MS:
+            made_before = minute * MINUTE_MS <= self._taken.get(gateway, -1)  # by a wrong clock
+            if not goes_on or made_before or now_ms >= (minute + 1) * MINUTE_MS + GRACE_MS:
                 opened.series = None  # it is not whole, or somebody may have made it already
             elif opened.series is not None:
                 if (own := opened.series.get(series)) is None:
@@ -146,6 +148,7 @@ class Live:
         """The rollups of a minute whose mark has `times`, and forget it; None where the store has
         to be asked."""
         opened = self._forget((gateway, at_ms))
+        self._taken[gateway] = max(at_ms, self._taken.get(gateway, -1))
         if opened is None or opened.series is None or opened.times != times:
             return None
         made = [one.rollup(at_ms, gateway, series) for series, one in opened.series.items()]

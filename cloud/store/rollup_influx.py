@@ -89,6 +89,7 @@ class Rollups:
         self._prepare = prepare
         self.live = Live()
         self._refused: list[tuple[Mark, str]] = []
+        self._cutoffs: dict[str, int] = {}  # of the retention, at this turn
 
     @property
     def buckets(self) -> list[Bucket]:
@@ -121,8 +122,11 @@ class Rollups:
             return f"{error}: [store] needs the right to read {place}"
         return ""
 
-    async def settle(self, now_ms: int) -> None:
-        """Bring the rollups whose time is over up to what was written before the call."""
+    async def settle(self, now_ms: int, earliest_ms: int | None = None) -> None:
+        """Bring the rollups whose time is over up to what was written before the call. What the
+        retention has taken is judged by `earliest_ms`; None for `now_ms`."""
+        by_ms = now_ms if earliest_ms is None else earliest_ms
+        self._cutoffs = self._retention.cutoffs(by_ms)
         try:
             for bucket in self._days.buckets:
                 await self._move(bucket, now_ms)
@@ -133,7 +137,7 @@ class Rollups:
                     await self._prepare(server_days(self._config))
                     self._prepare = None
                 if bucket is Bucket.MINUTE:
-                    waiting = await self._settle_live(waiting, now_ms)
+                    waiting = await self._settle_live(waiting)
                 for part in _parts(waiting, bucket):
                     await self._settle(part, bucket, now_ms)
         finally:
@@ -144,13 +148,13 @@ class Rollups:
         moved = partial(marks.moved, bucket=bucket, days=self._days)
         if bucket.finer is not Bucket.HOUR or not await self._state.run(moved):
             return
-        since_ms = self._retention.cutoffs(now_ms).get(bucket.level, 0)
+        since_ms = self._cutoffs.get(bucket.level, 0)
         places = await self._influxql.days(self._days.grid(bucket), since_ms, now_ms)
         await self._state.run(
             partial(marks.settle_grid, bucket=bucket, days=self._days, places=sorted(places))
         )
 
-    async def _settle_live(self, waiting: Sequence[Mark], now_ms: int) -> list[Mark]:
+    async def _settle_live(self, waiting: Sequence[Mark]) -> list[Mark]:
         """Write the minutes that were worked out while their readings were stored. Returns the
         marks of the others."""
         others, ready, lines = [], list[Mark](), list[str]()
@@ -160,7 +164,7 @@ class Rollups:
                 others.append(one)
                 continue
             ready.append(one)
-            lines += self._lines(made, Bucket.MINUTE, now_ms)
+            lines += self._lines(made, Bucket.MINUTE)
             if len(lines) >= _LINES_AT_ONCE:
                 others += await self._write_live(ready, lines)
                 ready, lines = [], []
@@ -184,7 +188,7 @@ class Rollups:
 
     async def _settle(self, part: _Part, bucket: Bucket, now_ms: int) -> None:
         try:
-            also = await self._remake(part, bucket, now_ms)
+            also = await self._remake(part, bucket)
         except (Rejected, NoJson) as error:
             if len(part.marks) == 1:
                 if isinstance(error, NoJson):  # not even readings come from there
@@ -197,12 +201,12 @@ class Rollups:
             return
         await self._settled(part.marks, bucket, also)
 
-    async def _remake(self, part: _Part, bucket: Bucket, now_ms: int) -> list[tuple[str, int]]:
+    async def _remake(self, part: _Part, bucket: Bucket) -> list[tuple[str, int]]:
         """Returns the gateways and times of other rollups that were made anew with these."""
         query = Query(since_ms=part.since_ms, until_ms=part.until_ms)
         if bucket.finer is None:
             found = await self._minutes(query, part)
-        elif part.since_ms < self._retention.cutoffs(now_ms).get(bucket.finer.level, 0):
+        elif part.since_ms < self._cutoffs.get(bucket.finer.level, 0):
             found = []  # what is finer has gone in part: it stays as it was made of all
         else:
             kept = partial(self._influxql.kept, gateways=part.gateways)
@@ -210,7 +214,7 @@ class Rollups:
             found = combine.from_finer(finer, self._days.grid(bucket))
             if bucket is Bucket.HOUR:
                 found = await rain.asked(kept, found)
-        lines = self._lines(found, bucket, now_ms)
+        lines = self._lines(found, bucket)
         for begin in range(0, len(lines), _LINES_AT_ONCE):
             body = "\n".join(lines[begin : begin + _LINES_AT_ONCE]).encode()
             await self._write(body, bucket)
@@ -220,9 +224,9 @@ class Rollups:
             if not part.since_ms <= one.at_ms < part.until_ms
         ]
 
-    def _lines(self, found: Iterable[Rollup], bucket: Bucket, now_ms: int) -> list[str]:
+    def _lines(self, found: Iterable[Rollup], bucket: Bucket) -> list[str]:
         # What the server would let go at once it need not be asked to keep.
-        since_ms = self._retention.cutoffs(now_ms).get(bucket.level, 0)
+        since_ms = self._cutoffs.get(bucket.level, 0)
         return [_line(one) for one in found if one.at_ms >= since_ms]
 
     async def _minutes(self, query: Query, part: _Part) -> list[Rollup]:

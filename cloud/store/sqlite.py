@@ -210,9 +210,10 @@ class _Sqlite:
         )
         return {gateway: Counted(int(many), offset) for gateway, many, offset in rows}
 
-    async def upkeep(self, now_ms: int) -> None:
+    async def upkeep(self, now_ms: int, earliest_ms: int | None = None) -> None:
+        by_ms = now_ms if earliest_ms is None else earliest_ms
         await rollup_sqlite.settle(self._state, self._days, now_ms)
-        await rollup_sqlite.expire(self._state, self._retention, self._days, now_ms)
+        await rollup_sqlite.expire(self._state, self._retention, self._days, by_ms)
 
     async def retired(self, gateway: str | None) -> Retired:
         return Retired(await self._state.run(partial(marks.retired, gateway=gateway)), None)

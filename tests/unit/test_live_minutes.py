@@ -149,3 +149,18 @@ def test_it_keeps_no_more_minutes_than_it_has_room_for(monkeypatch: pytest.Monke
     cloud.check()
     assert cloud.asked >= 5
     assert cloud.workers[0]._minutes == 0  # what was taken or forgotten has left its room
+
+
+def test_a_minute_that_a_wrong_clock_has_made_too_early_is_asked_for() -> None:
+    chance = random.Random(3)
+    cloud = Cloud()
+    for _ in range(63):
+        cloud.now_ms += 10_000
+        cloud.store(0, ("g", batch(chance, "a", cloud.now_ms - 10_000, 10)))
+        if cloud.now_ms % MINUTE_MS == 30_000:
+            right, cloud.now_ms = cloud.now_ms, cloud.now_ms + 86_400_000
+            cloud.settle(0)  # the first half of it
+            cloud.now_ms = right
+    cloud.now_ms += 2 * MINUTE_MS
+    cloud.settle(0)
+    cloud.check()

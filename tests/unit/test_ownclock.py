@@ -102,9 +102,11 @@ async def test_nothing_is_let_go_by_a_clock_that_was_set_ahead(
 ) -> None:
     clocks = Clocks()
     given: list[int] = []
+    shown: list[int] = []
 
-    async def work(now_ms: int) -> None:
-        given.append(now_ms)
+    async def work(now_ms: int, earliest_ms: int) -> None:
+        shown.append(now_ms)
+        given.append(earliest_ms)
 
     class Over(Exception):
         pass
@@ -129,3 +131,5 @@ async def test_nothing_is_let_go_by_a_clock_that_was_set_ahead(
         await upkeep.run(Chore("retention", work))
     right = NOW_MS + 30_000 + round(1000 * upkeep.SETTLED_S)
     assert given == [0, 0, right, right, right + 30_000, right + 30_000]
+    assert shown[:3] == [NOW_MS, NOW_MS + 30_000, right]  # rollups wait for nobody
+    assert shown[-1] == 0  # a clock that shows what cannot be

@@ -18,7 +18,7 @@ class Failing:
         self.faults = list(faults)
         self.turns: list[int] = []
 
-    async def work(self, now_ms: int) -> None:
+    async def work(self, now_ms: int, earliest_ms: int) -> None:
         self.turns.append(now_ms)
         if self.faults and (fault := self.faults.pop(0)):
             raise fault

@@ -5,7 +5,7 @@ if it has a key it sends its batches again and again. So it is told, and `shuich
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -14,6 +14,7 @@ from configs import files as private
 from wire import keyfile
 from wire.authentication import Keys
 from wire.keyfile import KeyFileError
+from wire.secretfile import InUse
 
 log: Final = logging.getLogger("shuichi.cloud")
 
@@ -41,12 +42,44 @@ def read(setup: Setup) -> Proofs:
     return Proofs(keys, faults)
 
 
-def read_and_tell(setup: Setup) -> Mapping[str, Keys]:
-    """The keys; each that cannot be used is an error in the log."""
-    found = read(setup)
-    for gateway, fault in found.faults.items():
-        log.error("[gateway.%s] key_file %s: our acks to it prove nothing", gateway, fault)
-    return found.keys
+class Ring:
+    """The keys in use. A gateway that says that our acks prove nothing to it may have another one:
+    then its file is read again."""
+
+    def __init__(self, files: Mapping[str, Path] | None = None) -> None:
+        self._files = files or {}
+        self._held: dict[str, InUse[Keys]] = {}
+        for gateway in self._files:
+            if fault := self._begin(gateway):
+                log.error("%s: our acks to it prove nothing", fault)
+
+    def get(self, gateway: str) -> Keys | None:
+        """The keys that we share with `gateway`."""
+        held = self._held.get(gateway)
+        return None if held is None else held.value
+
+    def has_file(self, gateway: str) -> bool:
+        return gateway in self._files
+
+    def look_again(self, gateways: Iterable[str]) -> None:
+        """Read the files of these again, which do not believe us. It waits for the disk."""
+        for gateway in gateways:
+            if (held := self._held.get(gateway)) is not None:
+                held.accept(held.now())
+            elif not self._begin(gateway):
+                log.info("[gateway.%s] key_file can be used now", gateway)
+
+    def _begin(self, gateway: str) -> str:
+        """Why its file cannot be used, "" if it can."""
+        file = self._files[gateway]
+        name = f"[gateway.{gateway}] key_file {file}"
+        try:
+            self._held[gateway] = keyfile.in_use(name, file)
+        except OSError as error:
+            return f"{name}: {error.strerror}"
+        except KeyFileError as error:
+            return f"{name} {error}"
+        return ""
 
 
 def files(setup: Setup) -> dict[str, Path]:

@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final
@@ -48,7 +48,6 @@ from cloud.takeover import Watcher
 from cloud.upkeep import Chore
 from configs.loader import UserError
 from configs.notify import BEAT_EVERY_S, Heartbeats, Notifier
-from wire.authentication import Keys
 
 log: Final = logging.getLogger("shuichi.cloud")
 
@@ -143,7 +142,7 @@ class _Service:
         self._faults = [*faults]
         self._channels: dict[str, Kept] = {}
         self._takeovers: dict[str, Watcher] = {}
-        self._keys: Mapping[str, Keys] = {}
+        self._keys = proofs.Ring()
         self._pulse: Pulse | None = None
         self._health: Health | None = None
         self._all_well: AllWell | None = None
@@ -167,7 +166,7 @@ class _Service:
         made = cls(setup, database, store, leases, faults)
         stack.callback(made.notifier.close)
         secretfiles.tell(setup)
-        made._keys = await asyncio.to_thread(proofs.read_and_tell, setup)
+        made._keys = await asyncio.to_thread(proofs.Ring, proofs.files(setup))
         for name, one in setup.config.channel.items():
             channel = await stack.enter_async_context(running.kept(one, setup.folder))
             made._channels[name] = channel

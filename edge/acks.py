@@ -5,16 +5,19 @@ believed if it names nothing but batches that this process has sent: what it has
 have stored.
 """
 
+import asyncio
 import logging
+from pathlib import Path
 from typing import Final
 
 from edge.batches import Position
 from edge.config import Setup
-from wire import codec
+from wire import codec, keyfile
 from wire.authentication import Keys
-from wire.keyfile import KeyFileError, read
+from wire.keyfile import KeyFileError
 from wire.messages import Ack
 from wire.ranges import Intervals, Range
+from wire.secretfile import InUse
 from wire.seldom import Seldom
 
 log: Final = logging.getLogger("shuichi.uplink")
@@ -23,17 +26,18 @@ HIGHEST: Final = 2**44 - 1
 """A batch's number has 44 bits: `edge.shelf.Key`."""
 
 
+AGAIN_S: Final = 10.0
+"""For acks that are not proven the key file is read so often at most: anybody can send some."""
+
+
 def proof_of(setup: Setup) -> "Proof":
     """The proof that a config asks for. With a key file that cannot be used no ack is believed:
     whoever can take the file away must not be believed for it."""
     if (file := setup.key_file) is None:
         return Proof(demanded=False)
-    try:
-        return Proof(demanded=True, keys=read(file))
-    except OSError as error:
-        return Proof(demanded=True, fault=f"{file}: {error.strerror}")
-    except KeyFileError as error:
-        return Proof(demanded=True, fault=f"{file} {error}")
+    proof = Proof(demanded=True, file=file)
+    proof.begin()
+    return proof
 
 
 def proof_of_gateway(setup: Setup) -> "Proof":
@@ -45,14 +49,47 @@ def proof_of_gateway(setup: Setup) -> "Proof":
 
 class Proof:
     """What an ack must prove, and with what a reply is proven. `fault`: why there is no key,
-    although the config names one."""
+    although the config names one in `file`."""
 
-    __slots__ = ("demanded", "fault", "keys")
+    __slots__ = ("_again", "_held", "demanded", "fault", "file", "keys")
 
-    def __init__(self, *, demanded: bool, keys: Keys | None = None, fault: str = "") -> None:
+    def __init__(
+        self, *, demanded: bool, keys: Keys | None = None, fault: str = "", file: Path | None = None
+    ) -> None:
         self.demanded = demanded
         self.keys = keys
         self.fault = fault
+        self.file = file
+        self._held: InUse[Keys] | None = None
+        self._again = Seldom(AGAIN_S)
+
+    def begin(self) -> None:
+        """Read the file."""
+        if self.file is None:
+            return
+        try:
+            self._held = keyfile.in_use("[uplink] key_file", self.file)
+        except OSError as error:
+            self.fault = f"{self.file}: {error.strerror}"
+        except KeyFileError as error:
+            self.fault = f"{self.file} {error}"
+        else:
+            self.keys, self.fault = self._held.value, ""
+
+    def may_be_read_again(self) -> bool:
+        """Whether there is a file, and it was not read just now."""
+        return self.file is not None and self._again.says() is not None
+
+    def read_again(self, ack: Ack, gateway: str) -> None:
+        """Where `ack` is proven by a key that the file has now, that one is used. It waits for the
+        disk."""
+        if self._held is None:
+            self.begin()
+            return
+        other = self._held.instead(self._held.value)
+        if other is not None and other.believe(ack, gateway):
+            self._held.accept(other)
+            self.keys = other
 
 
 NO_PROOF: Final = Proof(demanded=False)
@@ -84,6 +121,17 @@ class Acks:
         if not self.proof.demanded:
             self._sent.setdefault(stream, Intervals()).add(number)
 
+    async def believed_anew(self, ack: Ack) -> list[Range] | None:
+        """As `believed`; the key file is read again where an ack is not proven: its key may have
+        been changed. In a thread: a disk may not answer."""
+        proof = self.proof
+        if (found := self.believed(ack)) is not None or not proof.demanded:
+            return found
+        if (proof.keys is not None and not self.unproven) or not proof.may_be_read_again():
+            return None
+        await asyncio.to_thread(proof.read_again, ack, self._gateway)
+        return self.believed(ack) if self._is_proven(ack) else None
+
     def believed(self, ack: Ack) -> list[Range] | None:
         """The batches that may be deleted for it, None if it is not believed. An ack may name none,
         and say that the cloud is there again."""
@@ -100,7 +148,7 @@ class Acks:
         elif self.proof.keys is None:
             self._refuse(f"cannot be proven: {self.proof.fault}")
             return None
-        elif not self.proof.keys.believe(ack, self._gateway):
+        elif not self._is_proven(ack):
             self.unproven = True
             self._refuse(
                 "is not proven: the cloud has no key of ours, or another one, or somebody else "
@@ -111,6 +159,9 @@ class Acks:
             self.unproven = False
             log.info("an ack is proven again")
         return list(ack.batches)
+
+    def _is_proven(self, ack: Ack) -> bool:
+        return self.proof.keys is not None and self.proof.keys.believe(ack, self._gateway)
 
     def _is_late(self, ack: Ack) -> bool:
         if self._begin is None:

@@ -244,7 +244,7 @@ class UplinkWorker:
                 except codec.DecodeError as error:
                     self.acks.skip(error)
                     continue
-                if (believed := self.acks.believed(ack)) is not None:
+                if (believed := await self.acks.believed_anew(ack)) is not None:
                     acked[ack.stream] += believed
             for stream, batches in acked.items():
                 await self._forget(stream, batches)

@@ -40,6 +40,12 @@ class Keys:
             raise ValueError(f"1 to {MOST_KEYS} keys of {KEY_BYTES} bytes are needed")
         self._keys = tuple(keys)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Keys) and self._keys == other._keys
+
+    def __hash__(self) -> int:
+        return hash(self._keys)
+
     def __repr__(self) -> str:
         return f"<{len(self._keys)} keys>"  # never the keys: this may come into a log
 

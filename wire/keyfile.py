@@ -5,13 +5,14 @@ What is in such a file is never printed, logged, or part of an error.
 """
 
 import base64
+import errno
 import os
 import secrets
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from wire import secretfile
 from wire.authentication import KEY_BYTES, MOST_KEYS, Keys
 
 _MOST_BYTES: Final = 4096
@@ -43,13 +44,14 @@ def parse(text: str) -> Keys:
 
 def read_text(file: Path) -> str:
     """The text of a key file. Raises OSError, or KeyFileError for what cannot be one."""
-    # Without O_NONBLOCK a pipe of that name would hold up whoever reads it.
-    with open(file, "rb", opener=lambda at, flags: os.open(at, flags | os.O_NONBLOCK)) as opened:
-        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-            raise KeyFileError("is no regular file")
-        raw = opened.read(_MOST_BYTES + 1)
-    if len(raw) > _MOST_BYTES:
-        raise KeyFileError(f"is larger than {_MOST_BYTES} bytes")
+    try:
+        raw = secretfile.read(file, _MOST_BYTES, pipes=False)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise KeyFileError("is no regular file") from None
+        if error.errno == errno.EFBIG:
+            raise KeyFileError(f"is larger than {_MOST_BYTES} bytes") from None
+        raise
     try:
         return raw.decode("ascii")
     except UnicodeDecodeError:
@@ -59,6 +61,12 @@ def read_text(file: Path) -> str:
 def read(file: Path) -> Keys:
     """The keys in `file`. Raises OSError or KeyFileError."""
     return parse(read_text(file))
+
+
+def in_use(name: str, file: Path) -> secretfile.InUse[Keys]:
+    """The keys in `file`, which may be changed while they are in use; `name` stands for them in the
+    log. Raises OSError or KeyFileError."""
+    return secretfile.InUse(name, lambda: read(file), (OSError, KeyFileError))
 
 
 def write(file: Path, keys: Sequence[str], beside: Path) -> None:

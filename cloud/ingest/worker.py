@@ -13,7 +13,7 @@ see them.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -34,12 +34,12 @@ from cloud.ingest.writing import SENDERS, Writing
 from cloud.intake import Intake, filters
 from cloud.ledger import Key
 from cloud.ownclock import OwnClock
+from cloud.proofs import Ring
 from cloud.shards import Lease
 from cloud.state import State
 from cloud.store import Store
 from wire import codec, topics
-from wire.authentication import Keys
-from wire.messages import Ack
+from wire.messages import Ack, Status
 from wire.mqtt import Broker, Disconnected, Message, PublishRefused, Session, keep_connected
 from wire.topics import What
 
@@ -103,7 +103,7 @@ class Ingest:
         store: Store,
         watch: Watch,
         wake: Callable[[], None],
-        keys: Mapping[str, Keys] | None = None,
+        keys: Ring | None = None,
     ) -> None:
         self._broker = broker
         self._settings = settings
@@ -111,7 +111,8 @@ class Ingest:
         self._clock = OwnClock()
         self._shard = shard
         self._watch = watch
-        self._keys = keys or {}  # by gateway: what proves our acks
+        self._keys = keys or Ring()  # what proves our acks
+        self._looking: asyncio.Task[None] | None = None
         self._refused: set[str] = set()
         self._unbelieved = Unbelieved()
         self._examination = Examination(database, lease, shard, watch, wake, admission.room)
@@ -230,6 +231,7 @@ class Ingest:
         if cases := [*intake.cases, *(one for part in intake.batches for one in part.cases)]:
             failures.say(len(cases), cases[0].words)
         self._unbelieved.hear(intake.statuses)
+        self._look_at_keys(group, intake.statuses)
         take = Take(intake, drawn[: found.done], session)
         await self._writing.insist(partial(self._examination.examine, take))
         self._handled += found.done
@@ -243,6 +245,19 @@ class Ingest:
             self._answer([settled])
         if not beginning.is_over and self._handled >= UNACKED:
             await self._writing.insist(beginning.end)  # the broker cannot have more of ours
+
+    def _look_at_keys(self, group: asyncio.TaskGroup, statuses: Sequence[Status]) -> None:
+        """Read those keys again by which our acks prove nothing; nobody waits for the disk."""
+        if self._looking is not None and not self._looking.done():
+            return
+        doubting = {
+            one.gateway
+            for one in statuses
+            if one.acks_unproven and self._keys.has_file(one.gateway)
+        }
+        if doubting:
+            work = asyncio.to_thread(self._keys.look_again, doubting)
+            self._looking = group.create_task(work, name=f"shard {self._shard} keys")
 
     async def _has_room(self, take: Take) -> bool:
         """Wait until one more take may be on its way to the store; False if that would hold up what

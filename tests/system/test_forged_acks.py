@@ -137,3 +137,9 @@ async def test_a_cloud_with_the_key_is_believed_and_without_it_is_not(tmp_path, 
                 await until(named)
                 (problem,) = await named()
                 assert problem.startswith("gw-2: ")
+                new = keyfile.make()  # at the gateway first
+                uplink.acks.proof = Proof(demanded=True, keys=keyfile.parse(new))
+                await outbox.seal([replace(reading(2), at_ms=time.time_ns() // 1_000_000)])
+                await until(lambda: uplink.acks.unproven)
+                keyfile.write(cloud.folder / "gw.key", [new, key], cloud.file)
+                await until(lambda: outbox.position.pending == 0)

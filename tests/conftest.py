@@ -192,6 +192,15 @@ def influx_place(
 
 
 @pytest.fixture(params=influxservers.GIVEN)
+def given_place(
+    request: pytest.FixtureRequest, given_influx: dict[int, InfluxServer]
+) -> Iterator[Place]:
+    """A place on a given server; nothing of it is made yet."""
+    with given_influx[request.param].place() as place:
+        yield place
+
+
+@pytest.fixture(params=influxservers.GIVEN)
 def mortal_influx(
     request: pytest.FixtureRequest, tmp_path: Path, influx_room: Path
 ) -> Iterator[Mortal]:

@@ -31,10 +31,14 @@ class HttpServer:
     """Listens at `url`, from entry to exit of the `with` block; with `tls` over https."""
 
     def __init__(
-        self, answer: Callable[[Request], Answer], tls: ssl.SSLContext | None = None
+        self,
+        answer: Callable[[Request], Answer],
+        tls: ssl.SSLContext | None = None,
+        port: int = 0,
     ) -> None:
+        port = port or free_port()
         scheme = "http" if tls is None else "https"
-        self.url = f"{scheme}://{HOST}:{(port := free_port())}"
+        self.url = f"{scheme}://{HOST}:{port}"
         self._connections: list[socket.socket] = []
         server = self
 

@@ -25,8 +25,8 @@ class Played(HttpServer):
     """`refuses` maps a bucket to what a write to it is answered with; `tokens` that are not among
     these are refused."""
 
-    def __init__(self, target: str, major: int) -> None:
-        super().__init__(self._respond)
+    def __init__(self, target: str, major: int, port: int = 0) -> None:
+        super().__init__(self._respond, port=port)
         self.refuses: dict[str, Answer] = {}
         self.tokens: set[str] | None = None
         self.queries: list[str] = []
@@ -35,12 +35,15 @@ class Played(HttpServer):
 
     def _respond(self, asked: Request) -> Answer:
         token = asked.headers.get("Authorization", "").removeprefix("Token ")
-        found = self.answer(asked.path, asked.body, token)
+        found = self.administer(asked, token) or self.answer(asked.path, asked.body, token)
         if not asked.path.startswith("/ping"):
             return found
         build = "Core" if self._major == 3 else "OSS"
         says = {"X-Influxdb-Version": VERSIONS[self._major], "X-Influxdb-Build": build}
         return found._replace(headers=says)
+
+    def administer(self, asked: Request, token: str) -> Answer | None:
+        """The answer to who sets the server up; None for what is no such request."""
 
     def answer(self, path: str, body: bytes, token: str) -> Answer:
         where = urlsplit(path)
@@ -67,10 +70,7 @@ class Played(HttpServer):
     def _write(self, bucket: str, precision: str, body: bytes) -> Answer:
         if bucket in self.refuses:
             return self.refuses[bucket]
-        where = {"db": bucket, "precision": precision}
-        if self._major == 2 and "/" in bucket:
-            where["db"], where["rp"] = bucket.split("/")
-        where["db"] = where["db"].replace("/", _SLASH)
+        where = self._place(bucket) | {"precision": precision}
         found = self._engine.post("/write", params=where, content=body)
         if b"not found" in found.content:
             self._make(where)
@@ -80,6 +80,13 @@ class Played(HttpServer):
             said = {"code": "unprocessable entity", "message": f"failure writing points: {words}"}
             return Answer(422, json.dumps(said).encode())
         return _said(found)
+
+    def _place(self, bucket: str) -> dict[str, str]:
+        """Where a bucket (2.x) or database (3.x) lies in the engine."""
+        if self._major == 2 and "/" in bucket:
+            database, policy = bucket.split("/")
+            return {"db": database, "rp": policy}
+        return {"db": bucket.replace("/", _SLASH)}
 
     def _make(self, where: dict[str, str]) -> None:
         self._engine.post("/query", params={"q": f'CREATE DATABASE "{where["db"]}"'})

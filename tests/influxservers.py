@@ -80,6 +80,11 @@ ALL: Final = [DEBIANS, *GIVEN]
 """Parameters of a fixture that needs a server of each kind."""
 
 
+def only(major: int) -> list[Any]:
+    """The parameter for one kind."""
+    return [RELEASES[major - 1].param]
+
+
 @dataclass(frozen=True)
 class InfluxServer:
     """A server that runs. `folder` is where files of ours go, such as its token; `room` is a file

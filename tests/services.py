@@ -160,7 +160,7 @@ mqtt {{ listen: "{HOST}:{port}" }}
     return Service([command("nats-server"), "-c", str(config)], folder, port, _accepts)
 
 
-def influxd(folder: Path, program: str = "influxd") -> Service:
+def influxd(folder: Path, program: str = "influxd", wrapper: Sequence[str] = ()) -> Service:
     """An InfluxDB 1.x without a database in it; a write's fsync is on, as by default."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
@@ -184,7 +184,8 @@ bind-address = "{HOST}:{port}"
 store-enabled = false
 """
     )
-    return Service([command(program), "-config", str(config)], folder, port, _answers("/ping"))
+    words = [*wrapper, command(program), "-config", str(config)]
+    return Service(words, folder, port, _answers("/ping"))
 
 
 def victoria_metrics(folder: Path) -> Service:

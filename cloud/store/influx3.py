@@ -40,8 +40,7 @@ async def make(http: httpx.AsyncClient, database: str, config: StoreConfig) -> l
                 f"(InfluxDB 3 Core has room for {CORE_TAKES}, we need {len(wanted)}; "
                 "[store.days] keep = [] leaves days out)"
             )
-        if days is not None:
-            await _send(http, "PUT", body, ())
+        await _send(http, "PUT", body, ())  # without a period it keeps everything
         lines.append(f"database {name}: is there, keeps {kept}")
     return lines
 

@@ -121,7 +121,7 @@ async def test_rollups_of_an_hour_are_kept_on_the_server(
         assert await hours(store) == [(at_ms, 59 / 8, 60)]
 
 
-@pytest.mark.parametrize("major", [influxservers.RELEASES[1].param])
+@pytest.mark.parametrize("major", influxservers.only(2))
 def test_a_new_server_of_2_gets_its_first_user(major: int, tmp_path: Path) -> None:
     release = influxservers.RELEASES[major - 1]
     if not release.program:

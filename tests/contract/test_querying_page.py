@@ -1,10 +1,11 @@
 """The worked queries of docs/querying.md give the answers that stand there, on real servers."""
 
 import asyncio
+import csv
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import pytest
 from cloud import config, service
 from cloud.store import Points
 from cloud.store.lineprotocol import encode
+from tests import influxservers
 from tests.conftest import ROOT
 from tests.influxservers import Place
 from tests.services import Service
@@ -40,15 +42,20 @@ def blocks(text: str) -> list[tuple[str, str]]:
 def worked() -> Iterator[Worked]:
     for section in re.split(r"^### (?=\d+\. )", PAGE, flags=re.MULTILINE)[1:]:
         title, _, text = section.partition("\n")
-        found = blocks(text)
-        for (language, query), (answer_language, answer) in zip(
-            found[::2], found[1::2], strict=True
-        ):
-            assert answer_language == "text", f"{title}: a query without its answer"
-            yield Worked(title, language, query, answer)
+        asked: list[tuple[str, str]] = []
+        for language, words in blocks(text):
+            if language != "text":
+                asked.append((language, words))
+                continue
+            assert asked, f"{title}: an answer without a query"
+            for one in asked:  # an answer is that of each query above it
+                yield Worked(title, *one, words)
+            asked = []
+        assert not asked, f"{title}: a query without its answer"
 
 
 QUERIES = list(worked())
+TAGS = ("gateway", "sensor", "site")
 
 
 def readings() -> list[Reading]:
@@ -85,9 +92,10 @@ def fill(folder: Path, store: str) -> None:
     asyncio.run(write())
 
 
-def test_there_are_ten() -> None:
-    numbers = [int(one.title.partition(".")[0]) for one in QUERIES if one.language == "influxql"]
-    assert numbers == list(range(1, 11))
+@pytest.mark.parametrize("language", ["influxql", "flux", "sql"])
+def test_each_stands_in_each_language(language: str) -> None:
+    numbers = [int(one.title.partition(".")[0]) for one in QUERIES if one.language == language]
+    assert numbers == list(range(1, 12))
 
 
 def test_the_influxql_gives_what_the_page_says(tmp_path: Path, influx_place: Place) -> None:
@@ -95,7 +103,7 @@ def test_the_influxql_gives_what_the_page_says(tmp_path: Path, influx_place: Pla
     for one in QUERIES:
         if one.language == "influxql":
             answer = {"results": [*influxql(influx_place, one.query)]}
-            assert series_of(influx_text(answer)) == series_of(one.answer), one.title
+            assert canonical(influx_text(answer)) == canonical(one.answer), one.title
 
 
 def influxql(place: Place, query: str) -> Iterator[Any]:
@@ -105,9 +113,84 @@ def influxql(place: Place, query: str) -> Iterator[Any]:
         yield from place.ask(query)["results"]
         return
     for statement in query.split(";\n"):
-        ours = '"hour".' in statement
-        where = Place(place.server, f"{place.name}/hour") if ours else place
-        yield from where.ask(statement.replace('"hour".', ""))["results"]
+        level = re.search(r'"(\w+)"\.', statement)
+        where = place if level is None else Place(place.server, f"{place.name}/{level[1]}")
+        yield from where.ask(statement.replace(level[0], "") if level else statement)["results"]
+
+
+@pytest.mark.parametrize("given_place", influxservers.only(2), indirect=True)
+def test_the_flux_gives_what_the_page_says(tmp_path: Path, given_place: Place) -> None:
+    fill(tmp_path, given_place.toml)
+    for one in QUERIES:
+        if one.language == "flux":
+            asked = {
+                "query": one.query.replace('bucket: "flood', f'bucket: "{given_place.name}'),
+                "dialect": {"header": True, "annotations": []},
+            }
+            server = given_place.server
+            path = "/api/v2/query"
+            answer = server.send("POST", path, params={"org": server.org}, json=asked)
+            assert answer.is_success, (one.title, answer.text)
+            assert canonical(rows_text(flux_rows(answer.text))) == canonical(one.answer), one.title
+
+
+@pytest.mark.parametrize("given_place", influxservers.only(3), indirect=True)
+def test_the_sql_gives_what_the_page_says(tmp_path: Path, given_place: Place) -> None:
+    fill(tmp_path, given_place.toml)
+    for one in QUERIES:
+        if one.language == "sql":
+            comment = re.match(r"-- database flood(\S*)\n", one.query)
+            database = given_place.name + (comment[1] if comment else "")
+            asked = {"db": database, "q": one.query, "format": "json"}
+            answer = given_place.server.send("GET", "/api/v3/query_sql", params=asked)
+            assert answer.is_success, (one.title, answer.text)
+            assert canonical(rows_text(answer.json())) == canonical(one.answer), one.title
+
+
+def flux_rows(answer: str) -> Iterator[dict[str, Any]]:
+    """The rows of CSV, of which each schema has a header. Numbers come as text there."""
+    for part in re.split(r"\r?\n\r?\n", answer.strip()):
+        for row in csv.DictReader(part.splitlines()):
+            assert "error" not in row, row
+            hidden = ("", "result", "table", "_start", "_stop")
+            found: dict[str, Any] = {k: v for k, v in row.items() if k not in hidden}
+            if "_time" in found:
+                found["time"] = found.pop("_time")
+            yield {k: v if k in (*TAGS, "time") else float(v) for k, v in found.items()}
+
+
+def rows_text(rows: Iterable[dict[str, Any]]) -> str:
+    """As `influx_text`. Times have a Z; the first of a row is its own."""
+    series: dict[str, list[str]] = {}
+    for row in rows:
+        tags = " ".join(f"{name}={row[name]}" for name in TAGS if name in row)
+        words = []
+        for name, value in sorted(row.items(), key=lambda item: item[0] != "time"):
+            if isinstance(value, str) and name not in TAGS:
+                moment = value.removesuffix("Z") + "Z"
+                words.append(f"{name}={moment}" if words else moment)
+            elif name not in TAGS:
+                words.append(f"{name}={number(value)}")
+        series.setdefault(tags, []).append("  ".join(["", *words]))
+    lines = [line for tags, some in series.items() for line in [tags, *some]]
+    return "\n".join(line for line in lines if line)
+
+
+def test_rows_are_written_as_the_page_does() -> None:
+    flux = (
+        ",result,table,_start,_time,sensor,site,depth_m\r\n"
+        ",_result,0,2024-07-20T00:00:00Z,2024-07-20T12:00:00Z,ruler-n,north-underpass,0.02\r\n"
+        "\r\n"
+        ",result,table,_time,readings\r\n"
+        ",_result,1,2024-07-20T09:30:00Z,0\r\n\r\n"
+    )
+    assert rows_text(flux_rows(flux)).splitlines() == [
+        "sensor=ruler-n site=north-underpass",
+        "  2024-07-20T12:00:00Z  depth_m=0.02",
+        "  2024-07-20T09:30:00Z  readings=0",
+    ]
+    sql = [{"after": "2024-07-20T10:00:00", "time": "2024-07-20T09:00:00", "n": 0.30000000000001}]
+    assert rows_text(sql) == "  2024-07-20T09:00:00Z  after=2024-07-20T10:00:00Z  n=0.3"
 
 
 def test_the_metricsql_gives_what_the_page_says(
@@ -145,9 +228,12 @@ def influx_text(answer: dict[str, Any]) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def series_of(answer: str) -> list[str]:
-    """Its series with their rows. Servers give them in different orders."""
-    return sorted(re.split(r"\n(?=\S)", answer))
+def canonical(answer: str) -> list[list[list[str]]]:
+    """Its series, their rows, and the columns of these. Servers have them in different orders."""
+    return sorted(
+        sorted(sorted(row.split("  ")) for row in series.splitlines())
+        for series in re.split(r"\n(?=\S)", answer)
+    )
 
 
 def victoria_text(answer: dict[str, Any]) -> str:

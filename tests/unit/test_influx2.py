@@ -1,9 +1,6 @@
 """Setting up InfluxDB 2.x and 3.x: what is asked of their APIs, played back as the references and
 what 2.9.1 and 3.6.0 answered have it (there are no such servers here)."""
 
-import json
-from typing import Any
-
 import httpx
 import pytest
 
@@ -14,6 +11,7 @@ from cloud.store.influx2 import First, Setup, administered, task_names
 from configs import loader
 from configs.loader import ConfigError
 from tests.httpserver import Answer, HttpServer, Request
+from tests.influxadmin import Core, Server
 
 
 def kept(**days: int) -> StoreConfig:
@@ -21,64 +19,6 @@ def kept(**days: int) -> StoreConfig:
 
 
 CONFIG = kept(raw_days=30, minute_days=365)
-
-
-class Server:
-    """Answers as InfluxDB 2.7 does, and remembers what was changed."""
-
-    def __init__(self, *, is_new: bool = False) -> None:
-        self.is_new = is_new
-        self.kept: dict[str, list[dict[str, Any]]] = {"orgs": [], "buckets": [], "tasks": []}
-        self.changes: list[str] = []
-        self.denied: set[str] = set()  # "GET orgs", ... for which our token has no right
-        self.hidden: set[str] = set()  # kinds that our token cannot see
-
-    def answer(self, request: httpx.Request) -> httpx.Response:
-        body = json.loads(request.content) if request.content else {}
-        kind, _, number = request.url.path.removeprefix("/api/v2/").partition("/")
-        if f"{request.method} {kind}" in self.denied:
-            words = {"code": "unauthorized", "message": f"write:{kind} is unauthorized"}
-            return httpx.Response(401, json=words)
-        if request.method != "GET":
-            self.changes.append(f"{request.method} {kind}")
-        if kind == "setup":
-            return self._setup(request.method, body)
-        if self.is_new:
-            return httpx.Response(401, json={"code": "unauthorized", "message": "unauthorized"})
-        if request.method == "GET":
-            return self._look(kind, dict(request.url.params))
-        if request.method == "PATCH":
-            found = next(one for one in self.kept[kind] if one["id"] == number)
-            found |= body
-            return httpx.Response(200, json=found)
-        if request.method == "DELETE":
-            self.kept[kind] = [one for one in self.kept[kind] if one["id"] != number]
-            return httpx.Response(204)
-        made = body | {"id": f"{kind}-{len(self.kept[kind])}"}
-        self.kept[kind].append(made)
-        return httpx.Response(201, json=made)
-
-    def _setup(self, method: str, body: dict[str, Any]) -> httpx.Response:
-        if method == "GET":
-            return httpx.Response(200, json={"allowed": self.is_new})
-        self.is_new = False
-        self.kept["orgs"].append({"id": "orgs-0", "name": body["org"]})
-        self.kept["buckets"].append(
-            {"id": "buckets-0", "orgID": "orgs-0", "name": body["bucket"], "retentionRules": []}
-        )
-        return httpx.Response(201, json={"auth": {"token": body["token"]}})
-
-    def _look(self, kind: str, asked: dict[str, str]) -> httpx.Response:
-        if kind in self.hidden:
-            return httpx.Response(200, json={kind: []})
-        if kind == "orgs":
-            asked = {"name": asked["org"]}
-        asked.pop("org", None)
-        found = [one for one in self.kept[kind] if all(one.get(k) == v for k, v in asked.items())]
-        if kind != "tasks" and not found:
-            words = {"code": "not found", "message": f"{kind} not found"}
-            return httpx.Response(404, json=words)
-        return httpx.Response(200, json={kind: found})
 
 
 def served(server: Server) -> HttpServer:
@@ -167,31 +107,12 @@ def test_a_token_for_the_buckets_alone_is_told_what_an_administrator_has_to_do()
     assert server.changes == []
     assert lines[1] == "organisation flood: this token may not look at it"
     assert "bucket shuichi: is there, keeps 32 days; this token may not change it" in lines[2]
-    assert "influx bucket update -i buckets-0 -r 264h" in lines[2]
+    assert "influx bucket update -i buckets-1 -r 264h" in lines[2]
     assert lines[3] == "bucket shuichi/minute: is there, keeps 365 days"
     assert lines[-1] == "  influx bucket create -o flood -n shuichi/hydro_day -r 0"
 
 
-class Core:
-    """InfluxDB 3 Core: five databases, and no more."""
-
-    def __init__(self, *names: str) -> None:
-        self.kept: dict[str, str | None] = dict.fromkeys(names)
-
-    def answer(self, request: httpx.Request) -> httpx.Response:
-        assert request.url.path == "/api/v3/configure/database"
-        body = json.loads(request.content)
-        name, days = body["db"], body.get("retention_period")
-        if request.method == "POST" and name in self.kept:
-            return httpx.Response(409, json={"error": "the resource already exists"})
-        if request.method == "POST" and len(self.kept) == 5:
-            words = "catalog update error: Adding a new database would exceed limit of 5 databases"
-            return httpx.Response(400, json={"error": words})
-        self.kept[name] = days
-        return httpx.Response(200)
-
-
-async def databases(server: Core) -> list[str]:
+async def databases(server: Core, config: StoreConfig = CONFIG) -> list[str]:
     def streamed(request: httpx.Request) -> httpx.Response:
         """The answer, not read yet, as one from a socket."""
         said = server.answer(request)
@@ -199,7 +120,14 @@ async def databases(server: Core) -> list[str]:
 
     transport = httpx.MockTransport(streamed)
     async with httpx.AsyncClient(transport=transport, base_url="http://core", verify=False) as http:
-        return await influx3.make(http, "shuichi", CONFIG)
+        return await influx3.make(http, "shuichi", config)
+
+
+async def test_a_database_of_3_that_shall_keep_everything_does_so() -> None:
+    server = Core()
+    await databases(server)
+    assert "database shuichi: is there, keeps for ever" in await databases(server, kept())
+    assert set(server.kept.values()) == {None}
 
 
 async def test_the_databases_of_3_are_made_and_then_found() -> None:

@@ -164,7 +164,7 @@ def rows_text(rows: Iterable[dict[str, Any]]) -> str:
     series: dict[str, list[str]] = {}
     for row in rows:
         tags = " ".join(f"{name}={row[name]}" for name in TAGS if name in row)
-        words = []
+        words: list[str] = []
         for name, value in sorted(row.items(), key=lambda item: item[0] != "time"):
             if isinstance(value, str) and name not in TAGS:
                 moment = value.removesuffix("Z") + "Z"

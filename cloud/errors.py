@@ -4,7 +4,8 @@
 class Unavailable(Exception):
     """It cannot be done now: try again later, not before `retry_after_s` where the other side has
     said so. Nothing is wrong with what was handed over. `unsure`: it may have been done, for the
-    other side did not say."""
+    other side did not say. `of_the_request`: only a person can mend it (rights, limits, schema,
+    configuration), and no single thing that was handed over is to blame."""
 
     def __init__(
         self, words: str = "", retry_after_s: float | None = None, *, unsure: bool = False
@@ -12,6 +13,7 @@ class Unavailable(Exception):
         super().__init__(words)
         self.retry_after_s = retry_after_s
         self.unsure = unsure
+        self.of_the_request = False
 
 
 class Rejected(Exception):

@@ -170,7 +170,7 @@ def _parts(
     kinds = sorted({one.kind for one in points})
     if len(kinds) > 1:
         return [[one for one in points if one.kind == kind] for kind in kinds]
-    if len(points) == 1 or (error.dropped or 0) >= len(points):
+    if len(points) == 1 or error.dropped == len(points):
         return None
     for key in (_series, _time) if by_series else (_time, _series):
         if len(cuts := sorted({key(one) for one in points})) > 1:

@@ -16,8 +16,8 @@ import httpx
 from pydantic import Field, field_validator, model_validator
 from sqlalchemy import Connection
 
-from cloud.errors import Rejected, Unavailable
-from cloud.http import Credentials, Secret, Url, client, origin, put, reason, retry_after_s
+from cloud.errors import Unavailable
+from cloud.http import Credentials, Secret, Url, client, origin, put, reason
 from cloud.state import State
 from cloud.store import (
     Also,
@@ -38,15 +38,15 @@ from cloud.store.influx2 import bucket_name
 from cloud.store.influxql import OWN, InfluxQL
 from cloud.store.lineprotocol import encode
 from cloud.store.metricsql import MetricsQL
-from cloud.store.refusal import Refused
+from cloud.store.refusal import Refused, TooLate
 from cloud.store.rollup_influx import Retirement, Rollups, server_days
 from cloud.tls import Files
 from wire.mqtt.address import is_loopback
+from wire.reading import columns
 
 _NAME: Final = re.compile(r"[^/\"'\\\x00-\x1f\x7f-\x9f]+")
 """A slash parts database and retention policy where InfluxQL is asked for a bucket of 2.x."""
 
-_DROPPED: Final = re.compile(r"\bdropped=(\d+)")
 _CONNECTIONS: Final = httpx.Limits(max_connections=4)
 MOST_BYTES: Final = 8_000_000
 """In one body. A line is far shorter."""
@@ -184,18 +184,17 @@ class _Writer:
         self._send = send
 
     async def __call__(self, lines: bytes, bucket: Bucket | None = None) -> None:
-        """Raises Unavailable, and Rejected where the lines are to blame."""
+        """Raises Unavailable, Rejected where the lines are to blame, and TooLate for readings that
+        are older than what the server keeps; a rollup that is so old is not wanted."""
         try:
             await self._send(lines, bucket)
         except Refused as error:
-            of_the_lines = refusal.is_of_the_lines(error.status, error.words)
-            if of_the_lines is None:
-                of_the_lines = await self._takes_ours(bucket)
-            if of_the_lines:
-                raise error.rejected() from error
-            if bucket is not None and error.status == _NOT_FOUND:
-                raise Unavailable(f"{error}: `shuichi cloud init` makes it") from error
-            raise
+            row = refusal.judged(error.status, error.answer, error.lines)
+            if row is None:
+                row = refusal.BY_OWN_LINE[await self._takes_ours(bucket)]
+            if row.fault is refusal.Fault.LATE and bucket is not None:
+                return
+            raise error.as_judged(row, time.time()) from error
 
     async def _takes_ours(self, bucket: Bucket | None) -> bool:
         try:
@@ -304,11 +303,40 @@ class _Influx:
     async def send(self, points: Sequence[Points]) -> None:
         if lines := encode(points):
             try:
-                for body in _bodies(lines):
-                    await self._write(body)
-            except Rejected as error:
-                raise Rejected(str(error), _dropped(error)) from error
+                await self._write_all(lines)
+            except TooLate as error:
+                await self._send_younger(points, error)
+            else:
+                self._retirement.taken(points)
             await self._settle()
+
+    async def _write_all(self, lines: bytes) -> None:
+        for body in _bodies(lines):
+            await self._write(body)
+
+    async def _send_younger(self, points: Sequence[Points], error: TooLate) -> None:
+        """Write what is not older than what the server keeps: from which time on, is found by
+        halves, where the number of those that it has dropped does not lead there at once. Raises
+        Unavailable where it drops what it is to keep."""
+        every = sorted(at_ms for _, some in points for at_ms in columns(some).at_ms)
+        if error.dropped == len(every):
+            self._retirement.dropped(every[-1], error)
+            return
+        times = sorted(set(every))
+        refused, taken = 0, len(times)  # from the first on they are refused, from the second taken
+        middle = times.index(every[error.dropped]) if error.dropped else 0
+        while taken - refused > 1:
+            middle = middle or (refused + taken) // 2
+            try:
+                await self._write_all(encode(_since(points, times[middle])))
+            except TooLate:
+                refused = middle
+            else:
+                taken = middle
+                if error.dropped and times[taken] == every[error.dropped]:
+                    break  # all others are stored, so these are those that were dropped
+            middle = 0
+        self._retirement.dropped(times[taken - 1], error)
 
     async def commit(self, points: Sequence[Points], also: Also) -> None:
         def work(connection: Connection) -> marks.Touched | None:
@@ -335,6 +363,14 @@ class _Influx:
             await self._kept.settle(now_ms, by_ms)
 
 
+def _since(points: Sequence[Points], since_ms: int) -> list[Points]:
+    """Those of that time and later."""
+    return [
+        Points(gateway, tuple(one for one in some if one.at_ms >= since_ms))
+        for gateway, some in points
+    ]
+
+
 def _bodies(lines: bytes) -> Iterator[bytes]:
     """Servers refuse what is too large (InfluxDB over 25 MB), however they say so."""
     begin = 0
@@ -343,13 +379,6 @@ def _bodies(lines: bytes) -> Iterator[bytes]:
         yield lines[begin:end]
         begin = end + 1
     yield lines[begin:]
-
-
-def _dropped(error: Rejected) -> int | None:
-    """How many points the server says that it did not take ("partial write: ... dropped=3"): of
-    one reason; there may be more for another."""
-    found = _DROPPED.search(str(error))
-    return None if found is None else int(found[1])
 
 
 def _v1(http: httpx.AsyncClient, server: _Server, database: str) -> _Send:
@@ -366,7 +395,7 @@ def _v1(http: httpx.AsyncClient, server: _Server, database: str) -> _Send:
         if bucket is not None:
             where["rp"] = bucket.level
         try:
-            _taken(http, await put(http, "/write", where, lines, _ANY_REFUSAL))
+            _taken(http, await put(http, "/write", where, lines, _ANY_REFUSAL), lines)
         except Unavailable as error:
             if not isinstance(error, Refused) or error.status == _NOT_FOUND:
                 is_there = False  # perhaps: somebody may have dropped it
@@ -381,13 +410,18 @@ def _v2(http: httpx.AsyncClient, bucket: str, org: str) -> _Send:
     async def send(lines: bytes, of: Bucket | None) -> None:
         name = bucket if of is None else bucket_name(bucket, of)
         where = {"bucket": name, "org": org, "precision": "ms"}
-        _taken(http, await put(http, "/api/v2/write", where, lines, _ANY_REFUSAL))
+        _taken(http, await put(http, "/api/v2/write", where, lines, _ANY_REFUSAL), lines)
 
     return send
 
 
-def _taken(http: httpx.AsyncClient, answer: httpx.Response) -> None:
+def _taken(http: httpx.AsyncClient, answer: httpx.Response, lines: bytes) -> None:
     """Raise Refused unless what was written was taken."""
     if not answer.is_success:
-        wait_s = retry_after_s(answer.headers.get("Retry-After", ""))
-        raise Refused(origin(http.base_url), answer.status_code, reason(answer), wait_s)
+        many = lines.count(b"\n") + 1
+        raise Refused(
+            *(origin(http.base_url), answer.status_code, reason(answer)),
+            refusal.heard(answer.content, many),
+            many,
+            answer.headers,
+        )

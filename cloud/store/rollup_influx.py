@@ -19,6 +19,8 @@ from sqlalchemy import Connection
 from cloud.errors import Rejected, Unavailable
 from cloud.state import State
 from cloud.store import (
+    DAY_MS,
+    HOUR_MS,
     Bucket,
     Points,
     Query,
@@ -29,6 +31,7 @@ from cloud.store import (
     combine,
     marks,
     rain,
+    refusal,
 )
 from cloud.store.influxql import InfluxQL, NoJson
 from cloud.store.lineprotocol import series_key
@@ -51,6 +54,9 @@ SLACK_DAYS: Final = 2
 
 _NO_PLACE: Final = "not found"
 """What 1.x, 2.x and 3.x say of a retention policy, bucket or database that is not there."""
+
+_SHORTEST_MS: Final = HOUR_MS
+"""Of retention that InfluxDB knows."""
 
 SET_ASIDE_MS: Final = 3_600_000
 """A rollup that the server refuses is tried again so much later."""
@@ -318,7 +324,7 @@ class Retirement:
 
     Each day the cloud counts what is older than `raw_days`, once, and from then on counts only
     what is younger; the server keeps it for `SLACK_DAYS` more. What comes so late that it lies
-    before that line is counted off when it is written.
+    before that line, or that the server drops it, is counted off when it is written.
     """
 
     _WHERE: Final = ("", "raw")  # one horizon for all gateways
@@ -332,6 +338,26 @@ class Retirement:
         self._state = state
         self._retention = retention
         self._counts = counts
+        self._dropped_ms = 0
+
+    def dropped(self, until_ms: int, error: Exception) -> None:
+        """Of what was sent the server has dropped all up to that time, as too old. Raises
+        Unavailable where it is to keep that: nobody would have it."""
+        days = self._retention.raw_days
+        keeps_ms = _SHORTEST_MS if days is None else days * DAY_MS
+        when = datetime.fromtimestamp(until_ms / 1000, UTC)
+        if until_ms > _now_ms() - keeps_ms:
+            mend = f"it drops what is of {when}; `shuichi cloud init` sets its retention"
+            raise refusal.of_the_request(str(error), mend)
+        if not self._dropped_ms:
+            log.warning("readings up to %s are too old for the server: they count as retired", when)
+        self._dropped_ms = max(self._dropped_ms, until_ms + 1)
+
+    def taken(self, points: Sequence[Points]) -> None:
+        """The server has taken all of these, so it keeps what is as old (its clock was wrong)."""
+        if self._dropped_ms:
+            firsts = (columns(some).first_ms for _, some in points)
+            self._dropped_ms = min([self._dropped_ms, *(at_ms for at_ms in firsts if at_ms)])
 
     async def expire(self, now_ms: int) -> None:
         """Count off what has become older than the retention."""
@@ -350,7 +376,9 @@ class Retirement:
 
     def written(self, connection: Connection, points: Sequence[Points]) -> None:
         """Count off what of these points is too late to be counted in the store."""
-        if self._retention.raw_days is None or not (since_ms := self._horizon(connection)):
+        since_ms = 0 if self._retention.raw_days is None else self._horizon(connection)
+        since_ms = max(since_ms, self._dropped_ms)
+        if not since_ms:
             return
         late: dict[str, int] = {}
         for gateway, readings in points:

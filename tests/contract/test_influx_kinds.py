@@ -164,18 +164,6 @@ REFUSALS = {
         ),
         Rejected,
     ),
-    "beyond retention, 1.6": (
-        Answer(400, b'{"error": "partial write: points beyond retention policy dropped=2"}'),
-        Rejected,
-    ),
-    "beyond retention, 1.12": (
-        Answer(
-            400,
-            b'{"error": "partial write: dropped 200 points outside retention policy of '
-            b'duration 1h0m0s - oldest point ... dropped=200 for database: d"}',
-        ),
-        Rejected,
-    ),
     "a tab in a name, 3.x": (
         Answer(400, b'{"error": "parsing for line protocol failed"}'),
         Rejected,

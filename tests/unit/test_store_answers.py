@@ -56,6 +56,13 @@ NONSENSE = {
     "accepted, later": said(202),
     "a continuation": said(206, b"{}"),
     "an error of a proxy": said(502, HTML),
+    "a page that says bad request": said(400, HTML),
+    "a page of a firewall": said(422, b"<html>unable to parse, partial write: dropped=1</html>"),
+    "JSON that breaks off": said(400, b'{"error":"partial write: unable to pars'),
+    "JSON that is no object": said(400, b'["partial write: unable to parse"]'),
+    "too large, though it is one": said(413, HTML),
+    "not without a name": said(401, b"x" * 100_000),
+    "another way": said(405),
     "without end": endless,
     "a byte now and then": dripping,
 }
@@ -108,9 +115,9 @@ async def test_nothing_is_taken_for_stored(tmp_path: Path, api: str, what: str) 
 async def test_what_a_store_says_counts(tmp_path: Path, api: str) -> None:
     async with opened(tmp_path, api, said(204)) as store:
         await store.send(POINTS)
-    refusal = b'{"error":"partial write: points beyond retention policy dropped=1"}'
+    refusal = b'{"error":"partial write: field type conflict: input field dropped=1"}'
     async with opened(tmp_path, api, said(400, refusal)) as store:
-        with pytest.raises(Rejected, match="points beyond retention") as error:
+        with pytest.raises(Rejected, match="field type conflict") as error:
             await store.send(POINTS)
         assert error.value.dropped == 1
 

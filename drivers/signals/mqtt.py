@@ -19,6 +19,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Annotated, ClassVar, Final, Literal
@@ -29,11 +30,12 @@ from pydantic import Field, StringConstraints, model_validator
 from configs.loader import UserError
 from drivers.errors import BadReply, Misconfigured, Unavailable
 from drivers.signals import FindProfile, Signal, SignalConfig, Wiring
-from wire import mqtt, signing
+from wire import mqtt, secretfile, signing
 from wire.aspect import Aspect
 from wire.codec import DecodeError
 from wire.messages import Lease
 from wire.mqtt import Broker, Disconnected, Message, PublishRefused, Session
+from wire.secretfile import InUse
 
 log: Final = logging.getLogger("shuichi.signal")
 
@@ -86,13 +88,15 @@ class Config(SignalConfig):
 
 
 class Mqtt:
-    """Sends a lease for each `show`, and waits in `read_back` for the word on that lease."""
+    """Sends a lease for each `show`, and waits in `read_back` for the word on that lease. After a
+    lease that was refused the private key's file is read again."""
 
-    def __init__(self, config: Config, site: str, private: str) -> None:
+    def __init__(self, config: Config, site: str, key: InUse[str]) -> None:
         self._config = config
         self._site = site
-        self._private = private
-        self._public = signing.public_of(private)
+        self._key = key
+        self._trial: str | None = None  # another key, which the controller has not taken yet
+        self._is_refused = False
         self.connection: asyncio.Task[None] | None = None
         self._session: Session | None = None
         self._ready = asyncio.Event()
@@ -110,6 +114,8 @@ class Mqtt:
         try:
             async with asyncio.timeout(self._config.within_ms / 1000):
                 await self._ready.wait()
+                if self._is_refused:
+                    self._trial = await asyncio.to_thread(self._key.instead, self._key.value)
                 await self._lease(aspect)
         except TimeoutError:
             what = "does not acknowledge" if self._ready.is_set() else "is not connected"
@@ -167,7 +173,8 @@ class Mqtt:
         end_ms = now_ms + round(self._config.lease_s * 1000)
         lease = Lease(self._site, aspect, end_ms, self._sequence)
         self._sent, self._heard, self._nonsense = self._sequence, None, False
-        payload = signing.sign(lease, self._config.key, self._private)
+        private = self._key.value if self._trial is None else self._trial
+        payload = signing.sign(lease, self._config.key, private)
         await self._session.publish(self._config.topic, payload, retain=True)
 
     def _told(self, sequence: int) -> Aspect | None:
@@ -177,8 +184,16 @@ class Mqtt:
         if (heard := self._heard) is None:
             return None
         if heard.refused:
+            self._is_refused = True
+            if self._trial is not None:
+                self._key.decline(self._trial)
             raise Misconfigured(f"the controller refuses our lease: {heard.refused}")
-        return heard.aspect if heard.sequence == sequence else None
+        if heard.sequence != sequence:
+            return None
+        if self._trial is not None:
+            self._key.accept(self._trial)
+        self._trial, self._is_refused = None, False
+        return heard.aspect
 
     async def _listen(self, session: Session) -> None:
         """One connection. Our own lease, which is retained, says where to go on counting."""
@@ -204,8 +219,9 @@ class Mqtt:
             self._hear(message)
 
     def _go_on_above(self, payload: bytes) -> None:
+        public = signing.public_of(self._key.value)
         try:
-            lease, _ = signing.verify_lease(payload, {self._config.key: self._public})
+            lease, _ = signing.verify_lease(payload, {self._config.key: public})
         except (signing.SignatureError, DecodeError):
             return  # not ours
         self._sequence = max(self._sequence, lease.sequence)
@@ -231,7 +247,8 @@ async def open(config: Config, wiring: Wiring) -> AsyncIterator[Signal]:
     broker = config.broker.beside(wiring.folder)
     config = config.model_copy(update={"broker": broker})
     try:
-        signal = Mqtt(config, wiring.site, _read(file))
+        key = InUse(where, partial(_read, file), (OSError, ValueError))
+        signal = Mqtt(config, wiring.site, key)
     except OSError as error:
         raise UserError(f"{where}: {file}: {error.strerror}") from None
     except ValueError as error:
@@ -244,4 +261,7 @@ async def open(config: Config, wiring: Wiring) -> AsyncIterator[Signal]:
 
 
 def _read(file: Path) -> str:
-    return file.read_text(encoding="ascii", errors="replace").strip()
+    """The private key. Raises OSError, or ValueError for what is none."""
+    private = secretfile.text(file)
+    signing.public_of(private)
+    return private

@@ -115,6 +115,30 @@ def gateway_clock(monkeypatch: pytest.MonkeyPatch, ahead_s: float) -> None:
     monkeypatch.setattr(driver, "time", now)
 
 
+async def test_a_key_that_was_changed_is_read_again(
+    tmp_path: Path, shared_mosquitto: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "lamp.key"
+    async with place(tmp_path, shared_mosquitto.port) as lamp:
+        file.write_text(signing.generate()[0])  # of before: the controller knows the next one
+        async with lamp.driver() as signal:
+            for held in (None, "", "junk", signing.generate()[0]):
+                if held is not None:
+                    file.write_text(held)
+                with pytest.raises(Misconfigured, match="the controller refuses our lease"):
+                    await ask(signal, GREEN)
+            file.write_text(lamp.private)
+            await patiently(signal, GREEN)
+            for held in (None, "", "junk", signing.generate()[0]):
+                file.unlink(missing_ok=True)
+                if held is not None:
+                    file.write_text(held)
+                assert await ask(signal, RED) is RED
+    said = [one.getMessage() for one in caplog.records]
+    assert len([one for one in said if "has changed: the new secret is used" in one]) == 1
+    assert lamp.private not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("ahead_s", "says"),
     [

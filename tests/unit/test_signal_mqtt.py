@@ -12,13 +12,15 @@ from tests.waiting import until
 from wire import mqtt, signing
 from wire.aspect import Aspect
 from wire.mqtt import Broker
+from wire.secretfile import InUse
 
 
 def signal() -> Any:
     config: Any = SimpleNamespace(
         broker=Broker(), topic="lease", shown_topic="shown", key="gw", within_ms=10, lease_s=4
     )
-    return Mqtt(config, "here", signing.generate()[0])
+    private, _ = signing.generate()
+    return Mqtt(config, "here", InUse("lamp.key", lambda: private))
 
 
 @pytest.mark.parametrize("error", [RecursionError("deep"), None, asyncio.CancelledError()])

@@ -21,8 +21,6 @@ MOST_MINUTES: Final = 100_000
 
 MOST_SERIES: Final = 500_000
 
-_GOOD: Final = frozenset((Quality.GOOD,))
-
 
 class _Minute:
     """One minute of one series."""
@@ -37,9 +35,11 @@ class _Minute:
 
     def add(self, values: Sequence[float | None], qualities: Sequence[Quality]) -> None:
         good: Sequence[float | None]
-        if set(qualities) == _GOOD and None not in values:
+        # Nearly always all are the one object: `count` looks at that first.
+        if qualities.count(Quality.GOOD) == len(qualities) and None not in values:
             good = values
-            self.worst = max(self.worst, Quality.GOOD)
+            if self.worst < Quality.GOOD:
+                self.worst = Quality.GOOD
         else:
             good = []
             for value, quality in zip(values, qualities, strict=True):
@@ -54,8 +54,10 @@ class _Minute:
             if not good:
                 return
         numbers: Sequence[float] = good  # type: ignore[assignment]  # None was left out above
-        self.low = min(self.low, *numbers)
-        self.high = max(self.high, *numbers)
+        if (low := min(numbers)) < self.low:
+            self.low = low
+        if (high := max(numbers)) > self.high:
+            self.high = high
         self.total += sum(numbers)
         self.counted += len(numbers)
 
@@ -122,9 +124,13 @@ class Live:
         times = some.at_ms[begin:end]
         key = (gateway, series)
         before = self._last.get(key)
-        goes_on = before is not None and before < times[0] and all(map(lt, times, times[1:]))
-        self._last[key] = max(before or times[0], max(times))
-        for minute, first, last in _by_minute(times):
+        rises = all(map(lt, times, times[1:]))
+        goes_on = rises and before is not None and before < times[0]
+        newest = times[-1] if rises else max(times)
+        self._last[key] = newest if before is None or newest > before else before
+        whole = rises and times[0] // MINUTE_MS == times[-1] // MINUTE_MS
+        runs = ((times[0] // MINUTE_MS, 0, len(times)),) if whole else _by_minute(times)
+        for minute, first, last in runs:
             opened = self._of(gateway, minute * MINUTE_MS)
             made_before = minute * MINUTE_MS <= self._taken.get(gateway, -1)  # by a wrong clock
             if not goes_on or made_before or now_ms >= (minute + 1) * MINUTE_MS + GRACE_MS:

@@ -198,16 +198,18 @@ def settled(
     some: Sequence[Mark],
     days: Days,
     also: Iterable[tuple[str, int]] = (),
-) -> None:
+) -> list[Touched]:
     """Rollups of a level were made, and `also` those of these gateways and times: what is made of
-    them is due."""
+    them is due. Returns what that did to each coarser level."""
+    touched = []
     places = {(one.gateway, one.at_ms) for one in some} | set(also)
     for coarser in days.buckets:
         if coarser.finer is bucket:
             grid = days.grid(coarser)
             begun = {(gateway, grid.begin(at_ms)) for gateway, at_ms in places}
-            touch(connection, coarser, sorted(begun))
+            touched.append(touch(connection, coarser, sorted(begun)))
     done(connection, some)
+    return touched
 
 
 def moved(connection: Connection, bucket: Bucket, days: Days) -> bool:

@@ -2,14 +2,15 @@
 and continuous queries of the server look at the present alone, see docs/decisions.
 
 A minute that comes in order is worked out while it is stored (`live`); any other the server works
-out from its readings, once it is over and for what was touched only. Hours are made here from
-minutes, days from hours. Where they lie: see `influxql`; their fields are min, mean, max, count,
-bad, missing, worst, and rain.
+out from its readings, once it is over and for what was touched only. An hour is worked out while
+its minutes are made (`live_hours`), any other from the minutes that are kept, and days from hours.
+Where they lie: see `influxql`; their fields are min, mean, max, count, bad, missing, worst, and
+rain.
 """
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, NamedTuple
@@ -36,6 +37,7 @@ from cloud.store import (
 from cloud.store.influxql import InfluxQL, NoJson
 from cloud.store.lineprotocol import series_key
 from cloud.store.live import Live
+from cloud.store.live_hours import LiveHours
 from cloud.store.marks import Mark
 from wire.reading import columns
 
@@ -94,6 +96,7 @@ class Rollups:
         self._reader = combine.Reader(state, influxql.kept, config.days)
         self._prepare = prepare
         self.live = Live()
+        self._live_hours = LiveHours()
         self._refused: list[tuple[Mark, str]] = []
         self._cutoffs: dict[str, int] = {}  # of the retention, at this turn
 
@@ -142,8 +145,8 @@ class Rollups:
                 if waiting and self._prepare is not None:
                     await self._prepare(server_days(self._config))
                     self._prepare = None
-                if bucket is Bucket.MINUTE:
-                    waiting = await self._settle_live(waiting)
+                if bucket in (Bucket.MINUTE, Bucket.HOUR):
+                    waiting = await self._settle_live(waiting, bucket)
                 for part in _parts(waiting, bucket):
                     await self._settle(part, bucket, now_ms)
         finally:
@@ -160,41 +163,39 @@ class Rollups:
             partial(marks.settle_grid, bucket=bucket, days=self._days, places=sorted(places))
         )
 
-    async def _settle_live(self, waiting: Sequence[Mark]) -> list[Mark]:
-        """Write the minutes that were worked out while their readings were stored. Returns the
-        marks of the others."""
-        others, ready, lines = [], list[Mark](), list[str]()
+    async def _settle_live(self, waiting: Sequence[Mark], bucket: Bucket) -> list[Mark]:
+        """Keep the rollups that were worked out here already. Returns the marks of the others."""
+        take = self.live.take if bucket is Bucket.MINUTE else self._live_hours.take
+        others, ready, made = list[Mark](), list[Mark](), list[Rollup]()
         for one in waiting:
-            made = self.live.take(one.gateway, one.at_ms, one.times)
-            if made is None:
+            some = take(one.gateway, one.at_ms, one.times)
+            if some is None:
                 others.append(one)
                 continue
             ready.append(one)
-            lines += self._lines(made, Bucket.MINUTE)
-            if len(lines) >= _LINES_AT_ONCE:
-                others += await self._write_live(ready, lines)
-                ready, lines = [], []
-        return others + (await self._write_live(ready, lines) if ready else [])
+            made += some
+            if len(made) >= _LINES_AT_ONCE:
+                others += await self._keep_live(ready, made, bucket)
+                ready, made = [], []
+        return others + await self._keep_live(ready, made, bucket)
 
-    async def _write_live(self, ready: list[Mark], lines: Sequence[str]) -> list[Mark]:
+    async def _keep_live(self, ready: list[Mark], made: list[Rollup], bucket: Bucket) -> list[Mark]:
         """Returns those that are to be asked for: all, where the server refuses some of them."""
+        if not ready:
+            return []
         try:
-            if lines:
-                await self._write("\n".join(lines).encode(), Bucket.MINUTE)
-        except Rejected:
+            if bucket is Bucket.HOUR:
+                made = await rain.asked(self._influxql.kept, made)
+            await self._keep(made, bucket)
+        except (Rejected, NoJson):
             return ready
-        await self._settled(ready, Bucket.MINUTE)
+        await self._settled(ready, bucket, made)
         return []
-
-    async def _settled(
-        self, some: Sequence[Mark], bucket: Bucket, also: Sequence[tuple[str, int]] = ()
-    ) -> None:
-        work = partial(marks.settled, bucket=bucket, some=some, days=self._days, also=also)
-        await self._state.run(work)
 
     async def _settle(self, part: _Part, bucket: Bucket, now_ms: int) -> None:
         try:
-            also = await self._remake(part, bucket)
+            made = await self._made(part, bucket)
+            await self._keep(made, bucket)
         except (Rejected, NoJson) as error:
             if len(part.marks) == 1:
                 if isinstance(error, NoJson):  # not even readings come from there
@@ -205,35 +206,36 @@ class Rollups:
                 alone = _Part((one.gateway,), one.at_ms, one.at_ms + bucket.width_ms, [one])
                 await self._settle(alone, bucket, now_ms)
             return
-        await self._settled(part.marks, bucket, also)
+        await self._settled(part.marks, bucket, made)
 
-    async def _remake(self, part: _Part, bucket: Bucket) -> list[tuple[str, int]]:
-        """Returns the gateways and times of other rollups that were made anew with these."""
+    async def _made(self, part: _Part, bucket: Bucket) -> list[Rollup]:
+        """The rollups of marks; with hours also those beside them whose rain is another now."""
         query = Query(since_ms=part.since_ms, until_ms=part.until_ms)
         if bucket.finer is None:
-            found = await self._minutes(query, part)
-        elif part.since_ms < self._cutoffs.get(bucket.finer.level, 0):
-            found = []  # what is finer has gone in part: it stays as it was made of all
-        else:
-            kept = partial(self._influxql.kept, gateways=part.gateways)
-            finer = await kept(query, bucket.finer)
-            found = combine.from_finer(finer, self._days.grid(bucket))
-            if bucket is Bucket.HOUR:
-                found = await rain.asked(kept, found)
-        lines = self._lines(found, bucket)
+            return await self._minutes(query, part)
+        if part.since_ms < self._cutoffs.get(bucket.finer.level, 0):
+            return []  # what is finer has gone in part: it stays as it was made of all
+        kept = partial(self._influxql.kept, gateways=part.gateways)
+        finer = await kept(query, bucket.finer)
+        made = combine.from_finer(finer, self._days.grid(bucket))
+        return await rain.asked(kept, made) if bucket is Bucket.HOUR else made
+
+    async def _keep(self, made: Sequence[Rollup], bucket: Bucket) -> None:
+        # What the server would let go at once it need not be asked to keep.
+        since_ms = self._cutoffs.get(bucket.level, 0)
+        lines = [_line(one) for one in made if one.at_ms >= since_ms]
         for begin in range(0, len(lines), _LINES_AT_ONCE):
             body = "\n".join(lines[begin : begin + _LINES_AT_ONCE]).encode()
             await self._write(body, bucket)
-        return [
-            (one.gateway, one.at_ms)
-            for one in found
-            if not part.since_ms <= one.at_ms < part.until_ms
-        ]
 
-    def _lines(self, found: Iterable[Rollup], bucket: Bucket) -> list[str]:
-        # What the server would let go at once it need not be asked to keep.
-        since_ms = self._cutoffs.get(bucket.level, 0)
-        return [_line(one) for one in found if one.at_ms >= since_ms]
+    async def _settled(self, some: Sequence[Mark], bucket: Bucket, made: Sequence[Rollup]) -> None:
+        """`made` are kept: `some` is settled, and what is made of them is due."""
+        own = {(one.gateway, one.at_ms) for one in some}
+        also = {(one.gateway, one.at_ms) for one in made} - own
+        work = partial(marks.settled, bucket=bucket, some=some, days=self._days, also=also)
+        for touched in await self._state.run(work):
+            if bucket is Bucket.MINUTE:
+                self._live_hours.add(own, made, touched, _now_ms())
 
     async def _minutes(self, query: Query, part: _Part) -> list[Rollup]:
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import click
+import httpx
 
 from cloud import config, outside, proofs, secretfiles
 from cloud.alerts import keptplans, plan, plancheck, planlife, publiccheck
@@ -20,7 +21,8 @@ from cloud.channels import SECRETS, ChannelConfig
 from cloud.cliparts import config_option, look, when
 from cloud.config import Setup
 from cloud.errors import Unavailable
-from cloud.http import ENVIRONMENT, secret
+from cloud.http import ENVIRONMENT, origin, secret
+from cloud.store import Server
 from configs.loader import ConfigError, UserError
 from configs.text import for_terminal
 
@@ -34,6 +36,7 @@ class _Checked(NamedTuple):
     setup: Setup
     response: Plan | None
     faults: tuple[str, ...]
+    server: Server | None = None
 
 
 @click.command()
@@ -43,10 +46,12 @@ def check(file: Path, online: bool) -> None:
     """Find all faults of a config; show its plan, channels and secrets. Exit code 2: a fault."""
     found = _read(file)
     if online:
-        lines = asyncio.run(outside.faults(found.setup))
-        # Of the plan everything is said already.
-        more = [line for line in lines if not (found.faults and line.startswith("[alerts]"))]
-        found = found._replace(faults=(*found.faults, *more))
+        seen = asyncio.run(outside.look(found.setup))
+        # Of the plan and of the store's files everything is said already.
+        has_files = not found.setup.config.store.file_faults(found.setup.folder)
+        said = ("[alerts]",) if has_files else ("[alerts]", "[store]")
+        more = [line for line in seen.faults if not (found.faults and line.startswith(said))]
+        found = found._replace(faults=(*found.faults, *more), server=seen.server)
     for line in _report(file, found):
         click.echo(for_terminal(line))
     for key, doubt in _doubts(found):
@@ -89,6 +94,9 @@ def _report(file: Path, found: _Checked) -> Iterator[str]:
             "`cloud run --unattended` starts all the same, leaves out what is faulty, and calls "
             "people about it; `cloud run` does not start"
         )
+    if found.server is not None:
+        url = getattr(setup.config.store, "url", None)
+        yield f"store: {found.server}" + ("" if url is None else f" at {origin(httpx.URL(url))}")
     yield from _of_plan(found)
     yield from _of_channels(found)
     yield from _of_heartbeat(found)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from cloud import migrations, proofs, state
 from cloud.alerts.office import alert_faults
@@ -13,26 +14,43 @@ from cloud.channels import running
 from cloud.config import Setup
 from cloud.errors import Rejected, Unavailable
 from cloud.intake import filters
-from cloud.store import sqlite
+from cloud.store import Server, sqlite
 from configs import loader
 from wire.mqtt import Disconnected, Unreachable, connect
+
+
+class Found(NamedTuple):
+    """`faults` are a line each, of what cannot be used; `server` keeps the readings, None where it
+    does not answer."""
+
+    faults: list[str]
+    server: Server | None
 
 
 async def faults(setup: Setup, *, makes: bool = False) -> list[str]:
     """One line each, if the store, the broker or a channel cannot be used. Whether it `makes` a
     database that the store lacks: else nothing is changed anywhere."""
+    return (await look(setup, makes=makes)).faults
+
+
+async def look(setup: Setup, *, makes: bool = False) -> Found:
+    """The same, and who keeps the readings."""
+    servers: list[Server] = []
     channels = (_channel_fault(setup, name) for name in setup.config.channel)
     found = await asyncio.gather(
-        _store_fault(setup, makes=makes), _broker_fault(setup), _web_fault(setup), *channels
+        _store_fault(setup, servers, makes=makes),
+        _broker_fault(setup),
+        _web_fault(setup),
+        *channels,
     )
     found += alert_faults(setup)
     keys = await asyncio.to_thread(proofs.read, setup)
     found += [f"[gateway.{name}] key_file {fault}" for name, fault in keys.faults.items()]
-    return [line for line in found if line]
+    return Found([line for line in found if line], servers[0] if servers else None)
 
 
-async def _store_fault(setup: Setup, *, makes: bool) -> str:
-    """Of store and state. The state is not made."""
+async def _store_fault(setup: Setup, servers: list[Server], *, makes: bool) -> str:
+    """Of store and state; its server is put into `servers`. The state is not made."""
     config = setup.config.store
     if found := config.file_faults(setup.folder):
         return "\n".join(f"[store] {key}: {problem}" for key, problem in found)
@@ -44,6 +62,7 @@ async def _store_fault(setup: Setup, *, makes: bool) -> str:
             if fault := _folder_fault(place):
                 return f"[state] {fault}"
             if isinstance(config, sqlite.Config):  # it is made with the state, or beside it
+                servers.append(sqlite.SERVER)
                 fault = _folder_fault(setup.folder / (config.path or place))
                 return f"[store] {fault}" if fault else ""
             place = Path(folder) / place.name
@@ -53,6 +72,7 @@ async def _store_fault(setup: Setup, *, makes: bool) -> str:
                 await database.run(migrations.current)
                 module = loader.plugin("cloud.store", config.kind)
                 async with module.open(config, setup.folder, database) as store:
+                    servers.append(await store.server())
                     if makes:
                         await store.check()
                         return ""

@@ -43,6 +43,7 @@ from cloud.state import State
 from cloud.store import Store
 from cloud.store.kept import Kept as KeptStore
 from cloud.store.kept import kept
+from cloud.storeserver import StoreServer
 from cloud.supervision import Supervisor
 from cloud.takeover import Watcher
 from cloud.upkeep import Chore
@@ -140,6 +141,7 @@ class _Service:
         self._store = store
         self._leases = leases
         self._faults = [*faults]
+        self._store_server = StoreServer(store)
         self._channels: dict[str, Kept] = {}
         self._takeovers: dict[str, Watcher] = {}
         self._keys = proofs.Ring()
@@ -196,6 +198,7 @@ class _Service:
             name = shards.name_of(shard)
             parts[name] = partial(keep, name, partial(self._take_in, shard=shard))
         parts["heartbeat"] = self._beat
+        parts["store server"] = self._store_server.watch
         parts["plan"] = self._follow_plan
         parts["channels"] = self._reopen
         parts["alerts"] = partial(keep, "alerts", self._alert)
@@ -308,6 +311,7 @@ class _Service:
                 publisher=config.cap,
                 url=config.alerts.settings.answer_url,
                 tests=self.tests,
+                store_server=self._store_server,
                 spoken=frozenset(n for n, one in config.channel.items() if one.kind == "voice"),
             )
             with server.bound(config.web) as listening:

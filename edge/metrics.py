@@ -1,11 +1,10 @@
-"""The status as Prometheus reads it: text format 0.0.4, answered over HTTP/1.1.
-
-Source: https://prometheus.io/docs/instrumenting/exposition_formats/
-"""
+"""The status as Prometheus reads it, answered over HTTP/1.1."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from configs import exposition
+from configs.exposition import Family
 from edge.poller import BusState, DeviceState
 from edge.status import Status
 from edge.supervisor import PartState
@@ -14,17 +13,6 @@ from wire.aspect import Aspect
 PATH: Final = "/metrics"
 
 _Of = TypeVar("_Of")
-
-_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
-
-
-class Family(NamedTuple):
-    """One metric: `samples` are labels and value, and None is left out."""
-
-    name: str
-    kind: str
-    help: str
-    samples: Iterable[tuple[dict[str, str], float | None]]
 
 
 def respond(head: bytes, status: Status) -> bytes:
@@ -42,7 +30,7 @@ def respond(head: bytes, status: Status) -> bytes:
 def _response(result: str, body: str) -> bytes:
     content = body.encode()
     head = (
-        f"HTTP/1.1 {result}\r\nContent-Type: {_TEXT}\r\n"
+        f"HTTP/1.1 {result}\r\nContent-Type: {exposition.CONTENT_TYPE}\r\n"
         f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + content
@@ -50,20 +38,7 @@ def _response(result: str, body: str) -> bytes:
 
 def text(status: Status) -> str:
     """All metrics of a gateway."""
-    return "".join(line for family in _families(status) for line in _lines(family))
-
-
-def _lines(family: Family) -> Iterator[str]:
-    yield f"# HELP shuichi_{family.name} {family.help}\n"
-    yield f"# TYPE shuichi_{family.name} {family.kind}\n"
-    for labels, value in family.samples:
-        if value is not None:
-            shown = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-            yield f"shuichi_{family.name}{f'{{{shown}}}' if shown else ''} {float(value)!r}\n"
-
-
-def _escaped(label: str) -> str:
-    return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return exposition.text(_families(status))
 
 
 def _families(status: Status) -> Iterator[Family]:

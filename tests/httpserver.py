@@ -48,7 +48,7 @@ class HttpServer:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 found = answer(Request(self.command, self.path, dict(self.headers), body))
-                self.send_response(found.status)
+                self.send_response_only(found.status)
                 for name, value in found.headers.items():
                     self.send_header(name, value)
                 if found.status != 204:

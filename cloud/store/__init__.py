@@ -235,6 +235,27 @@ class Counted(NamedTuple):
     offsets_ms: int | None
 
 
+class Server(NamedTuple):
+    """What keeps the readings, in its own words, which are those of a stranger: short, and without
+    a control character. `kind` is "InfluxDB", "InfluxDB Core", "VictoriaMetrics", "SQLite", or
+    `UNKNOWN`, and then `version` is what it calls itself, "" for nothing. `major` is that of an
+    InfluxDB."""
+
+    kind: str
+    version: str = ""
+    major: int | None = None
+
+    def __str__(self) -> str:
+        if self.kind != UNKNOWN:
+            return f"{self.kind} {self.version}".rstrip()
+        if self.version:
+            return f"a server that calls itself {self.version!r}"
+        return "a server that does not say what it is"
+
+
+UNKNOWN: Final = "unknown"
+
+
 class Retired(NamedTuple):
     """What retention took from a store: so many `readings`, which are no more among those that it
     counts from `since_ms` on."""
@@ -256,6 +277,9 @@ class Store(Protocol):
     async def faults(self) -> list[str]:
         """What keeps the store from being used, and how to mend it, a line each. Nothing is made or
         changed. Raises Rejected as well."""
+
+    async def server(self) -> Server:
+        """What it says that it is, asked anew; it may be of another kind than the config says."""
 
     async def init(self) -> list[str]:
         """Make what the store needs before the first write, with the retention of the config;

@@ -27,6 +27,7 @@ from cloud.store import (
     Query,
     Rollup,
     Row,
+    Server,
     Store,
     StoreConfig,
     influx2,
@@ -137,6 +138,7 @@ class _Server(Protocol):
     """What the two dialects have in common."""
 
     async def check(self) -> None: ...
+    async def identify(self) -> Server: ...
     async def faults(self) -> list[str]: ...
     async def settle(self) -> None: ...
     async def read(self, query: Query) -> list[Row]: ...
@@ -280,6 +282,7 @@ class _Influx:
         self._retirement = retirement
         self.init = init
         self.check = server.check
+        self.server = server.identify
         self.read = server.read
         self.counted = server.counted
         self.retired = retirement.retired

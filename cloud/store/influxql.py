@@ -14,8 +14,8 @@ import msgspec
 
 from cloud.errors import Rejected, Unavailable
 from cloud.http import MOST_BYTES, ask, origin
-from cloud.store import Bucket, Counted, Days, Grid, Query, Rollup, Row, influxserver
-from cloud.store.influxserver import Server
+from cloud.store import Bucket, Counted, Days, Grid, Query, Rollup, Row, Server, influxserver
+from cloud.store.influxserver import NONSENSE
 from wire.reading import Quality, Quantity
 
 _NO_DATABASE: Final = "database not found"
@@ -26,8 +26,6 @@ OWN: Final = "shuichi_check"
 
 MOST_ANSWER: Final = 1 << 29
 """Bytes of the rows of one query."""
-
-_NONSENSE: Final = "SELECT"
 
 _MOST_TIMES: Final = 200_000
 """Points of which the times are read to be summed: a second, and 10 MB."""
@@ -100,6 +98,14 @@ class InfluxQL:
             self._server = await self._recognized()
         return self._server
 
+    async def identify(self) -> Server:
+        """What the server says it is, asked anew. One that has become another, as by an upgrade, is
+        judged anew by whoever asks it next."""
+        found = await influxserver.recognized(self._http)
+        if found != self._server:
+            self._server = None
+        return found
+
     async def _recognized(self) -> Server:
         server = await influxserver.recognized(self._http)
         influxserver.demand(self._http, server, self._api)
@@ -143,7 +149,7 @@ class InfluxQL:
     async def _demand_influxql(self) -> None:
         """Who takes nonsense for a statement answers real ones with made-up results."""
         try:
-            refused = _error(await self._ask(_NONSENSE))
+            refused = _error(await self._ask(NONSENSE))
         except Rejected:
             return
         if not refused:

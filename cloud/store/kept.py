@@ -19,6 +19,7 @@ from cloud.store import (
     Retired,
     Rollup,
     Row,
+    Server,
     Store,
     StoreConfig,
 )
@@ -83,6 +84,9 @@ class Kept:
 
     async def faults(self) -> list[str]:
         return await (await self.open()).faults()
+
+    async def server(self) -> Server:
+        return await (await self.open()).server()
 
     async def init(self) -> list[str]:
         return await (await self.open()).init()

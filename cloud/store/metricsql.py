@@ -16,7 +16,18 @@ import msgspec
 
 from cloud.errors import Unavailable
 from cloud.http import FAILURES, ask, origin, unavailable
-from cloud.store import Bucket, Counted, Days, Query, Rollup, Row, combine, rain
+from cloud.store import (
+    Bucket,
+    Counted,
+    Days,
+    Query,
+    Rollup,
+    Row,
+    Server,
+    combine,
+    influxserver,
+    rain,
+)
 from wire.reading import Quantity
 
 _LAST_MS: Final = 4_102_444_800_000  # 2100: an export without an end stops at the server's now
@@ -49,8 +60,14 @@ class MetricsQL:
         self._database = database
 
     async def check(self) -> None:
-        """Raise Unavailable unless the server lets us settle."""
+        """Raise Unavailable unless the server is of this kind, as far as it says, and lets us
+        settle."""
+        influxserver.demand_victoria(self._http, await self.identify())
         await self.settle()
+
+    async def identify(self) -> Server:
+        """What the server says it is."""
+        return await influxserver.recognized(self._http)
 
     async def faults(self) -> list[str]:
         """What keeps the server from being used."""

@@ -1,6 +1,7 @@
 """The embedded store: tables in the cloud's own database, so that points, the ledger and the marks
 of what rollups are due are committed in one transaction. Rollups: see `rollup_sqlite`."""
 
+import sqlite3
 from collections import ChainMap
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -43,6 +44,7 @@ from cloud.store import (
     Retired,
     Rollup,
     Row,
+    Server,
     Store,
     StoreConfig,
     combine,
@@ -81,6 +83,8 @@ and fought for once a statement: row by row, a busy event loop leaves 700 rows a
 
 _FIRST_SPAN_MS: Final = 3_600_000
 """What a limit is looked for in first."""
+
+SERVER: Final = Server("SQLite", sqlite3.sqlite_version)
 
 _Name = tuple[str, str, str, str]
 Value = int | float | None
@@ -125,6 +129,9 @@ class _Sqlite:
 
     async def check(self) -> None:
         await self._state.run(lambda connection: connection.execute(select(1)))
+
+    async def server(self) -> Server:
+        return SERVER
 
     async def faults(self) -> list[str]:
         return []  # it is a part of the state, or a file that is made

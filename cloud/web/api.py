@@ -17,7 +17,7 @@ from cloud.alerts import byhand, testsend, views
 from cloud.alerts.byhand import Who, Words
 from cloud.alerts.dispatch import Dispatch, Outcome
 from cloud.alerts.hazard import Hazard, Stage
-from cloud.web import duty, holds
+from cloud.web import duty, holds, metrics
 from cloud.web.demands import done, how, known, read
 from cloud.web.desk import HEADERS, Desk
 from configs.loader import UserError
@@ -63,6 +63,7 @@ def add(made: FastAPI, desk: Desk) -> None:
         ("/api/holds", holds.listed, "GET"),
         ("/api/holds", holds.make, "POST"),
         ("/api/holds/{hold}/end", holds.end, "POST"),
+        (metrics.PATH, metrics.show, "GET"),
     ):
         made.add_api_route(path, _guarded(desk, handler), methods=[method])
     made.add_api_route("/api/alerts", _guarded(desk, _raise), methods=["POST"])
@@ -84,6 +85,8 @@ def _guarded(desk: Desk, handler: _Handler) -> Callable[[Request], Awaitable[Res
             )
         request.state.program = name
         found = await handler(desk, request)
+        if isinstance(found, Response):
+            return found
         if isinstance(found, duty.File):
             return Response(found.content, media_type=duty.CALENDAR_TYPE, headers=HEADERS)
         return Response(msgspec.json.encode(found), media_type="application/json", headers=HEADERS)

@@ -16,6 +16,7 @@ from cloud.alerts.dispatch import Dispatch
 from cloud.alerts.testsend import Sender
 from cloud.errors import Rejected, Unavailable
 from cloud.state import State
+from cloud.storeserver import StoreServer
 from cloud.web.settings import Hook
 from configs.text import clean
 from wire.seldom import Seldom
@@ -44,7 +45,7 @@ class Desk:
     opens the feed of duty; without a `publisher` there is no
     CAP feed; `url` is where we are seen from afar; `wake` tells the dispatch that there is news; a
     reply to a call by a `spoken` channel gets no answer; `tests` sends test messages, where there
-    are channels."""
+    are channels; `store_server` is who keeps the readings."""
 
     database: State
     reader: State
@@ -58,6 +59,7 @@ class Desk:
     calendar_token: str = ""
     spoken: frozenset[str] = frozenset()
     tests: Sender | None = None
+    store_server: StoreServer | None = None
     _refusals: Seldom = field(default_factory=lambda: Seldom(60.0), init=False, repr=False)
     _turns: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(AT_ONCE), init=False, repr=False

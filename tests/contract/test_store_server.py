@@ -101,8 +101,8 @@ SAID: dict[str, tuple[dict[str, str], Answer, Answer, Server]] = {
 
 @pytest.mark.parametrize("name", SAID)
 async def test_a_server_is_what_it_says(name: str) -> None:
-    *given, wanted = SAID[name]
-    with Stranger(*given) as server:
+    headers, metrics_said, query_said, wanted = SAID[name]
+    with Stranger(headers, metrics_said, query_said) as server:
         async with client(5, base_url=server.url) as http:
             assert await influxserver.recognized(http) == wanted
 

@@ -168,5 +168,6 @@ class BrokerNo:
                 self.denied.pop(topic, None)
                 if self._told.pop(topic, None) is not None:
                     log.info("the broker takes what we publish to %s again", topic)
+                    self.aside.clear()  # what it refused may go out now
 
         return look

@@ -27,6 +27,7 @@ from cloud.ingest.beginning import Beginning
 from cloud.ingest.decoding import decode_beside
 from cloud.ingest.examination import Examination
 from cloud.ingest.failures import WINDOW_S
+from cloud.ingest.quiet import Quiet
 from cloud.ingest.take import Take
 from cloud.ingest.turns import Turns, gateway_of
 from cloud.ingest.unbelieved import Unbelieved
@@ -115,6 +116,7 @@ class Ingest:
         self._looking: asyncio.Task[None] | None = None
         self._refused: set[str] = set()
         self._unbelieved = Unbelieved()
+        self._quiet = Quiet(shard)
         self._examination = Examination(database, lease, shard, watch, wake, admission.room)
         self._writing = Writing(store, self._examination, shard)
         self._beginning = Beginning(database, lease, shard)
@@ -151,6 +153,7 @@ class Ingest:
         await session.subscribe(*filters(self._shard))
         log.info("shard %s: listening at %s", self._shard, self._broker)
         self._session = session
+        self._quiet.begin()
         await self._writing.insist(self._beginning.begin)
         turns, news = Turns(self._settings.gateway_share), asyncio.Event()
         clock = asyncio.get_running_loop().time
@@ -184,6 +187,7 @@ class Ingest:
                 messages = await session.take(TAKE, TAKE_BYTES)
             except Disconnected as error:
                 return error
+            self._quiet.hear()
             if surplus := turns.put(messages, clock()):
                 self._let_go(session, surplus)
             news.set()
@@ -357,6 +361,8 @@ class Ingest:
             if self._writing.is_blocked:
                 listening_ms = now_ms
                 continue
+            if not self._examination.hand:  # else there is no room perhaps
+                self._quiet.look()
             await self._writing.insist(partial(self._examination.tick, listening_ms))
             if inherited is None:  # what an earlier process has reported must end too
                 inherited = {one.gateway for one in self._watch.standing("readings_refused")}

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import random
+import signal
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,6 +68,37 @@ async def test_a_topic_that_is_denied_is_told_once(tmp_path, caplog):
                 assert topic == "shuichi/v1/0/gw/event"
                 assert one.uplink.connected
     assert len(errors(caplog, "gw/event: not authorized")) == 1
+
+
+async def test_a_right_that_is_taken_away_while_we_run_and_given_back_costs_nothing(
+    tmp_path, caplog
+):
+    everything = "topic readwrite #\n"
+    with access(tmp_path / "broker", everything) as server:
+
+        def rule(rules: str) -> None:
+            (tmp_path / "broker" / "acl").write_text(rules)
+            os.kill(server.pid, signal.SIGHUP)
+
+        async with gate(tmp_path / "o.db", Broker(port=server.port)) as one, connected(one):
+            rule(f"{everything}topic deny shuichi/v1/0/gw/data\n")
+
+            async def is_refused():
+                await one.outbox.seal(readings(0))
+                return len(one.uplink.broker.aside) >= 3
+
+            await until(is_refused)
+            refused = set(one.uplink.broker.aside)
+            rule(everything)
+
+            async def is_taken():
+                one.uplink.offer(await one.outbox.seal(readings(1)))
+                return not one.uplink.broker.denied
+
+            await until(is_taken)
+            # Long before they would be tried again by themselves.
+            await until(lambda: {number for _, number in refused} <= {*one.arrived()}, 30)
+    assert len(errors(caplog, "gw/data: not authorized")) == 1
 
 
 async def test_a_gateway_that_may_not_listen_speaks_all_the_same(tmp_path, caplog):

@@ -270,7 +270,7 @@ def cleaned(batch: Batch) -> Batch:
     if not batch.events and not batch.gaps:
         return batch
     return replace(
-        batch, events=tuple(map(_event, batch.events)), gaps=tuple(map(_gap, batch.gaps))
+        batch, events=tuple(map(cleaned_event, batch.events)), gaps=tuple(map(_gap, batch.gaps))
     )
 
 
@@ -279,7 +279,8 @@ def cleaned_interlock(state: InterlockState) -> InterlockState:
     return replace(state, cause=clean_foreign(state.cause))
 
 
-def _event(event: Event) -> Event:
+def cleaned_event(event: Event) -> Event:
+    """The same for an event."""
     return replace(event, text=clean_foreign(event.text), detail=clean_detail(event.detail))
 
 

@@ -12,6 +12,7 @@ from cloud.admission import (
     Refused,
     check_stream,
     cleaned,
+    cleaned_event,
     cleaned_interlock,
 )
 from cloud.ledger import Key
@@ -21,7 +22,7 @@ from wire.codec import DecodeError, Fault
 from wire.messages import Batch, Event, InterlockState, Status
 from wire.mqtt import Message
 from wire.ranges import Intervals
-from wire.reading import Series, columns
+from wire.reading import Reading, Series, columns
 from wire.topics import Address, What
 
 _LISTENS_TO: Final = (What.DATA, What.EVENT, What.STATUS, What.INTERLOCK)
@@ -55,6 +56,8 @@ class Arrived:
     cases: Sequence[Case] = ()
     readings: Sequence[int] | None = None
     events: Sequence[int] | None = None
+    undated: tuple[Reading | Event, ...] = ()
+    """What of it has a time that cannot be true."""
     new: Sequence[Series] = ()
     """Series that its gateway has not sent before."""
     key: Key = field(init=False)
@@ -279,7 +282,8 @@ def sort_batch(gateway: str, message: Message, admission: Admission, now_ms: int
         more = more._replace(stream=batch.stream, batch=batch.number, ledgered=True)
         cases = [*cases[:kept], more._replace(readings=readings)]
     batch = cleaned(admitted.batch)
-    return Arrived(batch, message, cases, [places[n] for n in left], admitted.events, new)
+    stay = [places[n] for n in left]
+    return Arrived(batch, message, cases, stay, admitted.events, _undated(admitted.refused), new)
 
 
 def _all_refused(
@@ -290,7 +294,14 @@ def _all_refused(
     first = refused[0]
     words = f"all {len(refused)} readings and events: {first.words}"
     case = _whole(message, first.reason, words, batch.gateway, batch.stream, batch.number)
-    return case._replace(readings=len(batch.readings) + len(faults))
+    readings = len(batch.readings) + len(faults)
+    return case._replace(readings=readings, undated=_undated(refused))
+
+
+def _undated(refused: Sequence[Refused]) -> tuple[Reading | Event, ...]:
+    """What has a time that cannot be true, and no other fault."""
+    found = [one.item for one in refused if one.reason is Reason.TIME]
+    return tuple(cleaned_event(one) if isinstance(one, Event) else one for one in found)
 
 
 def _take_state(

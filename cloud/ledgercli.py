@@ -192,6 +192,7 @@ def _write_out(setup: Setup, wanted: Filter, out: BinaryIO, *, with_payload: boo
 
 def _exported(kept: Kept, *, with_payload: bool = True) -> dict[str, Any]:
     case = kept.case._asdict()
+    del case["undated"]
     payload: bytes = case.pop("payload")
     line = {"id": kept.case.digest.hex(), **case, "times": kept.times}
     line |= {"first_at": _iso(kept.first_at_ms), "last_at": _iso(kept.last_at_ms)}

@@ -91,6 +91,8 @@ class Case(NamedTuple):
 
     With a `surplus` it is so many things that are not kept, but only counted: `words` is then the
     quota that `gateway` is beyond.
+
+    `undated` is what of a message has a time that cannot be true, for the rules; it is not kept.
     """
 
     kind: Kind
@@ -105,6 +107,7 @@ class Case(NamedTuple):
     readings: int | None = 0
     ledgered: bool = False
     surplus: int = 0
+    undated: tuple[Reading | Event, ...] = ()
 
     @property
     def key(self) -> Key | None:
@@ -363,6 +366,7 @@ def _has_ended(connection: Connection, digest: bytes) -> bool:
 
 def _row(case: Case) -> dict[str, Any]:
     row = case._asdict() | {"digest": case.digest, "words": _words(case.words)}
+    del row["undated"]
     del row["surplus"]
     return row
 

@@ -45,7 +45,6 @@ from cloud.store.kept import Kept as KeptStore
 from cloud.store.kept import kept
 from cloud.storeserver import StoreServer
 from cloud.supervision import Supervisor
-from cloud.takeover import Watcher
 from cloud.upkeep import Chore
 from configs.loader import UserError
 from configs.notify import BEAT_EVERY_S, Heartbeats, Notifier
@@ -143,7 +142,7 @@ class _Service:
         self._faults = [*faults]
         self._store_server = StoreServer(store)
         self._channels: dict[str, Kept] = {}
-        self._takeovers: dict[str, Watcher] = {}
+        self._workers: dict[str, Ingest] = {}
         self._keys = proofs.Ring()
         self._pulse: Pulse | None = None
         self._health: Health | None = None
@@ -230,12 +229,12 @@ class _Service:
         watch = Watch(config.rules, admission.quotas.may_find, keep_ms)
         ingest = Ingest(*(*ours, self._database, self._store, watch, self.office.wake, self._keys))
         ingest.on_sign_of_life = partial(self._leases.worked, lease.name)
-        self._takeovers[shard] = ingest.takeover
+        self._workers[shard] = ingest
         await ingest.run()
 
-    def _taken_over(self) -> dict[str, str]:
-        """The shards whose session at the broker another client takes."""
-        return {f"shard-{s}": one.trouble for s, one in self._takeovers.items() if one.trouble}
+    def _hard_of_hearing(self) -> dict[str, str]:
+        """The shards that do not hear all that they should at the broker."""
+        return {f"shard-{s}": one.trouble for s, one in self._workers.items() if one.trouble}
 
     async def _alert(self, lease: Lease) -> None:
         """The dispatch and its channels; and whoever sees that the rest works, for they tell of
@@ -255,7 +254,7 @@ class _Service:
                 ("part_failing", self._closed_store),
                 ("part_failing", self._unheard),
                 ("part_failing", self._database.failing),
-                ("part_failing", self._taken_over),
+                ("part_failing", self._hard_of_hearing),
                 ("channel_failing", self._mute),
             ),
             self._faults,

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from edge import clock
@@ -35,13 +35,14 @@ Key = tuple[str, int]
 
 class BrokerNo:
     """`said` is why the last connection failed or ended, in the broker's words where it has any; ""
-    once one has come about. `denied` are the topics that it does not take, each with its reason.
+    once one has come about. `unheard` are the topics that it does not let us listen to.
     `most_payload` is what a batch may have. `aside` names batches in the outbox that have more, or
     were refused: they wait, are tried again now and then, and hold up no other."""
 
     def __init__(self) -> None:
         self.said = ""
-        self.denied: dict[str, str] = {}
+        self.unheard: Mapping[str, str] = {}
+        self._refused: dict[str, str] = {}
         self.aside: set[Key] = set()
         self.most_payload = MOST_PAYLOAD
         self._tell_aside = True
@@ -56,11 +57,16 @@ class BrokerNo:
         self._told: dict[str, str] = {}  # over many connections
         self._twins = Seldom(TWINS_EVERY_S)
 
+    @property
+    def denied(self) -> dict[str, str]:
+        """The topics that it does not take, or let us listen to, each with its reason."""
+        return {**self._refused, **self.unheard}
+
     def connected(self, session: Session) -> None:
         """A connection begins: what was denied may be allowed now."""
         self.said = ""
         self._since = clock.monotonic()
-        self.denied.clear()
+        self._refused.clear()
         self.aside.clear()
         self._unconfirmed.clear()
         if self._since - self._known_at >= BELIEVED_S:
@@ -142,11 +148,11 @@ class BrokerNo:
         return error is None
 
     def deny(self, topic: str, why: str) -> None:
-        """The broker does not let us publish, or listen, to `topic`."""
+        """The broker does not let us publish to `topic`."""
         if self._told.get(topic) != why:
             log.error("%s", why)
             self._told[topic] = why
-        self.denied[topic] = why
+        self._refused[topic] = why
 
     def look_again(self) -> None:
         """Forget now and then what is set aside: it is tried again, or the outbox has let go of it
@@ -165,7 +171,7 @@ class BrokerNo:
             if isinstance(error, PublishRefused):
                 self.deny(topic, f"the broker refuses what we publish to {topic}: {error}")
             elif error is None:
-                self.denied.pop(topic, None)
+                self._refused.pop(topic, None)
                 if self._told.pop(topic, None) is not None:
                     log.info("the broker takes what we publish to %s again", topic)
                     self.aside.clear()  # what it refused may go out now

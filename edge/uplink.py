@@ -31,11 +31,11 @@ from wire.mqtt import (
     TO_GATEWAY,
     Disconnected,
     PublishRefused,
-    Refused,
     Session,
     Will,
     keep_connected,
 )
+from wire.mqtt.subscriptions import Subscriptions
 from wire.ranges import Intervals
 from wire.topics import What
 
@@ -102,6 +102,8 @@ class UplinkWorker:
         self._obey = obey
         self._shards = shards
         self._session: Session | None = None
+        self._subscriptions = Subscriptions(*map(self._topic, (What.ACK, What.COMMAND)))
+        self.broker.unheard = self._subscriptions.denied
         self._sent_at: dict[tuple[str, int], _Sent] = {}
         self._backlog = Backlog(outbox)
         self._interlocks: dict[str, InterlockState] = {}
@@ -193,12 +195,7 @@ class UplinkWorker:
         self._backlog.rewind()
         self.broker.connected(session)
         self._outbox.most_bytes = self.broker.most_payload
-        for topic in (self._topic(What.ACK), self._topic(What.COMMAND)):
-            # Without one of them we are hard of hearing; what we have to say is heard all the same.
-            try:
-                await session.subscribe(topic)
-            except Refused as error:
-                self.broker.deny(topic, str(error))
+        await self._subscriptions.begin(session)
         self._session = session
         self.connected = True
         try:
@@ -209,6 +206,7 @@ class UplinkWorker:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._clear_left(session), name="uplink shards left")
                 group.create_task(self._listen(session), name="uplink acks")
+                group.create_task(self._subscriptions.keep(session), name="uplink subscriptions")
                 group.create_task(self._send_backlog(session), name="uplink backlog")
                 group.create_task(self._report(session), name="uplink status")
         finally:

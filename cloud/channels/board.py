@@ -135,13 +135,19 @@ class _Board:
             payload = signing.sign_body(payload, context, config.signing_key, self._private)
         # A name of its own, or the broker would throw out whoever else speaks under it.
         name = f"shuichi-board-{secrets.token_hex(4)}"
+        deaf: mqtt.Refused | None = None
         try:
             async with mqtt.connect(self._broker, name, access=self._access) as session:
                 if config.ack_topic is not None:
-                    await session.subscribe(filled(config.ack_topic, {"to": to}))
+                    try:
+                        await session.subscribe(filled(config.ack_topic, {"to": to}))
+                    except mqtt.Refused as error:
+                        deaf = error  # it is shown all the same, and counts for nothing
                 heard = await session.publish(topic, payload, retain=config.retain)
                 if not heard and not config.retain:
                     raise Unavailable(f"nobody reads {topic}: the board is not there")
+                if deaf is not None:
+                    raise deaf
                 if config.ack_topic is not None:
                     await _confirmed(session, message.key)
         except (mqtt.Refused, mqtt.PublishRefused) as error:

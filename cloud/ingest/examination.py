@@ -20,6 +20,7 @@ from cloud.alerts.rule import ServiceFault
 from cloud.alerts.watch import TICK_S, Findings, Watch, together
 from cloud.errors import Unavailable
 from cloud.ingest import condemning
+from cloud.ingest.clocks import Clocks
 from cloud.ingest.failures import Failures
 from cloud.ingest.streams import Plan, Streams
 from cloud.ingest.take import Take
@@ -55,6 +56,7 @@ class Examination:
         self._room = room
         self._streams = Streams(database)
         self._owners: dict[Name, Take] = {}
+        self._clocks = Clocks()
         self._loose: list[Findings] = []  # what time and the service itself brought
         self._turn = asyncio.Lock()
         self._is_behind = True  # at first, and after a conflict: others may have been at work
@@ -235,22 +237,30 @@ class Examination:
         now_ms = _now_ms()
         fresh: list[Batch] = []
         added: list[tuple[Stream, int]] = []
+        shown = self._clocks.shown
+        self._clocks.hear(intake.statuses, now_ms)
         try:
             for arrived in intake.batches:
                 stream, batch = streams[arrived.key], arrived.batch
                 if batch.number in stream.received:
                     continue
+                is_newest = batch.number > stream.received.highest
                 stream.received.add(batch.number)
                 added.append((stream, batch.number))
                 for gap in batch.gaps:
                     stream.declare(gap)
-                fresh.append(batch)
+                fresh.append(shown(batch, arrived.undated, now_ms, is_newest=is_newest))
             for case in intake.cases:
                 if case.key is not None and case.batch is not None:
                     stream = streams[case.key]
                     if case.batch not in stream.received:
+                        is_newest = case.batch > stream.received.highest
                         stream.received.add(case.batch)
                         added.append((stream, case.batch))
+                        if case.undated:
+                            bare = Batch(*case.key, case.batch)
+                            found = shown(bare, case.undated, now_ms, is_newest=is_newest)
+                            fresh.append(found)
             for status in intake.statuses:
                 if status.stream:
                     key = Key(status.gateway, status.stream)

@@ -42,6 +42,7 @@ from cloud.store import Store
 from wire import codec, topics
 from wire.messages import Ack, Status
 from wire.mqtt import Broker, Disconnected, Message, PublishRefused, Session, keep_connected
+from wire.mqtt.subscriptions import Subscriptions
 from wire.topics import What
 
 log: Final = logging.getLogger("shuichi.ingest")
@@ -128,6 +129,7 @@ class Ingest:
         self._store_is_away: bool | None = None
         self._handled = 0
         self.takeover = takeover.Watcher(f"shuichi-cloud-{shard}")
+        self._subscriptions = Subscriptions(*filters(shard))
         self.on_sign_of_life: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
@@ -143,6 +145,12 @@ class Ingest:
                 on_trouble=self.takeover,
             )
 
+    @property
+    def trouble(self) -> str:
+        """What keeps us from hearing all gateways at the broker, "" if nothing does."""
+        denied = self._subscriptions.denied
+        return self.takeover.trouble or "; ".join(denied.values())
+
     async def report(self, faults: list[ServiceFault]) -> None:
         """Faults that somebody else observes, for the rules of this shard."""
         await self._writing.insist(partial(self._examination.report, faults))
@@ -150,7 +158,7 @@ class Ingest:
     async def serve(self, group: asyncio.TaskGroup, session: Session) -> None:
         """Take in over one connection, to its end; what is on its way to the store then goes on in
         `group`."""
-        await session.subscribe(*filters(self._shard))
+        await self._subscriptions.begin(session)
         log.info("shard %s: listening at %s", self._shard, self._broker)
         self._session = session
         self._quiet.begin()
@@ -163,6 +171,9 @@ class Ingest:
             )
             pulling.add_done_callback(lambda _: news.set())
             ticking = here.create_task(self._tick(), name=f"shard {self._shard} tick")
+            asking = here.create_task(
+                self._subscriptions.keep(session), name=f"shard {self._shard} subscriptions"
+            )
             while not pulling.done():
                 if turns.is_ready(clock()):
                     await self._take(group, session, turns)
@@ -172,6 +183,7 @@ class Ingest:
                     news.clear()
                     await self._idle(news)
             ticking.cancel()
+            asking.cancel()
         raise pulling.result()
 
     async def _pull(self, session: Session, turns: Turns, news: asyncio.Event) -> Disconnected:
@@ -348,9 +360,10 @@ class Ingest:
         listening_ms = before_ms = time.time_ns() // 1_000_000
         before_s = time.monotonic()
         inherited: set[str] | None = None
+        carrying = {topics.every_gateway(self._shard, what) for what in (What.DATA, What.EVENT)}
         ends_at = time.monotonic() + WINDOW_S
         while True:
-            if not self._writing.is_blocked:
+            if not (self._writing.is_blocked or self._subscriptions.denied.keys() & carrying):
                 self.on_sign_of_life()  # we are connected, and what comes is taken in
             await asyncio.sleep(TICK_S)
             now_ms, now_s = time.time_ns() // 1_000_000, time.monotonic()

@@ -35,6 +35,7 @@ from wire.aspect import Aspect
 from wire.codec import DecodeError
 from wire.messages import Lease
 from wire.mqtt import Broker, Disconnected, Message, PublishRefused, Session
+from wire.mqtt.subscriptions import Subscriptions
 from wire.secretfile import InUse
 
 log: Final = logging.getLogger("shuichi.signal")
@@ -99,6 +100,7 @@ class Mqtt:
         self._is_refused = False
         self.connection: asyncio.Task[None] | None = None
         self._session: Session | None = None
+        self._subscriptions = Subscriptions(config.topic, config.shown_topic)
         self._ready = asyncio.Event()
         self._sequence = 0
         self._sent: int | None = None
@@ -130,6 +132,8 @@ class Mqtt:
     async def read_back(self) -> Aspect | None:
         if self._sent is None:
             raise Unavailable("the controller has had no lease from us yet")
+        if (why := self._subscriptions.denied.get(self._config.shown_topic)) is not None:
+            raise Misconfigured(why)
         try:
             async with asyncio.timeout(self._config.within_ms / 1000):
                 while (aspect := self._told(self._sent)) is None:
@@ -196,10 +200,14 @@ class Mqtt:
         return heard.aspect
 
     async def _listen(self, session: Session) -> None:
-        """One connection. Our own lease, which is retained, says where to go on counting."""
+        """One connection. Our own lease, which is retained, says where to go on counting; without
+        it the clock does. A lease goes out whether or not the broker lets us listen."""
         self._session = session
-        await session.subscribe(self._config.topic, self._config.shown_topic)
+        await self._subscriptions.begin(session)
         self._ready.set()
+        asking = asyncio.create_task(
+            self._subscriptions.keep(session), name=f"signal {self._site} subscriptions"
+        )
         try:
             while True:
                 for message in await session.take(_MOST_AT_ONCE):
@@ -209,6 +217,7 @@ class Mqtt:
                         log.warning("%s: skipped: %s", message.topic, type(error).__name__)
                     session.ack(message)
         finally:
+            asking.cancel()
             self._ready.clear()
             self._session = None
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from drivers.errors import Unavailable
+from drivers.errors import Misconfigured, Unavailable
 from drivers.signals.mqtt import Mqtt
 from tests.waiting import until
 from wire import mqtt, signing
@@ -67,3 +67,29 @@ async def test_no_message_ends_the_connection(monkeypatch):
     with pytest.raises(mqtt.Disconnected):
         await one._listen(session)
     assert len(acked) == 1
+
+
+async def test_a_lease_goes_out_though_the_broker_lets_nobody_listen(caplog):
+    one = signal()
+    sent: list[bytes] = []
+
+    async def take(_limit):
+        await asyncio.sleep(3600)
+
+    async def subscribe(topic):
+        raise mqtt.Refused(f"the broker does not let us subscribe to {topic}: not authorized")
+
+    async def publish(_topic, payload, retain):
+        sent.append(payload)
+        return True
+
+    session: Any = SimpleNamespace(take=take, subscribe=subscribe, publish=publish)
+    listening = asyncio.create_task(one._listen(session))
+    one._config.within_ms = 10_000
+    await one.show(Aspect.RED)
+    assert len(sent) == 1
+    with pytest.raises(Misconfigured, match="subscribe to shown: not authorized"):
+        await one.read_back()
+    listening.cancel()
+    await asyncio.wait((listening,))
+    assert len(caplog.records) == 2

@@ -32,10 +32,10 @@ from wire.mqtt import (
     Disconnected,
     PublishRefused,
     Session,
+    Subscriptions,
     Will,
     keep_connected,
 )
-from wire.mqtt.subscriptions import Subscriptions
 from wire.ranges import Intervals
 from wire.topics import What
 

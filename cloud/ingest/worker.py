@@ -41,8 +41,15 @@ from cloud.state import State
 from cloud.store import Store
 from wire import codec, topics
 from wire.messages import Ack, Status
-from wire.mqtt import Broker, Disconnected, Message, PublishRefused, Session, keep_connected
-from wire.mqtt.subscriptions import Subscriptions
+from wire.mqtt import (
+    Broker,
+    Disconnected,
+    Message,
+    PublishRefused,
+    Session,
+    Subscriptions,
+    keep_connected,
+)
 from wire.topics import What
 
 log: Final = logging.getLogger("shuichi.ingest")

@@ -34,8 +34,7 @@ from wire import mqtt, secretfile, signing
 from wire.aspect import Aspect
 from wire.codec import DecodeError
 from wire.messages import Lease
-from wire.mqtt import Broker, Disconnected, Message, PublishRefused, Session
-from wire.mqtt.subscriptions import Subscriptions
+from wire.mqtt import Broker, Disconnected, Message, PublishRefused, Session, Subscriptions
 from wire.secretfile import InUse
 
 log: Final = logging.getLogger("shuichi.signal")

@@ -17,6 +17,7 @@ from typing import Final
 from wire.mqtt.access import Access, Shown
 from wire.mqtt.address import BrokerAddress, parse_address
 from wire.mqtt.receiver import Receiver
+from wire.mqtt.subscriptions import Subscriptions
 from wire.mqtt.terms import (
     ANY_SIZE,
     SAID,
@@ -47,6 +48,7 @@ __all__ = [
     "Refused",
     "Room",
     "Session",
+    "Subscriptions",
     "Unreachable",
     "Will",
     "connect",

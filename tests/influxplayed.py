@@ -30,7 +30,7 @@ class Played(HttpServer):
         self.refuses: dict[str, Answer] = {}
         self.tokens: set[str] | None = None
         self.queries: list[str] = []
-        self._major = major
+        self.major = major
         self._engine = httpx.Client(base_url=target, verify=False, timeout=60)
 
     def _respond(self, asked: Request) -> Answer:
@@ -38,8 +38,8 @@ class Played(HttpServer):
         found = self.administer(asked, token) or self.answer(asked.path, asked.body, token)
         if not asked.path.startswith("/ping"):
             return found
-        build = "Core" if self._major == 3 else "OSS"
-        says = {"X-Influxdb-Version": VERSIONS[self._major], "X-Influxdb-Build": build}
+        build = "Core" if self.major == 3 else "OSS"
+        says = {"X-Influxdb-Version": VERSIONS[self.major], "X-Influxdb-Build": build}
         return found._replace(headers=says)
 
     def administer(self, asked: Request, token: str) -> Answer | None:
@@ -56,13 +56,13 @@ class Played(HttpServer):
             return self._write(asked["bucket"], asked["precision"], body)
         if where.path == "/query":
             self.queries.append(asked["q"])
-            if asked["q"] == "SELECT" and self._major == 3:
+            if asked["q"] == "SELECT" and self.major == 3:
                 words = b'{"error": "error in InfluxQL statement: parsing error"}'
                 return Answer(500, words)
-            if self._major == 3:
+            if self.major == 3:
                 asked["db"] = asked["db"].replace("/", _SLASH)
             found = self._engine.get("/query", params=asked)
-            if self._major == 3 and b"database not found" in found.content:
+            if self.major == 3 and b"database not found" in found.content:
                 return Answer(404, b'{"error": "database not found"}')
             return _said(found)
         return Answer(404, b'{"code": "not found", "message": "path not found"}')
@@ -75,7 +75,7 @@ class Played(HttpServer):
         if b"not found" in found.content:
             self._make(where)
             found = self._engine.post("/write", params=where, content=body)
-        if found.status_code == 400 and self._major == 2:
+        if found.status_code == 400 and self.major == 2:
             words = json.loads(found.content)["error"]
             said = {"code": "unprocessable entity", "message": f"failure writing points: {words}"}
             return Answer(422, json.dumps(said).encode())
@@ -83,7 +83,7 @@ class Played(HttpServer):
 
     def _place(self, bucket: str) -> dict[str, str]:
         """Where a bucket (2.x) or database (3.x) lies in the engine."""
-        if self._major == 2 and "/" in bucket:
+        if self.major == 2 and "/" in bucket:
             database, policy = bucket.split("/")
             return {"db": database, "rp": policy}
         return {"db": bucket.replace("/", _SLASH)}

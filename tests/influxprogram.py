@@ -44,7 +44,7 @@ class Administered(Played):
 
     def administer(self, asked: Request, token: str) -> Answer | None:
         path = urlsplit(asked.path).path
-        if not path.startswith(_ADMINISTERED[self._major]) or path == "/api/v2/write":
+        if not path.startswith(_ADMINISTERED[self.major]) or path == "/api/v2/write":
             return None
         assert self.tokens is not None
         is_first = path in ("/api/v2/setup", _TOKEN)
@@ -54,7 +54,7 @@ class Administered(Played):
             if path == _TOKEN:
                 return self._first_token()
             request = httpx.Request(asked.method, f"http://i{asked.path}", content=asked.body)
-            found = (self.two if self._major == 2 else self.three).answer(request)
+            found = (self.two if self.major == 2 else self.three).answer(request)
             if path == "/api/v2/setup" and asked.method == "POST":
                 self.tokens.add(json.loads(asked.body)["token"])
             if asked.method != "GET":
@@ -63,17 +63,17 @@ class Administered(Played):
 
     def answer(self, path: str, body: bytes, token: str) -> Answer:
         """Asked for what is older than its retention, InfluxDB 3 does not show it."""
-        if self._major == 3 and path.startswith("/query"):
+        if self.major == 3 and path.startswith("/query"):
             for name, period in self.three.kept.items():
                 if period is not None:
                     self._do(f"DELETE WHERE time < now() - {period}", self._place(name)["db"])
         return super().answer(path, body, token)
 
     def _write(self, bucket: str, precision: str, body: bytes) -> Answer:
-        if self._major == 2 and bucket not in self._buckets():
+        if self.major == 2 and bucket not in self.buckets:
             return Answer(404, b'{"code": "not found", "message": "bucket not found"}')
         found = super()._write(bucket, precision, body)
-        if self._major == 3 and b"field type conflict" in found.body:
+        if self.major == 3 and b"field type conflict" in found.body:
             return Answer(400, b'{"error": "parsing for line protocol failed"}')
         return found
 
@@ -84,7 +84,9 @@ class Administered(Played):
         self._keep()
         return Answer(201, json.dumps({"name": "_admin", "token": token}).encode())
 
-    def _buckets(self) -> dict[str, dict[str, Any]]:
+    @property
+    def buckets(self) -> dict[str, dict[str, Any]]:
+        """By name."""
         return {one["name"]: one for one in self.two.kept["buckets"]}
 
     def _keep(self) -> None:
@@ -98,8 +100,8 @@ class Administered(Played):
                 "tokens": sorted(self.tokens),
             }
             self._file.write_text(json.dumps(state))
-        if self._major == 2:
-            for name, one in self._buckets().items():
+        if self.major == 2:
+            for name, one in self.buckets.items():
                 self._retain(name, one["retentionRules"])
         for name in self.three.kept:
             self._make(self._place(name))

@@ -92,7 +92,10 @@ async def test_a_wrong_secret_is_one_line(influx_place: Place, tmp_path: Path) -
     wrong = influx_place.server.secret("wrong", "wrong")
     key = "password_file" if influx_place.server.major == 1 else "token_file"
     async with opened(influx_place.config | {key: wrong}, tmp_path) as (database, store):
-        (fault,) = await store.faults()
+        try:
+            (fault,) = await store.faults()
+        except Unavailable as error:  # InfluxDB 3 does not even say what it is
+            fault = str(error)
         assert "401" in fault
         assert "\n" not in fault
         with pytest.raises(Unavailable, match="401"):

@@ -178,10 +178,11 @@ async def test_what_is_beyond_retention_is_retired_and_in_no_quarantine(
         pytest.skip("InfluxDB 3 takes what is beyond its retention, and does not show it")
     async with opened(tmp_path, store=influx_place.config) as cloud:
         influx_place.keep(1)
+        now_ms = time.time_ns() // 1_000_000
         sensors = [f"s{n}" for n in range(8)]
         old, new = (
             [reading(n, sensor=one, at_ms=at_ms + n) for one in sensors for n in range(25)]
-            for at_ms in (NOW - 2 * HOUR, NOW - HOUR // 2)
+            for at_ms in (now_ms - 2 * HOUR, now_ms - HOUR // 2)
         )
         await cloud.take(
             message(batch(1, *new[:100])), message(batch(2, *old, *new[100:])), message(batch(3))

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from cloud import config, outside
 from cloud.errors import Rejected, Unavailable
 from cloud.store import Points, influx
 from tests.contract.test_stores import SERVERS, T0, Kept, influx_v1, opened, reading
+from tests.influxservers import Mortal
 from tests.services import Service, influxd
 
 
@@ -17,24 +19,35 @@ from tests.services import Service, influxd
 async def test_what_a_server_has_answered_survives_its_death(name: str, tmp_path: Path) -> None:
     server = SERVERS[name]
     with server.start(tmp_path / "server") as running:
-        async with opened(server.config(running), tmp_path) as (database, store):
-            kept = Kept(database, store, "g")
-            committed: list[int] = []
-            for n in range(20):
-                await kept.write(reading(n))
-            running.kill()
-            with pytest.raises(Unavailable, match="cannot be reached"):
-                await store.write([Points("g", [reading(20)])], lambda _: committed.append(20))
-            with pytest.raises(Unavailable, match="cannot be reached"):
-                await store.check()
-            with pytest.raises(Unavailable, match="cannot be reached"):
-                await kept.read()
-            assert committed == []
-            running.start()
+        await survives(server.config(running), tmp_path, running)
+
+
+async def test_what_a_given_server_has_answered_survives_its_death(
+    mortal_influx: Mortal, tmp_path: Path
+) -> None:
+    await survives(mortal_influx.place.config, tmp_path, mortal_influx)
+
+
+async def survives(config: dict[str, Any], folder: Path, running: Service | Mortal) -> None:
+    async with opened(config, folder) as (database, store):
+        await store.init()
+        kept = Kept(database, store, "g")
+        committed: list[int] = []
+        for n in range(20):
+            await kept.write(reading(n))
+        running.kill()
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await store.write([Points("g", [reading(20)])], lambda _: committed.append(20))
+        with pytest.raises(Unavailable, match="cannot be reached"):
             await store.check()
-            assert [one.at_ms - T0 for one in await kept.read()] == list(range(20))
-            await kept.write(reading(20))
-            assert await kept.count() == 21
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await kept.read()
+        assert committed == []
+        running.start()
+        await store.check()
+        assert [one.at_ms - T0 for one in await kept.read()] == list(range(20))
+        await kept.write(reading(20))
+        assert await kept.count() == 21
 
 
 async def test_the_first_write_may_be_a_large_one(

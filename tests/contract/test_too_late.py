@@ -41,7 +41,7 @@ class Keeping(Played):
         if young:
             assert super()._write(bucket, precision, b"\n".join(young)).status == 204
         many = len(lines) - len(young)
-        if self._major == 3 or not many:
+        if self.major == 3 or not many:
             return Answer(204)
         number = f" dropped={many} for database: d for retention policy: autogen"
         words = f"dropped {many} points outside retention policy of duration 240h0m0s - oldest"

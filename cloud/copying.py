@@ -14,14 +14,18 @@ from sqlalchemy import Connection, delete, select
 from cloud import state, tables
 from cloud.state import State
 from cloud.store import Points, Query, Row, Store, stream
+from cloud.store.names import is_readable, shown
 from wire.reading import Quality, Reading
 
 
 class Copied(NamedTuple):
-    """How a copy ended: how many readings each side has in the range."""
+    """How a copy ended: how many readings each side has in the range. So many were `left_out`,
+    under names such as `unreadable`, which no store is given."""
 
     source: int
     target: int
+    left_out: int = 0
+    unreadable: str = ""
 
 
 async def copy(
@@ -40,6 +44,7 @@ async def copy(
     those that are not copied again. Raises Unavailable, Rejected; the next call goes on from there.
     """
     next_ms = await database.run(lambda connection: _position(connection, name))
+    left_out, unreadable = 0, ""
     rest = query
     if next_ms is not None:
         rest = replace(query, since_ms=max(next_ms, query.since_ms or 0))
@@ -48,12 +53,22 @@ async def copy(
     async with aclosing(pages):
         async for page in pages:
             position = partial(_keep, name=name, next_ms=page[-1].at_ms + 1)
-            await target.write(_points(page), position)
+            good = [row for row in page if all(map(is_readable, row[1:4]))]
+            if len(good) < len(page):
+                left_out += len(page) - len(good)
+                unreadable = unreadable or _unreadable(page)
+            await target.write(_points(good), position)
             progress(len(page))
     await database.run(lambda connection: _forget(connection, name))
-    copied = Copied(await source.count(query), await target.count(query))
+    numbers = (await source.count(query), await target.count(query))
+    copied = Copied(*numbers, left_out, unreadable)
     await target.upkeep(time.time_ns() // 1_000_000)  # its rollups are asked for before it serves
     return copied
+
+
+def _unreadable(page: list[Row]) -> str:
+    """The first name of a page that no store is given, as people may be shown it."""
+    return next(shown(name) for row in page for name in row[1:4] if not is_readable(name))
 
 
 def _points(page: list[Row]) -> list[Points]:

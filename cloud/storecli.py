@@ -11,6 +11,7 @@ from cloud.cliparts import moment, progress
 from cloud.copying import Copied, copy
 from cloud.errors import Rejected, Unavailable
 from cloud.store import Query
+from cloud.store.names import UNSEEN
 from configs.loader import UserError
 
 
@@ -62,6 +63,13 @@ def copy_command(
         found = asyncio.run(work())
     except (Unavailable, Rejected) as error:
         raise UserError(str(error)) from None
+    if found.left_out:
+        click.echo(
+            f"NOT COPIED: {found.left_out} readings of {source}. A name of theirs, such as "
+            f"{found.unreadable}, {UNSEEN}: no gateway has sent it. Delete them in {source}; all "
+            "others are copied",
+            err=True,
+        )
     if found.source != found.target:
         click.echo(
             f"NOT EQUAL: {found.source} readings in {source}, {found.target} in {target}. "

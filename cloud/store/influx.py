@@ -39,13 +39,14 @@ from cloud.store.influx2 import bucket_name
 from cloud.store.influxql import OWN, InfluxQL
 from cloud.store.lineprotocol import encode
 from cloud.store.metricsql import MetricsQL
+from cloud.store.names import UNSEEN, is_readable, shown
 from cloud.store.refusal import Refused, TooLate
 from cloud.store.rollup_influx import Retirement, Rollups, server_days
 from cloud.tls import Files
 from wire.mqtt.address import is_loopback
 from wire.reading import columns
 
-_NAME: Final = re.compile(r"[^/\"'\\\x00-\x1f\x7f-\x9f]+")
+_NAME: Final = re.compile(r"[^/\"'\\]+")
 """A slash parts database and retention policy where InfluxQL is asked for a bucket of 2.x."""
 
 _CONNECTIONS: Final = httpx.Limits(max_connections=4)
@@ -81,6 +82,13 @@ class Config(StoreConfig):
         if self.api == "v2" and self.bucket is None:
             raise ValueError('api = "v2" needs a bucket')
         return self
+
+    @field_validator("org", "username")
+    @classmethod
+    def _can_be_read(cls, name: str | None) -> str | None:
+        if name and not is_readable(name):
+            raise ValueError(f"{shown(name)} {UNSEEN}")
+        return name
 
     @model_validator(mode="after")
     def _has_both_of_a_pair(self) -> Self:
@@ -122,7 +130,8 @@ class Config(StoreConfig):
     @field_validator("bucket", "database")
     @classmethod
     def _can_be_addressed(cls, name: str | None) -> str | None:
-        if name is not None and (not _NAME.fullmatch(name) or name.startswith("_")):
+        has_fault = name is not None and (not _NAME.fullmatch(name) or not is_readable(name))
+        if name is not None and (has_fault or name.startswith("_")):
             raise ValueError(
                 f"{name!r} cannot be asked for by InfluxQL, or is the server's own: a name has no "
                 "slash, quote, backslash or control character and does not begin with _"

@@ -16,6 +16,7 @@ import msgspec
 
 from cloud.errors import Rejected
 from cloud.store import Points
+from cloud.store.names import is_readable, shown
 from wire.reading import Columns, Quality, Quantity, Series, columns
 
 _TAG: Final = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
@@ -69,7 +70,12 @@ def series_key(quantity: Quantity, gateway: str, sensor: str, site: str) -> str:
 
 
 def escaped(value: str) -> str:
-    """`value` as a tag; raises Rejected if no escape can carry it."""
-    if not value or "\n" in value or value.endswith("\\"):
-        raise Rejected(f"line protocol cannot carry the tag {value!r}")
+    """`value` as a tag; raises Rejected if no escape can carry it, or nobody could read it."""
+    if not can_be_written(value):
+        raise Rejected(f"line protocol cannot carry the tag {shown(value)}")
     return value.translate(_TAG)
+
+
+def can_be_written(value: str) -> bool:
+    """Whether `value` can be a tag."""
+    return is_readable(value) and not value.endswith("\\")

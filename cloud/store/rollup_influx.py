@@ -35,7 +35,7 @@ from cloud.store import (
     refusal,
 )
 from cloud.store.influxql import InfluxQL, NoJson
-from cloud.store.lineprotocol import series_key
+from cloud.store.lineprotocol import can_be_written, series_key
 from cloud.store.live import Live
 from cloud.store.live_hours import LiveHours
 from cloud.store.marks import Mark
@@ -223,7 +223,7 @@ class Rollups:
     async def _keep(self, made: Sequence[Rollup], bucket: Bucket) -> None:
         # What the server would let go at once it need not be asked to keep.
         since_ms = self._cutoffs.get(bucket.level, 0)
-        lines = [_line(one) for one in made if one.at_ms >= since_ms]
+        lines = [_line(one) for one in made if one.at_ms >= since_ms and _is_ours(one)]
         for begin in range(0, len(lines), _LINES_AT_ONCE):
             body = "\n".join(lines[begin : begin + _LINES_AT_ONCE]).encode()
             await self._write(body, bucket)
@@ -305,6 +305,12 @@ def _by_gateways(
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _is_ours(one: Rollup) -> bool:
+    """Whether we could have written its readings: what another program has put beside them, under a
+    name that cannot be written, must not keep a gateway's minute from its rollups."""
+    return all(map(can_be_written, one[1:4]))
 
 
 def _line(one: Rollup) -> str:

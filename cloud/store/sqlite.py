@@ -51,6 +51,7 @@ from cloud.store import (
     marks,
     rollup_sqlite,
 )
+from cloud.store.names import demand
 from wire.reading import Quantity, columns
 
 metadata: Final = MetaData()
@@ -172,6 +173,7 @@ class _Sqlite:
         parts = [(gateway, columns(readings)) for gateway, readings in points]
         names = [(gateway, *one) for gateway, part in parts for one in part.series]
         if unknown := set(names) - self._ids.keys():
+            demand(chain.from_iterable(name[:3] for name in unknown))
             ids |= _numbered(connection, unknown)
         known = ChainMap(ids, self._ids) if ids else self._ids
         rows = sum(len(part) for _, part in parts)

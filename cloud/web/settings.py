@@ -8,7 +8,7 @@ from configs.loader import Model
 from wire.topics import NAME_PATTERN
 
 Text = Annotated[str, Field(min_length=1)]
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 
 
 class Token(Model):

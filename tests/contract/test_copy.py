@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from cloud import config, service, storecli, tables
 from cloud.cli import cloud as cloud_cli
-from cloud.copying import copy
+from cloud.copying import Copied, copy
 from cloud.store import Bucket, Points, Query, Row, stream
 from configs.loader import UserError
 from tests.influxservers import Place
@@ -146,7 +146,7 @@ async def test_a_copy_that_was_stopped_goes_on_and_does_not_begin_again(
         reached = await new.count(Query())
         assert 300 < reached == sum(told) < 1000
         told.clear()
-        assert await copy("it", old, new, database, Query(), told.append) == (1000, 1000)
+        assert await copy("it", old, new, database, Query(), told.append) == Copied(1000, 1000)
         assert told[0] == reached
         assert sum(told) == 1000
         assert await new.read(Query()) == await old.read(Query())

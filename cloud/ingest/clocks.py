@@ -16,9 +16,12 @@ from typing import Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
+from cloud.alerts.rule import ServiceFault
 from cloud.ledger import Key
 from wire.messages import Batch, Event, GatewayState, Status
 from wire.reading import Reading
+
+NAME: Final = "clock_wrong"
 
 FAR_MS: Final = 3_300_000
 """A gateway follows a clock that is set back by an hour or less so that its times never go back."""
@@ -46,6 +49,21 @@ class Clocks:
     def __init__(self) -> None:
         self._said: dict[Key, _Said] = {}
         self._behind: dict[Key, int] = {}
+        self._wrong: set[str] = set()  # gateways, by what they said last
+        self._standing: set[str] = set()
+        self._mended: set[str] = set()
+
+    def inherit(self, standing: Iterable[ServiceFault]) -> None:
+        """An earlier process has reported these: they must end too."""
+        self._standing |= {one.gateway for one in standing}
+
+    def faults(self) -> list[ServiceFault]:
+        """Of which gateways the clock is wrong, and of which no longer, since the last time."""
+        begun, ended = self._wrong - self._standing, self._mended & self._standing
+        self._standing = (self._standing | begun) - ended
+        self._mended.clear()
+        found = [ServiceFault(NAME, True, gateway) for gateway in sorted(begun)]
+        return found + [ServiceFault(NAME, False, gateway) for gateway in sorted(ended)]
 
     def hear(self, statuses: Iterable[Status], now_ms: int) -> None:
         """What gateways say of the time, now. A last will was written long ago."""
@@ -93,8 +111,14 @@ class Clocks:
         behind_ms = said.now_ms - said.at_ms
         if abs(behind_ms) < FAR_MS:
             self._behind.pop(key, None)
+            self._wrong.discard(key.gateway)
+            if key.gateway in self._standing:
+                self._mended.add(key.gateway)
         elif before is not None and _agree(before, said):
             self._behind[key] = behind_ms
+            self._mended.discard(key.gateway)
+            if len(self._wrong) < _STREAMS:
+                self._wrong.add(key.gateway)
         elif abs(behind_ms - self._behind.get(key, 0)) >= FAR_MS:
             self._behind.pop(key, None)
 

@@ -56,7 +56,7 @@ class Examination:
         self._room = room
         self._streams = Streams(database)
         self._owners: dict[Name, Take] = {}
-        self._clocks = Clocks()
+        self.clocks = Clocks()
         self._loose: list[Findings] = []  # what time and the service itself brought
         self._turn = asyncio.Lock()
         self._is_behind = True  # at first, and after a conflict: others may have been at work
@@ -237,8 +237,8 @@ class Examination:
         now_ms = _now_ms()
         fresh: list[Batch] = []
         added: list[tuple[Stream, int]] = []
-        shown = self._clocks.shown
-        self._clocks.hear(intake.statuses, now_ms)
+        shown = self.clocks.shown
+        self.clocks.hear(intake.statuses, now_ms)
         try:
             for arrived in intake.batches:
                 stream, batch = streams[arrived.key], arrived.batch

@@ -22,7 +22,7 @@ from cloud.admission import Admission
 from cloud.alerts.rule import ServiceFault
 from cloud.alerts.watch import TICK_S, Watch
 from cloud.config import Ingest as Settings
-from cloud.ingest import condemning, unbelieved
+from cloud.ingest import clocks, condemning, unbelieved
 from cloud.ingest.beginning import Beginning
 from cloud.ingest.decoding import decode_beside
 from cloud.ingest.examination import Examination
@@ -388,6 +388,7 @@ class Ingest:
                 inherited = {one.gateway for one in self._watch.standing("readings_refused")}
                 self._admission.inherit(self._watch.standing("quota_exceeded"), now_ms)
                 self._unbelieved.inherit(self._watch.standing(unbelieved.NAME))
+                self._examination.clocks.inherit(self._watch.standing(clocks.NAME))
             shown = self._clock.look()
             async with self._deciding:
                 self._admission.judge_by(shown)
@@ -397,6 +398,8 @@ class Ingest:
                 over = {one for one in inherited if self._watch.has_heard(one)}
                 inherited -= over
             faults += [*self._examination.failures.faults(over), *self._unbelieved.faults()]
+            if max(self._admission.doubt) < clocks.FAR_MS:  # else it may be ours that is wrong
+                faults += self._examination.clocks.faults()
             await self.report(faults)
 
     def _answer(self, settled: Sequence[Intake]) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from cloud.alerts.rule import ServiceFault
+from cloud.alerts.rules.service import FAULTS
 from cloud.ingest import examination
-from cloud.ingest.clocks import FAR_MS, Clocks
+from cloud.ingest.clocks import FAR_MS, NAME, Clocks
 from cloud.ledger import Key
 from tests.rules import rules
 from tests.taking import Flow, flowing
@@ -220,3 +222,28 @@ async def test_a_queue_of_old_statuses_is_no_wrong_clock() -> None:
         clocks.hear([old], now_ms + 3 * n)
         assert clocks.behind_ms(key) == 0
     assert FAR_MS < HOUR_MS
+
+
+def test_a_wrong_clock_is_told_once_and_its_end_too() -> None:
+    assert NAME in FAULTS
+    clocks, now_ms = Clocks(), 2_000_000_000_000
+
+    def hear(off_ms: int, stream: str) -> list[tuple[bool, str]]:
+        nonlocal now_ms
+        now_ms += 5000
+        clocks.hear([Status("g", GatewayState.ONLINE, now_ms + off_ms, stream)], now_ms)
+        return [(one.active, one.gateway) for one in clocks.faults()]
+
+    assert hear(0, "s") == []
+    assert hear(DAY_MS, "s") == []  # it may have been set just now
+    assert hear(DAY_MS, "s") == [(True, "g")]
+    assert hear(DAY_MS, "s") == []
+    assert hear(0, "t") == [(False, "g")]
+    assert [hear(-DAY_MS, "u"), hear(-DAY_MS, "u")] == [[], [(True, "g")]]
+    will = Status("g", GatewayState.LOST, now_ms, "u")
+    clocks.hear([will], now_ms)
+    assert clocks.faults() == []
+    later = Clocks()  # another process
+    later.inherit([ServiceFault(NAME, True, "g")])
+    later.hear([Status("g", GatewayState.ONLINE, now_ms, "v")], now_ms)
+    assert later.faults() == [ServiceFault(NAME, False, "g")]

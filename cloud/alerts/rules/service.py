@@ -59,6 +59,14 @@ FAULTS: Final = {
         "监测设备恢复认可回执",
         Device.ALL,
     ),
+    "clock_wrong": Text(
+        "the clock of the equipment has been wrong: its readings raise alerts, and are kept with"
+        " wrong times",
+        "监测设备时钟有误，数据时间不准，预警不受影响，请校准",
+        "the clock of the equipment is right again",
+        "监测设备时钟恢复正常",
+        Device.ALL,
+    ),
     "shard_without_worker": Text(
         "the readings of {shard} have not been processed and raise no alert: start the service",
         "部分监测数据无人处理，不会触发预警，请立即检查服务是否运行",
@@ -114,6 +122,7 @@ class Config(RuleConfig):
     readings_refused: Colour = Level.ORANGE
     quota_exceeded: Colour = Level.YELLOW
     ack_not_taken: Colour = Level.YELLOW
+    clock_wrong: Colour = Level.YELLOW
     shard_without_worker: Colour = Level.RED
     part_failing: Colour = Level.ORANGE
     channel_failing: Colour = Level.ORANGE

@@ -83,6 +83,7 @@ class LiveHours:
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, int], _Open] = {}
+        self._taken: dict[str, int] = {}  # the newest hour of each gateway that was asked for
         self._many = 0  # hours of series, in `_open`
 
     def add(
@@ -117,8 +118,10 @@ class LiveHours:
     def _of(self, gateway: str, hour_ms: int, now_ms: int) -> _Open:
         place = (gateway, hour_ms)
         if (found := self._open.get(place)) is None:
-            # One that was over may have been made already, and has more minutes than we know.
-            found = _Open(is_whole=now_ms < hour_ms + HOUR_MS + GRACE_MS)
+            # One that was over, or that a wrong clock has taken for over, may have been made
+            # already, and has more minutes than we know.
+            is_over = now_ms >= hour_ms + HOUR_MS + GRACE_MS
+            found = _Open(is_whole=not is_over and hour_ms > self._taken.get(gateway, -1))
             self._open[place] = found
             self._many += found.many
         return found
@@ -126,6 +129,7 @@ class LiveHours:
     def take(self, gateway: str, at_ms: int, times: int) -> list[Rollup] | None:
         """The rollups of an hour whose mark has `times`, and forget it; None where the store has to
         be asked."""
+        self._taken[gateway] = max(at_ms, self._taken.get(gateway, at_ms))
         opened = self._forget((gateway, at_ms))
         if opened is None or opened.series is None or opened.times != times:
             return None

@@ -1,6 +1,7 @@
 """Rollups and retention of the embedded store, in SQL of its own.
 
-Minutes are made of readings, hours of minutes, days of hours. While an hour is whole, what is due
+Minutes are made of readings, hours of minutes, days of hours; a minute that comes in order is
+worked out while it is stored (`live`), and only kept here. While an hour is whole, what is due
 in it is made anew, so that late and replaced readings come out exactly. Where retention has taken
 the finer level away, late readings are folded into what is kept, and go in the same transaction:
 each is counted once, whenever it comes. Their rain is not: it is in the step over the gap that they
@@ -10,7 +11,7 @@ left.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby
 from typing import Final, NamedTuple, TypeVar
 
@@ -33,6 +34,15 @@ from wire.reading import Quantity
 metadata: Final = MetaData()
 
 _T = TypeVar("_T")
+
+MinuteRow = tuple[int | float | None, ...]
+"""Number of the series, time, and the columns of `_NAMES`."""
+
+Take = Callable[[Mark], list[MinuteRow] | None]
+"""The rows of a minute that was worked out already; None where it has to be made."""
+
+_ROWS_AT_ONCE: Final = 1000
+"""In one statement, which has room for 32,766 values, and in a transaction of a few ms."""
 
 
 def _table(bucket: Bucket) -> Table:
@@ -150,18 +160,66 @@ def create(connection: Connection) -> None:
             connection.exec_driver_sql(f"ALTER TABLE rollup_{level} ADD COLUMN rain FLOAT")
 
 
-async def settle(state: State, days: Days, now_ms: int) -> None:
-    """Bring the rollups whose time is over up to what was written before the call."""
+async def settle(state: State, days: Days, now_ms: int, take: Take) -> None:
+    """Bring the rollups whose time is over up to what was written before the call; `take` has
+    minutes that were worked out already."""
     for bucket in days.buckets:
         if _is_day(bucket) and await state.run(partial(marks.moved, bucket=bucket, days=days)):
             await state.run(partial(_move, bucket=bucket, days=days, now_ms=now_ms))
     for bucket in days.buckets:
         waiting = await state.run(partial(marks.due, bucket=bucket, now_ms=now_ms))
+        if bucket is Bucket.MINUTE:
+            waiting = await _settle_live(state, days, waiting, take)
         waiting.sort(key=lambda one: (-(one.at_ms // HOUR_MS), one.gateway, one.at_ms))
         while waiting:
             work = partial(_settle_some, bucket=bucket, waiting=waiting, days=days)
             settled = await _gently(state, work)
             waiting = waiting[settled:]
+
+
+async def _settle_live(state: State, days: Days, waiting: Sequence[Mark], take: Take) -> list[Mark]:
+    """Keep the minutes that were worked out already. Returns the marks of the others."""
+    others, ready, rows = list[Mark](), list[Mark](), list[MinuteRow]()
+    for one in waiting:
+        some = take(one)
+        if some is None:
+            others.append(one)
+            continue
+        ready.append(one)
+        rows += some
+        if len(rows) >= _ROWS_AT_ONCE:
+            await _gently(state, partial(_keep_live, ready=ready, rows=rows, days=days))
+            ready, rows = [], []
+    if ready:
+        await _gently(state, partial(_keep_live, ready=ready, rows=rows, days=days))
+    return others
+
+
+def _keep_live(
+    connection: Connection, ready: list[Mark], rows: list[MinuteRow], days: Days
+) -> None:
+    horizons = {
+        gateway: marks.horizon(connection, gateway, "raw")
+        for gateway in {one.gateway for one in ready}
+    }
+    if any(one.at_ms < horizons[one.gateway] for one in ready):
+        return  # they are late after all, and stay due
+    for begin in range(0, len(rows), _ROWS_AT_ONCE):
+        some = rows[begin : begin + _ROWS_AT_ONCE]
+        values = tuple(value for row in some for value in row)
+        connection.exec_driver_sql(_insert_minutes(len(some)), values)
+    marks.settled(connection, Bucket.MINUTE, ready, days)
+
+
+@lru_cache(maxsize=8)
+def _insert_minutes(rows: int) -> str:
+    names = ("series", "at_ms", *_NAMES)
+    return (
+        f"INSERT INTO rollup_minute ({', '.join(names)}) VALUES "
+        + ", ".join([f"({', '.join('?' * len(names))})"] * rows)
+        + " ON CONFLICT (series, at_ms) DO UPDATE SET "
+        + ", ".join(f"{name} = excluded.{name}" for name in _NAMES)
+    )
 
 
 def _move(connection: Connection, bucket: Bucket, days: Days, now_ms: int) -> None:

@@ -2,6 +2,7 @@
 of what rollups are due are committed in one transaction. Rollups: see `rollup_sqlite`."""
 
 import sqlite3
+import time
 from collections import ChainMap
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -51,6 +52,8 @@ from cloud.store import (
     marks,
     rollup_sqlite,
 )
+from cloud.store.live import Live
+from cloud.store.marks import Mark
 from cloud.store.names import demand
 from wire.reading import Quantity, columns
 
@@ -127,6 +130,7 @@ class _Sqlite:
         self._days = config.days
         self._reader = combine.Reader(state, self._kept, config.days)
         self._ids: dict[_Name, int] = {}
+        self._live = Live()
 
     async def check(self) -> None:
         await self._state.run(lambda connection: connection.execute(select(1)))
@@ -151,18 +155,19 @@ class _Sqlite:
             raise Unavailable(f"{self._state.place}: {trouble}")
 
         # What is learned of ids inside is kept only after the commit: undone, they mean nothing.
-        def work(connection: Connection) -> dict[_Name, int]:
+        def work(connection: Connection) -> tuple[dict[_Name, int], marks.Touched]:
             ids = dict[_Name, int]()
             values = self._values(connection, points, ids)
             for statement, some in inserts(values):
                 connection.exec_driver_sql(statement, some)
-            if values:
-                marks.mark(connection, points)
+            touched = marks.mark(connection, points)
             if self._ledger is self._state:
                 also(connection)
-            return ids
+            return ids, touched
 
-        self._ids |= await self._state.run(work)
+        ids, touched = await self._state.run(work)
+        self._ids |= ids
+        self._live.add(points, touched, time.time_ns() // 1_000_000)
         if self._ledger is not self._state:
             await self._ledger.run(also)
 
@@ -221,8 +226,21 @@ class _Sqlite:
 
     async def upkeep(self, now_ms: int, earliest_ms: int | None = None) -> None:
         by_ms = now_ms if earliest_ms is None else earliest_ms
-        await rollup_sqlite.settle(self._state, self._days, now_ms)
+        await rollup_sqlite.settle(self._state, self._days, now_ms, self._take)
         await rollup_sqlite.expire(self._state, self._retention, self._days, by_ms)
+
+    def _take(self, mark: Mark) -> list[rollup_sqlite.MinuteRow] | None:
+        made = self._live.take(mark.gateway, mark.at_ms, mark.times)
+        if made is None:
+            return None
+        return [
+            (
+                *(self._ids[one[1:5]], one.at_ms, one.min, one.max),
+                *(None if one.mean is None else one.mean * one.counted, one.counted),
+                *(one.bad, one.missing, one.worst),
+            )
+            for one in made
+        ]
 
     async def retired(self, gateway: str | None) -> Retired:
         return Retired(await self._state.run(partial(marks.retired, gateway=gateway)), None)

@@ -142,3 +142,18 @@ def test_a_mean_that_no_float_holds_is_left_to_the_store() -> None:
         touched = Touched(7, [("g", START, 7 + n)])
         live.add([("g", one.at_ms)], [one], touched, one.at_ms)
     assert live.take("g", START, 8) is None
+
+
+def test_an_hour_that_a_wrong_clock_had_made_too_early_is_made_anew_from_the_store() -> None:
+    chance = random.Random(4)
+    cloud = Cloud()
+    for n in range(60):
+        at_ms = START + n * MINUTE_MS
+        cloud.now_ms = at_ms + MINUTE_MS + GRACE_MS
+        cloud.make(0, at_ms, minute(chance, at_ms))
+        if n == 30:
+            cloud.now_ms += HOUR_MS  # for a moment
+            cloud.settle(0)
+    cloud.settle(0)
+    cloud.check()
+    assert (cloud.asked, cloud.taken) == (2, 2)

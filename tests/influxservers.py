@@ -12,6 +12,7 @@ and one for each rollup, of a name that nobody else has, which is removed at the
 import fcntl
 import json
 import os
+import shutil
 import urllib.error
 import urllib.request
 import uuid
@@ -277,7 +278,8 @@ def mortal(major: int, folder: Path, room: Path) -> Iterator[Mortal]:
 
 def program(major: int, folder: Path, path: str) -> Service:
     """A server of its own, not started yet; it keeps its data in `folder`."""
-    path = services.command(path)
+    if shutil.which(path) is None:
+        pytest.fail(f"{RELEASES[major - 1].variable} names no program: {path}", False)
     if major == 1:
         return services.influxd(folder, path)
     folder.mkdir(parents=True)

@@ -119,10 +119,23 @@ async def ask(
         raise Unavailable(words, unsure=True) from None
     if response.is_success or response.status_code in accept:
         return response
-    text = f"{origin(request.url)} says {response.status_code}: {_words(response.content)}"
+    said = _sent_on(response) or _words(response.content)
+    text = f"{origin(request.url)} says {response.status_code}: {said}"
     if response.status_code in refused:
         raise Rejected(text)
     raise Unavailable(text, retry_after_s(response.headers.get("Retry-After", "")))
+
+
+def _sent_on(answer: httpx.Response) -> str:
+    """Of an answer that sends us elsewhere, which nobody follows: what we say might go to anybody.
+    "" for any other."""
+    if not answer.has_redirect_location:
+        return ""
+    try:
+        place = origin(answer.request.url.join(answer.headers["Location"]))
+    except (httpx.InvalidURL, ValueError):
+        place = "another place"
+    return f"it sends us to {clean(place, 200)}; the URL in the config has to name the right place"
 
 
 async def put(
@@ -216,6 +229,8 @@ def reason(response: httpx.Response) -> str:
 def unavailable(url: httpx.URL, error: httpx.HTTPError | ssl.SSLError) -> Unavailable:
     """What to raise instead of one of `FAILURES`."""
     reason = "no answer in time" if isinstance(error, httpx.TimeoutException) else str(error)
+    if isinstance(error, httpx.RemoteProtocolError) and reason.startswith("illegal"):
+        reason = "what it says is no HTTP" + "; is it https:// ?" * (url.scheme == "http")
     reason = clean(reason, _MOST_WORDS) or type(error).__name__
     words = f"{origin(url)} cannot be reached: {reason}"
     return Unavailable(words, unsure=not isinstance(error, _BEFORE_IT_WENT))

@@ -71,6 +71,10 @@ class Setup:
 
     def first(self, one: First) -> str:
         """Make the first user and organisation of a new server, with our token as its token."""
+        with self._understood():
+            return self._first(one)
+
+    def _first(self, one: First) -> str:
         from influxdb_client import OnboardingRequest, SetupService
 
         service = SetupService(self._client.api_client)
@@ -94,6 +98,10 @@ class Setup:
 
     def rest(self, config: StoreConfig) -> list[str]:
         """Organisation and buckets; tasks of an earlier release are removed."""
+        with self._understood():
+            return self._rest(config)
+
+    def _rest(self, config: StoreConfig) -> list[str]:
         org_id, line = self._organisation()
         lines = [line]
         missing = []
@@ -199,6 +207,16 @@ class Setup:
         except HTTPError as error:
             raise self._unreached(error, str(error)) from error
 
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """An answer that is none of an InfluxDB's, such as the page of a proxy: the library makes
+        anything of it, or fails over it anywhere."""
+        try:
+            yield
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            why = f"it answers as no InfluxDB 2.x does ({type(error).__name__})"
+            raise Unavailable(f"{self._place}: {why}; is it a proxy?") from error
+
     def _unreached(self, error: Exception, said: str) -> Unavailable:
         why = tls.words(error, self._files) or clean(said, _MOST_WORDS)
         return Unavailable(f"{self._place} cannot be reached: {why}")
@@ -219,6 +237,7 @@ def administered(
 ) -> "Iterator[InfluxDBClient]":
     """A client for `Setup`. Raises Unavailable for certificate files that cannot be used."""
     from influxdb_client.client.influxdb_client import InfluxDBClient
+    from urllib3 import Retry
 
     with InfluxDBClient(
         url.rstrip("/"),
@@ -226,6 +245,7 @@ def administered(
         org=org,
         timeout=int(timeout_s * 1000),
         ssl_context=files.context(),
+        retries=Retry(3, redirect=False),  # what is made elsewhere is not made here
     ) as client:
         yield client
 

@@ -51,6 +51,10 @@ async def _send(
     content = msgspec.json.encode(body)
     headers = {"Content-Type": "application/json"}
     try:
-        return await ask(http, method, _DATABASE, content=content, headers=headers, accept=accept)
+        answer = await ask(http, method, _DATABASE, content=content, headers=headers, accept=accept)
     except Rejected as error:
         raise Unavailable(str(error)) from error
+    if answer.is_success and "html" in answer.headers.get("Content-Type", "").lower():
+        place = origin(http.base_url)
+        raise Unavailable(f"{place} answers with a page, as no InfluxDB does: {reason(answer)}")
+    return answer

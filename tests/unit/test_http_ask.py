@@ -226,3 +226,24 @@ async def test_the_reason_of_a_no_is_short_and_can_be_read(body: bytes, said: st
     with pytest.raises(Unavailable, match=re.escape(f"says 502: {said}")) as caught:
         await answered(head(502, f"Content-Length: {len(body)}\r\n") + body)
     assert len(str(caught.value)) < 400
+
+
+async def test_where_we_are_sent_is_said_and_not_followed() -> None:
+    async def talk(writer: asyncio.StreamWriter) -> None:
+        more = "Location: https://u:secret@db.example/x\r\nContent-Length: 0\r\n"
+        writer.write(head(302, more))
+        await writer.drain()
+
+    async with server(talk) as url, client(5) as http:
+        with pytest.raises(Unavailable, match=r"says 302: it sends us to https://db\.example;"):
+            await ask(http, "GET", url)
+
+
+async def test_what_is_no_http_is_said_so() -> None:
+    async def talk(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x15\x03\x01\x00\x02\x02\x50\r\n\r\n")
+        await writer.drain()
+
+    async with server(talk) as url, client(5) as http:
+        with pytest.raises(Unavailable, match=r"what it says is no HTTP; is it https:// \?"):
+            await ask(http, "GET", url)

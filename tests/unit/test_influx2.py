@@ -161,3 +161,40 @@ def test_a_bucket_that_cannot_be_addressed_is_refused(name: str) -> None:
     store = {"kind": "influx", "api": "v2", "url": "http://h", "bucket": name}
     with pytest.raises(ConfigError, match="bucket"):
         loader.parse({"store": store}, Config, "test")
+
+
+@pytest.mark.parametrize(
+    "body", [b"null", b"[1]", b"<html>Log in</html>", b'{"allowed":false,"orgs":7,"buckets":[{}]}']
+)
+def test_an_answer_that_is_no_influxdbs_is_told_in_one_line(body: bytes) -> None:
+    with (
+        HttpServer(lambda _: Answer(200, body)) as http,
+        administered(http.url, "t", "flood", 10) as client,
+    ):
+        setup = Setup(client, http.url, "rain", "flood")
+
+        def both() -> None:
+            setup.first(First(None, None))
+            setup.rest(CONFIG)
+
+        with pytest.raises(Unavailable, match=r"answers as no InfluxDB 2\.x does") as told:
+            both()
+        assert "\n" not in str(told.value)
+
+
+def test_what_sends_us_elsewhere_is_not_followed() -> None:
+    elsewhere: list[str] = []
+
+    def away(asked: Request) -> Answer:
+        elsewhere.append(asked.path)
+        return Answer(200, b'{"allowed": true}')
+
+    with HttpServer(away) as other:
+        there = Answer(307, headers={"Location": f"{other.url}/api/v2/setup"})
+        with (
+            HttpServer(lambda _: there) as http,
+            administered(http.url, "t", "flood", 10) as client,
+            pytest.raises(Unavailable, match="says 307"),
+        ):
+            Setup(client, http.url, "rain", "flood").first(First("u", "p"))
+    assert elsewhere == []

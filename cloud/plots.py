@@ -124,6 +124,9 @@ def _drawn(row: Shown, scale: float) -> _Drawn:
         line = None if quality is Quality.BAD else value
         return _Drawn(row.at_ms, line, None, None, quality, value)
     worst = None if row.worst is None else Quality(row.worst)
+    if row.rain is not None:  # where a counter stands tells nobody anything
+        rain = scaled(row.rain)
+        return _Drawn(row.at_ms, rain, 0.0, rain, worst, rain)
     low, mean, high = map(scaled, (row.min, row.mean, row.max))
     return _Drawn(row.at_ms, mean, low, high, worst, mean)
 

@@ -192,8 +192,8 @@ def _unit(row: Shown) -> str:
 
 def chart(rows: Sequence[Shown], zone: tzinfo | None, out: TextIO) -> None:
     """One chart a quantity, one line a sensor, which breaks where values are missing or bad; of
-    rollups the mean and the max. Without colours: a mark for each line reaches everybody, in a file
-    as well, and stands under the chart with its name."""
+    rollups the rain, or the mean and the max. Without colours: a mark for each line reaches
+    everybody, in a file as well, and stands under the chart with its name."""
     # Here, because it takes a quarter of a second which nobody else should pay.
     from plotext import figure
 
@@ -244,6 +244,8 @@ def _lines(rows: Sequence[Shown]) -> dict[tuple[tuple[str, ...], str], list[Run]
             if isinstance(row, Row):
                 good = row.quality != Quality.BAD
                 drawn.setdefault("", []).append((row.at_ms, row.value if good else None))
+            elif row.rain is not None:  # where a counter stands tells nobody anything
+                drawn.setdefault("rain", []).append((row.at_ms, row.rain))
             else:
                 drawn.setdefault("mean", []).append((row.at_ms, row.mean))
                 drawn.setdefault("max", []).append((row.at_ms, row.max))

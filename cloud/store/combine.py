@@ -79,7 +79,7 @@ def _combined(some: list[Rollup], at_ms: int) -> Rollup:
         bad=sum(one.bad for one in some),
         missing=sum(one.missing for one in some),
         worst=max((one.worst for one in some if one.worst is not None), default=None),
-        rain=math.fsum(rained) if rained else None,
+        rain=round(math.fsum(rained), 9) if rained else None,
     )
 
 

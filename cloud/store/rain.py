@@ -22,6 +22,8 @@ MOST_M_S: Final = 0.010 / 60
 
 _AROUND_MS: Final = rain_counter.GLITCH_MS
 _SAME_M: Final = 1e-9
+_DIGITS: Final = 9
+"""Of a sum in m: what is behind them comes from subtracting."""
 
 _Series = tuple[str, str, str]
 """Gateway, site, sensor."""
@@ -161,7 +163,7 @@ def by_hour(fine: dict[int, list[Rollup]], coarse: Iterable[Rollup]) -> dict[int
     for span in rain_counter.spans(points, MOST_M_S, None):
         hour_ms = span.to_ms // HOUR_MS * HOUR_MS
         rain[hour_ms] = rain.get(hour_ms, 0.0) + span.depth
-    return rain
+    return {hour_ms: round(depth, _DIGITS) for hour_ms, depth in rain.items()}
 
 
 def _points(rollups: Sequence[Rollup]) -> list[rain_counter.Point]:

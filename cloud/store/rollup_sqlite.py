@@ -102,7 +102,7 @@ def _make(bucket: Bucket, *, folded: bool) -> str:
     names = (*_NAMES, "rain") if _is_day(bucket) else _NAMES
     made = _MADE.get(bucket)
     if made is None:
-        rain = ", sum(rain)" if _is_day(bucket) else ""
+        rain = ", round(sum(rain), 9)" if _is_day(bucket) else ""
         made = f"{_COMBINED}{rain} FROM {_KEPT[_SOURCE[bucket]]}"
     how = ", ".join(f"{name} = excluded.{name}" for name in names)
     if folded:

@@ -47,7 +47,9 @@ async def test_a_gateway_finds_the_new_key_when_an_ack_is_proven_by_it(file, cap
     assert NEW not in caplog.text
 
 
-@pytest.mark.parametrize("held", [None, "", "junk", f"{STRANGE}\n"])
+@pytest.mark.parametrize(
+    "held", [None, "", "junk", f"{STRANGE}\n"], ids=["gone", "empty", "junk", "strange"]
+)
 async def test_a_key_file_that_is_spoilt_ends_no_ack(file, caplog, held):
     acks = acks_by(file)
     file.unlink()

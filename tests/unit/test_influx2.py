@@ -198,3 +198,13 @@ def test_what_sends_us_elsewhere_is_not_followed() -> None:
         ):
             Setup(client, http.url, "rain", "flood").first(First("u", "p"))
     assert elsewhere == []
+
+
+async def test_a_page_makes_no_database_of_3() -> None:
+    page = Answer(200, b"<html>Log in</html>", {"Content-Type": "text/html"})
+    with HttpServer(lambda _: page) as server:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            with pytest.raises(
+                Unavailable, match="answers with a page, as no InfluxDB does: Log in"
+            ):
+                await influx3.make(http, "flood", CONFIG)

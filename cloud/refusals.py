@@ -132,6 +132,8 @@ async def doubted(
         try:
             await write(some)
         except Unavailable as one:
+            if one.of_the_request is not error.of_the_request:
+                raise  # it has another reason to say no by now
             raise Rejected(str(one)) from one
 
     if control:

@@ -103,6 +103,12 @@ class Examination:
         """The take that brought it first, as long as that is on its way."""
         return self._owners.get((batch.gateway, batch.stream, batch.number))
 
+    def disown(self, take: Take, names: Iterable[Name]) -> None:
+        """These batches do not come in with `take`: whoever brings them again does it."""
+        for name in names:
+            if self._owners.get(name) is take:
+                del self._owners[name]
+
     async def plan_points(self, take: Take, intake: Intake) -> list[Batch]:
         """The batches of `intake` that the store is to have: neither does the ledger have them, nor
         are they on their way with another take."""

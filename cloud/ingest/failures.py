@@ -52,6 +52,8 @@ class Failures:
         self._passed_quiet_until = -math.inf
         self._raised = 0
         self._raised_quiet_until = -math.inf
+        self._left = 0
+        self._left_quiet_until = -math.inf
         self._refused: dict[str, deque[_Refused]] = {}
         self._standing: set[str] = set()
 
@@ -89,6 +91,19 @@ class Failures:
                 ", ".join(sorted(gateways)[:3]),
             )
             self._passed, self._passed_quiet_until = 0, now + TELL_EVERY_S
+
+    def leave(self, batches: int, gateways: Iterable[str], error: Exception) -> None:
+        """The store does not take so many batches of these until a person has mended something."""
+        self._left += batches
+        if (now := time.monotonic()) >= self._left_quiet_until:
+            log.error(
+                "%s; %d batches of %s are not stored and not acknowledged: their gateways send them"
+                " again",
+                error,
+                self._left,
+                ", ".join(sorted(gateways)[:3]),
+            )
+            self._left, self._left_quiet_until = 0, now + TELL_EVERY_S
 
     def count(self, cases: Iterable[Case]) -> None:
         """These cases are in quarantine now. What somebody sends who may not says nothing of our

@@ -1,15 +1,17 @@
 """Brings takes into the store and the ledger, for as long as that takes.
 
 The store may be away, refuse readings, or say "not now" to some of them for ever while it takes the
-others. What it refuses, in whatever way, goes to quarantine alone, so that the rest passes.
+others. What it refuses goes to quarantine alone, so that the rest passes. What it does not take for
+want of a right or beyond a limit is no reading's fault: its batches are left to their gateways.
 """
 
 import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -168,7 +170,11 @@ class Writing:
                     refused := await self._doubt(take, intake, error)
                 ):
                     await self.insist(self._examination.save)
-                    intake = intake.without(refused)
+                    if error.of_the_request:
+                        intake = self._left(take, intake, {n for n, _ in refused}, error)
+                    else:
+                        self._examination.failures.say(len(refused), str(error))
+                        intake = intake.without(refused)
                     continue
                 self._is_down(error)
             else:
@@ -225,6 +231,9 @@ class Writing:
             refused = await refusals.find(self._try, points, error, at_last=alone)
         except TooMany:
             refused = {}
+        except Unavailable as request:  # it says so of some; in parts, the others may pass
+            small = condemning.parts(intake)
+            return small if len(small) > 1 else [self._left(take, intake, {0}, request)]
         if not refused:
             small = condemning.parts(intake)
             return small if len(small) > 1 else intake.narrowed(str(error))
@@ -246,8 +255,20 @@ class Writing:
             return {}
         if refused:
             self._doubting_until = time.monotonic() + DOUBT_AGAIN_S
-            self._examination.failures.say(len(refused), str(error))
         return refused
+
+    def _left(
+        self, take: Take, intake: Intake, batches: Collection[int], error: Unavailable
+    ) -> Intake:
+        """`intake` without these of its batches. The store takes none of them until a person has
+        mended something (a limit, a right), and all others: they are not acknowledged, so that
+        their gateways keep them and send them again, and they hold no others up."""
+        gateways = {intake.batches[n].batch.gateway for n in batches}
+        self._examination.disown(take, [intake.batches[n].name for n in batches])
+        self._examination.failures.leave(len(batches), gateways, error)
+        return replace(
+            intake, batches=[one for n, one in enumerate(intake.batches) if n not in batches]
+        )
 
     async def _points(self, take: Take, intake: Intake) -> list[Point]:
         wanted = {id(one) for one in await self._examination.plan_points(take, intake)}
@@ -259,7 +280,20 @@ class Writing:
         ]
 
     async def _try(self, points: Sequence[Points]) -> None:
-        await self.insist(partial(self._write, points))
+        """Write, however long that takes: alerts go on meanwhile. Raises Unavailable only where a
+        person must mend something first."""
+        delay = FIRST_DELAY_S
+        while True:
+            try:
+                await self._write(points)
+            except Unavailable as error:
+                if error.of_the_request:
+                    raise
+                self._is_down(error)
+            else:
+                return
+            await self._pause(delay * random.uniform(0.5, 1.0))
+            delay = min(2 * delay, LONGEST_DELAY_S)
 
     async def _write(self, points: Sequence[Points]) -> None:
         await self._store.write(points, lambda _: None)

@@ -16,7 +16,7 @@ from cloud.ledger import Key, Stream
 from cloud.missing import GRACE_MS, Word, judge
 from cloud.quarantine import UNNAMED, Held, Reason
 from cloud.state import State
-from cloud.store import Store
+from cloud.store import Store, marks
 from wire.ranges import Range
 
 
@@ -119,7 +119,8 @@ class Account(msgspec.Struct, frozen=True):
     somebody should know all the same. `strangers` are gateways of which something is in quarantine
     because the config does not name them. `cases_let_go`: the quarantine had
     no room for them; the readings in them are among `readings_dropped`. `readings_in_store` None:
-    the store does not answer, as `store_fault` says."""
+    the store does not answer, as `store_fault` says. `rollups_refused` are those that a server did
+    not take, the newest for `rollup_fault`, until one of the tries in each hour settles them."""
 
     at_ms: int
     gateways: list[GatewayAccount]
@@ -145,6 +146,8 @@ class Account(msgspec.Struct, frozen=True):
     problems: list[str]
     notes: list[str]
     ok: bool
+    rollups_refused: int = 0
+    rollup_fault: str = ""
 
 
 class _Books(NamedTuple):
@@ -159,6 +162,8 @@ class _Books(NamedTuple):
     alerts: list[AlertAccount]
     refused: list[RefusedAccount]
     strangers: list[str]
+    rollups_refused: int
+    rollup_fault: str
 
 
 async def take(
@@ -203,6 +208,8 @@ async def take(
         problems=[],
         notes=[],
         ok=True,
+        rollups_refused=books.rollups_refused,
+        rollup_fault=books.rollup_fault,
     )
     wrong = problems.of(found)
     return msgspec.structs.replace(found, problems=wrong, notes=problems.notes(found), ok=not wrong)
@@ -233,6 +240,7 @@ def _read(connection: Connection, gateway: str | None) -> _Books:
         _alerts(connection, gateway),
         _refused(connection, gateway),
         _strangers(connection, gateway),
+        *marks.aside(connection),
     )
 
 

@@ -97,6 +97,9 @@ def _of_store(found: "Account") -> Iterator[str]:
         yield f"the store could not be counted: {found.store_fault}"
     for one in found.mismatches:
         yield f"{one.gateway}: {_difference(one)}"
+    if found.rollups_refused:
+        many = _many(found.rollups_refused, "rollup")
+        yield f"{many} refused by the store, and tried again each hour: {found.rollup_fault}"
 
 
 def _difference(one: "Mismatch") -> str:

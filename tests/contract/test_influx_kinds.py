@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cloud import account
 from cloud.errors import Rejected, Unavailable
 from cloud.store import Bucket, Query, marks, rollup_influx
 from tests.contract.test_stores import HOUR0, NOW, Kept, by_hand, influx_v1, opened, reading, row
@@ -125,6 +126,9 @@ async def test_one_rollup_that_is_refused_holds_no_other(
         many, why = await database.run(marks.aside)
         assert many == 1
         assert "unable to parse" in why
+        taken = await account.take(database, store)
+        (problem,) = [one for one in taken.problems if "1 rollup refused by the store" in one]
+        assert "unable to parse" in problem
         assert [one for one in await store.faults() if "each hour: 1; " in one]
         monkeypatch.setattr(rollup_influx, "_line", honest)
         await store.upkeep(NOW + rollup_influx.SET_ASIDE_MS)
@@ -132,6 +136,8 @@ async def test_one_rollup_that_is_refused_holds_no_other(
         (hour,) = await store.rollups(Query(), Bucket.HOUR)
         assert hour.counted == 4
         assert await database.run(marks.aside) == (0, "")
+        taken = await account.take(database, store)
+        assert not [one for one in taken.problems if "refused" in one]
 
 
 REFUSALS = {

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-import msgspec
 from pydantic import Field, model_validator
 
 from cloud.alerts import ladder
@@ -95,15 +94,14 @@ class Stage(ReadingRule[State]):
     memory = State
 
     def look(self, state: State, reading: Reading, now_ms: int) -> tuple[State, Finding | None]:
+        trusted = trust(reading)
+        if reading.value is None or not trusted.raises:
+            return state, None  # what comes late and was read before still counts
         newest_ms = forward(state.newest_ms, reading.at_ms, now_ms)
         if newest_ms is None:
             return state, None
-        if reading.value is None:
-            return msgspec.structs.replace(state, newest_ms=newest_ms), None
         values = [self.zero_m + reading.value] * len(self.rungs)
-        standing = ladder.climb(
-            self.rungs, state.standing, values, newest_ms, trust(reading), self.dwell
-        )
+        standing = ladder.climb(self.rungs, state.standing, values, newest_ms, trusted, self.dwell)
         turn = ladder.turn(self.rungs, state.level, standing, values)
         if turn is None:
             return State(newest_ms, state.level, standing), None

@@ -4,6 +4,7 @@ of itself is text and no more."""
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cloud.cli import cloud
 from cloud.errors import Unavailable
 from cloud.http import client
-from cloud.store import UNKNOWN, Server, Store, influxserver
+from cloud.store import UNKNOWN, Bucket, Server, Store, influxserver, marks
 from cloud.storeserver import StoreServer
 from cloud.web import metrics
 from cloud.web.desk import Desk
@@ -202,6 +203,14 @@ async def test_metrics_are_for_whoever_has_the_token(tmp_path: Path) -> None:
         answer = await room.http.get("/metrics")
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         assert "shuichi_cloud_info" in answer.text
+        assert "shuichi_rollups_refused 0" in answer.text
+        await room.database.run(partial(marks.touch, bucket=Bucket.MINUTE, places=[("g", 0)]))
+        (one,) = await room.database.run(partial(marks.due, bucket=Bucket.MINUTE))
+        aside = partial(marks.set_aside, marks=[one], fault="no", until_ms=1)
+        await room.database.run(aside)
+        assert "shuichi_rollups_refused 1" in (await room.http.get("/metrics")).text
+        await room.database.run(partial(marks.done, marks=[one]))
+        assert "shuichi_rollups_refused 0" in (await room.http.get("/metrics")).text
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ class DutyRoom:
     async def phase(self) -> str:
         """Of the newest alert's calls."""
         states = [row["state"] for row in await self.rows("escalation")]
-        return str(msgspec.json.decode(states[-1])["phase"])
+        return str(msgspec.json.decode(states[-1]).get("phase", "idle"))  # left out by default
 
     async def alarm(self) -> Alarm:
         """The only one."""

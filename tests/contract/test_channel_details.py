@@ -81,7 +81,7 @@ def test_a_secret_is_in_a_file_or_in_the_environment(
         ("env:SHUICHI_NO_SUCH_WORD", "SHUICHI_NO_SUCH_WORD is not in the environment"),
         ("nowhere", "No such file"),
         ("empty", "is empty"),
-        ("binary", "not UTF-8"),
+        ("binary", "not text in UTF-8"),
     ]:
         (tmp_path / "empty").write_text(" \n")
         (tmp_path / "binary").write_bytes(b"\xff")
@@ -146,7 +146,7 @@ async def test_webhook_takes_only_2xx_for_a_success_and_keeps_its_url_to_itself(
     caplog.set_level(logging.INFO)
     with sink(admit=lambda _: False, denied=(code, b"no")).running() as server:
         async with opened("webhook", tmp_path, {"url": at(server)}) as channel:
-            with pytest.raises(error, match=f"says {code}: no") as caught:
+            with pytest.raises(error, match=f"says {code}: (no|it sends us to)") as caught:
                 await channel.send(message())
     assert "abc" not in str(caught.value)
     assert "abc" not in caplog.text

@@ -28,6 +28,8 @@ def test_influxdb_1_gets_database_and_retention_policies(
         "retention policy autogen: altered, keeps 92 days",
         "retention policy minute: created, keeps for ever",
         "retention policy hour: created, keeps for ever",
+        "retention policy day: created, keeps for ever",
+        "retention policy hydro_day: created, keeps for ever",
     ]
     again = json.loads(init(tmp_path, store, "--json").stdout)
     assert again["store"] == "influx"

@@ -66,7 +66,7 @@ sender = "water.example"
     async def phases(self) -> dict[str, str]:
         """How the calls of each site stand."""
         states = [json.loads(row["state"]) for row in await self.table("escalation")]
-        return {one["site"]: one["phase"] for one in states}
+        return {one["site"]: one.get("phase", "idle") for one in states}
 
     async def messages(self) -> dict[str, dict[str, str]]:
         """The newest message about each site."""

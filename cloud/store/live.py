@@ -13,7 +13,7 @@ from operator import lt
 from typing import Final
 
 from cloud.store import MINUTE_MS, Points, Rollup
-from cloud.store.marks import GRACE_MS, Touched
+from cloud.store.marks import GRACE_MS, OurMark, Touched
 from wire.reading import Columns, Quality, Series, columns
 
 MOST_MINUTES: Final = 100_000
@@ -77,24 +77,15 @@ class _Minute:
         )
 
 
-class _Open:
-    """One minute of one gateway: `times` of its mark after our last touch, and its series; None
-    where the store has to be asked."""
+class _Open(OurMark):
+    """One minute of one gateway, and its series; None where the store has to be asked."""
 
-    __slots__ = ("many", "series", "times")
+    __slots__ = ("many", "series")
 
     def __init__(self) -> None:
-        self.times: int | None = None
+        super().__init__()
         self.series: dict[Series, _Minute] | None = {}
         self.many = 1  # series that were begun, and what the place itself takes
-
-    def marked(self, times: int, start: int) -> None:
-        """We have touched the mark, which now has `times`; `start` where it was not there."""
-        begins = times == start and self.times is None
-        goes_on = self.times is not None and times == self.times + 1
-        if not (begins or goes_on):  # somebody else has touched it, or made the rollup
-            self.series = None
-        self.times = times
 
 
 class Live:
@@ -113,7 +104,9 @@ class Live:
             for part in some.parts():
                 self._add(gateway, some, part, now_ms)
         for gateway, at_ms, times in touched.marks:
-            self._of(gateway, at_ms).marked(times, touched.start)
+            opened = self._of(gateway, at_ms)
+            if not opened.touched(times, touched.start):
+                opened.series = None
         while self._minutes > MOST_MINUTES:
             self._forget(next(iter(self._open)))
         if len(self._last) > MOST_SERIES:

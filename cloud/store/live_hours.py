@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from cloud.store import HOUR_MS, Rollup
-from cloud.store.marks import GRACE_MS, Touched
+from cloud.store.marks import GRACE_MS, OurMark, Touched
 
 MOST_HOURS: Final = 100_000
 """Hours of series that are worked on at once, about 30 MB; beyond them the store is asked."""
@@ -57,25 +57,17 @@ class _Hour:
         )
 
 
-class _Open:
-    """One hour of one gateway: `times` of its mark after our last touch, the minutes that it has,
-    and its series, each with one of its minutes; None where the store has to be asked."""
+class _Open(OurMark):
+    """One hour of one gateway: the minutes that it has, and its series, each with one of its
+    minutes; None where the store has to be asked."""
 
-    __slots__ = ("many", "minutes", "series", "times")
+    __slots__ = ("many", "minutes", "series")
 
     def __init__(self, *, is_whole: bool) -> None:
-        self.times: int | None = None
+        super().__init__()
         self.many = 1  # series that were begun, and what the place itself takes
         self.minutes: set[int] = set()
         self.series: dict[_Name, tuple[_Hour, Rollup]] | None = {} if is_whole else None
-
-    def marked(self, times: int, start: int) -> None:
-        """We have touched the mark, which now has `times`; `start` where it was not there."""
-        begins = times == start and self.times is None
-        goes_on = self.times is not None and times == self.times + 1
-        if not (begins or goes_on):  # somebody else has touched it, or made the rollup
-            self.series = None
-        self.times = times
 
 
 class LiveHours:
@@ -111,7 +103,9 @@ class LiveHours:
                 opened.many += 1
             found[0].add(one)
         for gateway, at_ms, times in touched.marks:
-            self._of(gateway, at_ms, now_ms).marked(times, touched.start)
+            opened = self._of(gateway, at_ms, now_ms)
+            if not opened.touched(times, touched.start):
+                opened.series = None
         while self._many > MOST_HOURS:
             self._forget(next(iter(self._open)))
 

@@ -80,6 +80,23 @@ class Touched(NamedTuple):
     marks: list[tuple[str, int, int]]
 
 
+class OurMark:
+    """`times` of a mark after our last touch; None before the first."""
+
+    __slots__ = ("times",)
+
+    def __init__(self) -> None:
+        self.times: int | None = None
+
+    def touched(self, times: int, start: int) -> bool:
+        """We have touched the mark, which now has `times`; `start` where it was not there. Returns
+        whether nobody else has touched it since we began, or made the rollup."""
+        begins = times == start and self.times is None
+        goes_on = self.times is not None and times == self.times + 1
+        self.times = times
+        return begins or goes_on
+
+
 def mark(connection: Connection, points: Iterable[Points]) -> Touched:
     """Note that the minutes of `points` are due."""
     found = {
